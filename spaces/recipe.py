@@ -1,0 +1,84 @@
+"""A recipe: one point of a space. Frozen, hashable, JSON both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spaces.families import Student
+
+Scheme = Literal["fp32", "fp16", "int8_dynamic", "int8_static", "int4"]
+PARTS = ("frontend", "encoder", "head")
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Distil(Part):
+    """How a student learns from the teacher.
+
+    The loss is (1 - weight) * CTC + weight * T^2 * KL(teacher || student) at temperature T
+    (Hinton et al., arXiv 1503.02531); weight 0 turns distillation off.
+    """
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.67
+    temperature: Annotated[float, Field(gt=0, le=20)] = 1.0
+    hidden_weight: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+
+class Training(Part):
+    """How long and how gently a student is trained."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-3
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    batch_s: Annotated[float, Field(gt=0, le=3600)] = 32.0
+    augment: Annotated[float, Field(ge=0, le=2)] = 1.0
+    intermediate_ctc: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Prune(Part):
+    """Structured pruning: the share of every prunable width to remove, then re-training."""
+
+    ratio: Annotated[float, Field(ge=0, lt=0.95)] = 0.0
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 10
+
+
+class Quantize(Part):
+    """Number format of each part of the network."""
+
+    frontend: Scheme = "fp32"
+    encoder: Scheme = "fp32"
+    head: Scheme = "fp32"
+
+
+class Recipe(Part):
+    """One point of a space: everything that decides a student but the seed of the study."""
+
+    student: Student
+    training: Training = Training()
+    distil: Distil = Distil()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+
+    def digest(self) -> str:
+        """Hex digest of the content; equal recipes have equal digests."""
+        return digest_of(self.model_dump(mode="json"))
+
+    def label(self) -> str:
+        """A few words for tables and file names."""
+        dims = self.student
+        parts = {self.quantize.frontend, self.quantize.encoder, self.quantize.head}
+        scheme = parts.pop() if len(parts) == 1 else f"mixed {self.quantize.encoder}"
+        prune = f" -{self.prune.ratio:.0%}" if self.prune.ratio else ""
+        return f"{dims.family} {dims.channels}{prune} {scheme}"
+
+
+def digest_of(content: Any) -> str:
+    """Hex SHA-256 of JSON content, keys sorted."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

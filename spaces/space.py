@@ -1,0 +1,306 @@
+"""What a space file says: data, tokens, teacher, axes, targets, objectives, budgets, search."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from spaces.axes import Axis, Choice, FloatRange, IntRange, parse_axis
+from spaces.families import FAMILIES, Student
+from spaces.metrics import METRICS, metric_named
+from spaces.recipe import PARTS, Scheme
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+AxisField = Annotated[Axis, BeforeValidator(parse_axis)]
+
+
+def _as_tuple(raw: object) -> object:
+    return (raw,) if isinstance(raw, str) else raw
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class Synthetic(Section):
+    """The embedded spoken corpus: how much of it, and how hard."""
+
+    train_utterances: Annotated[int, Field(ge=20, le=100_000)] = 600
+    dev_utterances: Annotated[int, Field(ge=5, le=20_000)] = 100
+    speakers: Annotated[int, Field(ge=4, le=90)] = 24
+    noise_snr_db: tuple[float, float] = (10.0, 40.0)
+    seed: int = 0
+
+
+class Data(Section):
+    """Where the transcribed audio is, and what is done to it."""
+
+    synthetic: Synthetic | None = None
+    train: Paths | None = None
+    dev: Paths | None = None
+    format: Literal["auto", "jsonl", "librispeech", "timit", "csv"] = "auto"
+    audio_column: str | None = None
+    text_column: str | None = None
+    speaker_column: str | None = None
+    lowercase: bool = True
+    remove_punctuation: bool = False
+    denoise: bool = False
+    speeds: Annotated[tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...], Field(min_length=1)] = (
+        0.9,
+        1.0,
+        1.1,
+    )
+    noise_snr_db: tuple[float, float] | None = None
+    max_faulty: Annotated[float, Field(ge=0, le=1)] = 0.01
+    allow_shared_speakers: bool = False
+    max_duration_s: Annotated[float, Field(gt=0, le=600)] = 40.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if self.synthetic is not None and (self.train or self.dev):
+            raise ValueError("give either synthetic: or train: and dev:, not both")
+        if self.synthetic is None and not (self.train and self.dev):
+            raise ValueError("needs train: and dev: (or synthetic: {} for the embedded corpus)")
+        if 1.0 not in self.speeds:
+            raise ValueError("speeds: must contain 1.0, the audio as it is")
+        return self
+
+
+class Tokens(Section):
+    """What the network writes: characters, whole words, or pieces of words."""
+
+    kind: Literal["characters", "words", "bpe"] = "characters"
+    vocabulary: Annotated[int, Field(ge=16, le=50_000)] | None = None
+
+    @model_validator(mode="after")
+    def _bpe_size(self) -> Tokens:
+        if self.kind == "bpe" and self.vocabulary is None:
+            raise ValueError("kind: bpe needs vocabulary:, the number of pieces")
+        if self.kind != "bpe" and self.vocabulary is not None:
+            raise ValueError(f"vocabulary: is for kind: bpe, not for {self.kind}")
+        return self
+
+
+class TeacherTraining(Section):
+    """A teacher that the service trains itself."""
+
+    student: Student
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    batch_s: Annotated[float, Field(gt=0, le=3600)] = 32.0
+    augment: Annotated[float, Field(ge=0, le=2)] = 1.0
+    intermediate_ctc: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    hours: Annotated[float, Field(gt=0, le=1000)] | None = None
+
+
+class Teacher(Section):
+    """The big network: trained here, or brought along. Exactly one key."""
+
+    train: TeacherTraining | None = None
+    checkpoint: str | None = None
+    onnx: str | None = None
+    tokens: str | None = None
+    huggingface: str | None = None
+    torchaudio: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Teacher:
+        kinds = ("train", "checkpoint", "onnx", "huggingface", "torchaudio")
+        given = [k for k in kinds if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(kinds)}; has {given or 'none'}")
+        if (self.tokens is not None) != (self.onnx is not None):
+            raise ValueError("onnx: and tokens: (its tokens.txt) go together")
+        return self
+
+    def source(self) -> str:
+        for kind in ("checkpoint", "onnx", "huggingface", "torchaudio"):
+            value = getattr(self, kind)
+            if value is not None:
+                return f"{kind} {value}"
+        assert self.train is not None
+        return f"trained here: {self.train.student.family}"
+
+
+class PruneAxes(Section):
+    ratio: AxisField = Choice((0.0,))
+    epochs: AxisField = Choice((10,))
+
+
+class QuantizeAxes(Section):
+    """`scheme` sets every part; a part named on its own is chosen on its own."""
+
+    scheme: AxisField = Choice(("fp32",))
+    frontend: AxisField | None = None
+    encoder: AxisField | None = None
+    head: AxisField | None = None
+
+    @field_validator("scheme", *PARTS)
+    @classmethod
+    def _known(cls, axis: Axis | None) -> Axis | None:
+        known = Scheme.__args__  # type: ignore[attr-defined]
+        for value in axis.values if isinstance(axis, Choice) else ():
+            if value not in known:
+                raise ValueError(f"{value!r} is no number format (known: {', '.join(known)})")
+        if axis is not None and not isinstance(axis, Choice):
+            raise ValueError("is a choice of number formats, not a range")
+        return axis
+
+
+class DistilAxes(Section):
+    weight: AxisField = Choice((0.67,))
+    temperature: AxisField = Choice((1.0,))
+    hidden_weight: AxisField = Choice((0.0,))
+
+
+class TrainingAxes(Section):
+    epochs: AxisField = Choice((40,))
+    learning_rate: AxisField = Choice((4e-3,))
+    weight_decay: AxisField = Choice((0.01,))
+    batch_s: AxisField = Choice((32.0,))
+    augment: AxisField = Choice((1.0,))
+    intermediate_ctc: AxisField = Choice((0.0,))
+
+
+class Target(Section):
+    """Backend, device and settings for which a measurement is valid."""
+
+    backend: Literal["onnxruntime"] = "onnxruntime"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    runs: Annotated[int, Field(ge=10, le=10_000)] = 60
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on one metric: a number, or the teacher's value plus a number.
+
+    A hard budget makes a trial that breaks it infeasible: it never enters the front.
+    """
+
+    metric: str
+    limit: float
+    relative_to_teacher: bool = False
+
+    def limit_given(self, teacher_value: float | None) -> float | None:
+        """The limit as a number; None while a needed teacher value is not known."""
+        if not self.relative_to_teacher:
+            return self.limit
+        return None if teacher_value is None else teacher_value + self.limit
+
+    def excess(self, value: float, teacher_value: float | None) -> float | None:
+        """How far `value` breaks the budget; 0 or less where it is met."""
+        limit = self.limit_given(teacher_value)
+        if limit is None:
+            return None
+        return limit - value if metric_named(self.metric).higher_is_better else value - limit
+
+    def __str__(self) -> str:
+        sign = ">=" if metric_named(self.metric).higher_is_better else "<="
+        teacher = "teacher + " if self.relative_to_teacher else ""
+        return f"{self.metric} {sign} {teacher}{self.limit:g}"
+
+
+_LIMIT = re.compile(
+    r"^\s*(?P<sign><=|>=)\s*(?P<teacher>teacher\s*(?:\+\s*)?)?(?P<number>-?[0-9.]+(?:e-?\d+)?)?\s*$"
+)
+
+
+def parse_budget(metric: str, raw: object) -> Budget:
+    """Read `"<= 15"` or `"<= teacher + 0.012"`.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    sign = ">=" if metric_named(metric).higher_is_better else "<="
+    form = f'write "{sign} 15" or "{sign} teacher + 0.012"'
+    match = _LIMIT.match(raw) if isinstance(raw, str) else None
+    if match is None or not (match["teacher"] or match["number"]):
+        raise ValueError(f"{raw!r} is no budget: {form}")
+    if match["sign"] != sign:
+        raise ValueError(f"{raw!r} limits {metric} from the wrong side: {form}")
+    try:
+        number = float(match["number"] or 0)
+    except ValueError as error:
+        raise ValueError(f"{raw!r} is no budget: {form}") from error
+    return Budget(metric, number, bool(match["teacher"]))
+
+
+class Search(Section):
+    """How the space is searched."""
+
+    sampler: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 24
+    hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    parallel: Annotated[int, Field(ge=1, le=256)] = 2
+    threads_per_trial: Annotated[int, Field(ge=1, le=256)] | None = None
+    seed: int = 0
+    expert_trials: Annotated[int, Field(ge=0, le=1000)] | None = None
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0
+
+
+class Space(Section):
+    """A whole space file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    description: str = ""
+    data: Data
+    tokens: Tokens = Tokens()
+    teacher: Teacher
+    students: dict[str, dict[str, AxisField]] = Field(min_length=1)
+    training: TrainingAxes = TrainingAxes()
+    distil: DistilAxes = DistilAxes()
+    prune: PruneAxes = PruneAxes()
+    quantize: QuantizeAxes = QuantizeAxes()
+    forbid: tuple[dict[str, Any], ...] = ()
+    targets: dict[str, Target] = Field(
+        default_factory=lambda: {"cpu": Target()}, min_length=1
+    )
+    objectives: tuple[str, ...] = Field(("wer", "latency_p95_ms", "size_mb"), min_length=1)
+    budgets: dict[str, Any] = Field(default_factory=dict)
+    search: Search = Search()
+
+    @field_validator("targets")
+    @classmethod
+    def _target_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
+        for name in targets:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+                raise ValueError(f"{name!r}: a target's name is letters, digits, - and _")
+        return targets
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            metric_named(name)
+        if len(set(names)) != len(names):
+            raise ValueError("names an objective twice")
+        return names
+
+    def budget_list(self) -> tuple[Budget, ...]:
+        return tuple(parse_budget(metric, raw) for metric, raw in self.budgets.items())
+
+    def needs_teacher_value(self) -> tuple[str, ...]:
+        return tuple(b.metric for b in self.budget_list() if b.relative_to_teacher)
+
+    def axes_of(self, family: str) -> dict[str, Axis]:
+        """Every axis open to one family, by its dotted name, in a fixed order."""
+        axes: dict[str, Axis] = {f"{family}.{k}": a for k, a in self.students[family].items()}
+        for section in ("training", "distil", "prune"):
+            part = getattr(self, section)
+            for name in type(part).model_fields:
+                axes[f"{section}.{name}"] = getattr(part, name)
+        for name in ("scheme", *PARTS):
+            axis = getattr(self.quantize, name)
+            if axis is not None:
+                axes[f"quantize.{name}"] = axis
+        return axes
+
+
+__all__ = ["FAMILIES", "METRICS", "Axis", "Budget", "Choice", "FloatRange", "IntRange", "Space"]

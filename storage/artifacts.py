@@ -1,0 +1,86 @@
+"""Files by the digest of their content, on any file system that fsspec knows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from storage.errors import ArtifactError
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 20
+
+
+class ArtifactStore:
+    """Content-addressed files below a local folder or an fsspec URL such as s3://bucket/path.
+
+    A file is either wholly there or not at all: it is written under another name, flushed and
+    renamed. Its name is the SHA-256 of its content, checked when it is read.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._fs, path = fsspec.core.url_to_fs(str(root))
+        self._root = path.rstrip("/")
+        self._is_local = isinstance(self._fs, LocalFileSystem)
+
+    def put(self, path: Path) -> str:
+        """Store a file; returns its digest. Storing the same content again does nothing."""
+        digest = file_digest(path)
+        target = self._path(digest)
+        if self._fs.exists(target):
+            return digest
+        self._fs.makedirs(os.path.dirname(target), exist_ok=True)
+        partial = f"{target}.{uuid.uuid4().hex}.partial"
+        if self._is_local:
+            shutil.copyfile(path, partial)
+            _flush(Path(partial))
+            os.replace(partial, target)
+        else:
+            self._fs.put_file(str(path), partial)
+            self._fs.mv(partial, target)
+        return digest
+
+    def has(self, digest: str) -> bool:
+        return bool(self._fs.exists(self._path(digest)))
+
+    def fetch(self, digest: str, path: Path) -> Path:
+        """Copy a stored file to `path`, checking its content.
+
+        Raises:
+            ArtifactError: when it is missing or damaged.
+        """
+        source = self._path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            self._fs.get_file(source, str(partial))
+        except FileNotFoundError as error:
+            raise ArtifactError(f"artifact {digest[:12]} is missing from {self._root}") from error
+        if file_digest(partial) != digest:
+            partial.unlink()
+            raise ArtifactError(f"artifact {digest[:12]} in {self._root} is damaged")
+        os.replace(partial, path)
+        return path
+
+    def _path(self, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):
+            raise ArtifactError(f"{digest[:80]!r} is no digest")
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

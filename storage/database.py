@@ -1,0 +1,128 @@
+"""Opens the database and brings its tables up to date."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from filelock import FileLock
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage.errors import StoreUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
+_ADVISORY_LOCK = 7_305_461_001
+
+
+def open_database(url: str) -> sa.Engine:
+    """An engine on an up-to-date database: SQLite in WAL mode, or PostgreSQL.
+
+    Raises:
+        StoreUnreachable: with the reason, the password left out.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StoreUnreachable(
+            f'"{url}" is no database URL; write sqlite:///path/store.sqlite or '
+            "postgresql://user@host/name"
+        ) from error
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    elif parsed.get_backend_name() != "sqlite":
+        raise StoreUnreachable(f"{parsed.get_backend_name()}: the store is SQLite or PostgreSQL")
+    try:
+        engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+        _migrate(engine)
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        shown = parsed.render_as_string(hide_password=True)
+        raise StoreUnreachable(f"the store {shown} cannot be opened: {reason}") from error
+    except ModuleNotFoundError as error:
+        raise StoreUnreachable(
+            'PostgreSQL needs the extra: pip install "compression-search[postgresql]"'
+        ) from error
+    return engine
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves, below
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A deferred transaction that turns to writing can fail as busy without waiting.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _migrate(engine: sa.Engine) -> None:
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory(str(MIGRATIONS_FOLDER))
+    head = script.get_current_head()
+    if _version(engine) == head:
+        return
+    with _one_at_a_time(engine):
+        current = _version(engine)
+        if current == head:
+            return
+        known = {revision.revision for revision in script.walk_revisions()}
+        if current is not None and current not in known:
+            raise StoreUnreachable(
+                f"the store was written by a newer version (its tables are {current}); update this"
+            )
+        _upgrade(engine)
+
+
+def _version(engine: sa.Engine) -> str | None:
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+
+
+def _upgrade(engine: sa.Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS_FOLDER).replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _one_at_a_time(engine: sa.Engine) -> Iterator[None]:
+    database = engine.url.database
+    if engine.dialect.name == "sqlite":
+        with FileLock(f"{database}.lock") if database else nullcontext():
+            yield
+        return
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})"))
+        try:
+            yield
+        finally:
+            connection.execute(sa.text(f"SELECT pg_advisory_unlock({_ADVISORY_LOCK})"))

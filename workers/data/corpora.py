@@ -1,0 +1,236 @@
+"""Reads lists of transcribed audio: JSON lines, LibriSpeech, TIMIT, CSV and TSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from spaces.space import Data
+from workers.errors import DataRefused
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One transcribed stretch of audio. `source` names the file and line it was listed in."""
+
+    audio: str
+    text: str
+    source: str
+    speaker: str | None = None
+    offset_s: float = 0.0
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of a list that is no utterance."""
+
+    source: str
+    message: str
+
+
+Item = Utterance | BadLine
+
+
+def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
+    """All items of a split, bad lines among them.
+
+    Raises:
+        DataRefused: when a path is missing, of unknown kind or holds nothing.
+    """
+    items: list[Item] = []
+    for text in paths:
+        path = Path(text)
+        reader = _reader(path, data)
+        found = list(reader(path, data))
+        if not found:
+            raise DataRefused(f"{path}: holds no utterances")
+        items += found
+    return items
+
+
+def _reader(path: Path, data: Data) -> Callable[[Path, Data], Iterator[Item]]:
+    if not path.exists():
+        raise DataRefused(f"{path}: no such file or folder")
+    kind = _guess(path) if data.format == "auto" else data.format
+    if path.is_dir() != (kind in ("librispeech", "timit")):
+        noun = "folder" if path.is_dir() else "file"
+        raise DataRefused(f"{path}: is a {noun}, which format: {kind} does not read")
+    return {
+        "jsonl": read_json_lines,
+        "csv": read_table,
+        "librispeech": read_librispeech,
+        "timit": read_timit,
+    }[kind]
+
+
+def _guess(path: Path) -> str:
+    if path.is_dir():
+        if next(path.rglob("*.trans.txt"), None):
+            return "librispeech"
+        if next(_files_ending(path, ".txt"), None):
+            return "timit"
+        raise DataRefused(
+            f"{path}: is neither a LibriSpeech folder (*.trans.txt) nor a TIMIT folder "
+            "(*.TXT beside each *.WAV)"
+        )
+    kinds = {".jsonl": "jsonl", ".json": "jsonl", ".manifest": "jsonl", ".csv": "csv", ".tsv": "csv"}
+    if path.suffix.lower() not in kinds:
+        raise DataRefused(
+            f"{path}: of what format? Name it .jsonl, .csv or .tsv, or set format: in the space"
+        )
+    return kinds[path.suffix.lower()]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataRefused(f"{path}: is not UTF-8 text (byte {error.start:,})") from error
+    except OSError as error:
+        raise DataRefused(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_json_lines(path: Path, _data: Data) -> Iterator[Item]:
+    """NeMo manifests: audio_filepath, text, and if given duration, offset and speaker."""
+    for number, line in enumerate(_text_of(path).splitlines(), 1):
+        if line.strip():
+            yield _from_json(line, f"{path}:{number}", path.parent)
+
+
+def _from_json(line: str, source: str, folder: Path) -> Item:
+    try:
+        entry = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return BadLine(source, f"is not JSON: {getattr(error, 'msg', 'nested too deeply')}")
+    if not isinstance(entry, dict):
+        return BadLine(source, "is not a JSON object")
+    audio, text = entry.get("audio_filepath"), entry.get("text")
+    if not isinstance(audio, str) or not audio or "\0" in audio:
+        return BadLine(source, 'has no "audio_filepath"')
+    if not isinstance(text, str):
+        return BadLine(source, 'has no "text"')
+    numbers = {}
+    for key in ("offset", "duration"):
+        value = entry.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return BadLine(source, f'"{key}" is {value!r}, not a number of seconds')
+        if not math.isfinite(value) or value < 0 or (key == "duration" and value == 0):
+            return BadLine(source, f'"{key}" is {value!r}, not a length of time')
+        numbers[key] = float(value)
+    speaker = entry.get("speaker")
+    return Utterance(
+        audio=str(folder / Path(audio).expanduser()),
+        text=text,
+        source=source,
+        speaker=None if speaker in (None, "") else str(speaker),
+        offset_s=numbers.get("offset", 0.0),
+        duration_s=numbers.get("duration"),
+    )
+
+
+_COLUMNS = {
+    "audio": ("path", "audio_filepath", "audio", "file", "filename", "wav"),
+    "text": ("sentence", "text", "transcript", "transcription"),
+    "speaker": ("client_id", "speaker", "speaker_id"),
+}
+
+
+def read_table(path: Path, data: Data) -> Iterator[Item]:
+    """CSV or TSV with a header, as Common Voice has; its audio may lie in `clips/`."""
+    lines = _text_of(path).splitlines()
+    is_tsv = path.suffix.lower() == ".tsv" or (bool(lines) and "\t" in lines[0])
+    # Common Voice writes its sentences unquoted: in TSV a quotation mark is only a character.
+    reader = csv.DictReader(
+        lines,
+        delimiter="\t" if is_tsv else ",",
+        quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
+    )
+    header = [h for h in reader.fieldnames or [] if h]
+    names = {
+        "audio": _column(path, header, "audio", data.audio_column),
+        "text": _column(path, header, "text", data.text_column),
+    }
+    speaker_column = data.speaker_column
+    if speaker_column is None:
+        speaker_column = next((c for c in _COLUMNS["speaker"] if c in header), None)
+    folders = (path.parent, path.parent / "clips")
+    try:
+        for row in reader:
+            source = f"{path}:{reader.line_num}"
+            audio, text = row.get(names["audio"]), row.get(names["text"])
+            if not audio or text is None:
+                yield BadLine(source, f"has {len(header)} columns in its header but fewer here")
+                continue
+            found = next((f / audio for f in folders if (f / audio).exists()), folders[0] / audio)
+            speaker = row.get(speaker_column) if speaker_column else None
+            yield Utterance(str(found), text, source, speaker or None)
+    except csv.Error as error:
+        raise DataRefused(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _column(path: Path, header: list[str], role: str, named: str | None) -> str:
+    if named is not None and named in header:
+        return named
+    found = next((c for c in _COLUMNS[role] if c in header), None)
+    if named is not None or found is None:
+        raise DataRefused(
+            f"{path}:1: has no column {named or ' or '.join(_COLUMNS[role])!r} for the {role}; "
+            f"its columns are {', '.join(header) or 'none'}; name it by data.{role}_column"
+        )
+    return found
+
+
+def read_librispeech(path: Path, _data: Data) -> Iterator[Item]:
+    """speaker/chapter/speaker-chapter.trans.txt, with `ID TRANSCRIPT` a line."""
+    for transcripts in sorted(path.rglob("*.trans.txt")):
+        for number, line in enumerate(_text_of(transcripts).splitlines(), 1):
+            if not line.strip():
+                continue
+            name, _, text = line.strip().partition(" ")
+            folder, source = transcripts.parent, f"{transcripts}:{number}"
+            audio = next(
+                (p for s in ("flac", "wav", "ogg", "mp3") if (p := folder / f"{name}.{s}").exists()),
+                folder / f"{name}.flac",
+            )
+            yield Utterance(str(audio), text, source, name.partition("-")[0])
+
+
+def read_timit(path: Path, _data: Data) -> Iterator[Item]:
+    """dialect/speaker/SENTENCE.WAV with SENTENCE.TXT: `first_sample last_sample words.`"""
+    for transcript in sorted(_files_ending(path, ".txt")):
+        audio = _timit_audio(transcript)
+        if audio is None:
+            yield BadLine(f"{transcript}:1", "has no audio file of the same name beside it")
+            continue
+        words = _text_of(transcript).split(maxsplit=2)
+        if len(words) < 3 or not (words[0].isdigit() and words[1].isdigit()):
+            yield BadLine(f"{transcript}:1", "is not `first_sample last_sample words`")
+            continue
+        yield Utterance(
+            audio=str(audio),
+            text=" ".join(words[2].translate(_TIMIT_MARKS).split()),
+            source=f"{transcript}:1",
+            speaker=transcript.parent.name.lower(),
+        )
+
+
+_TIMIT_MARKS = str.maketrans({c: " " for c in '.,?!;:"-'})
+
+
+def _timit_audio(transcript: Path) -> Path | None:
+    for candidate in sorted(transcript.parent.iterdir()):
+        stem, _, suffixes = candidate.name.partition(".")
+        if stem == transcript.stem and suffixes.lower() in ("wav", "wav.wav", "sph", "flac"):
+            return candidate
+    return None
+
+
+def _files_ending(path: Path, suffix: str) -> Iterator[Path]:
+    return (p for p in path.rglob("*") if p.suffix.lower() == suffix and p.is_file())

@@ -1,0 +1,191 @@
+"""The embedded spoken corpus: numbers and commands by espeak-ng, made once and cached.
+
+espeak-ng keeps global state, so a corpus is spoken in a process of its own; `python -m
+workers.data.synthetic` is that process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from spaces.recipe import digest_of
+from spaces.space import Synthetic
+from workers.data.features import SAMPLE_RATE_HZ
+from workers.errors import WorkError
+
+_VERSION = 1
+_ACCENTS = ("en-us", "gmw/en", "gmw/en-GB-scotland", "gmw/en-GB-x-rp", "gmw/en-US-nyc")
+_VARIANTS = tuple(f"m{i}" for i in range(1, 9)) + tuple(f"f{i}" for i in range(1, 6)) + (
+    "klatt2", "klatt3", "croak", "whisper",
+)
+_DIGITS = "zero one two three four five six seven eight nine".split()
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_COMMANDS = (
+    "turn {on_off} the {device}",
+    "set the {device} to {number}",
+    "set {what} to {number} percent",
+    "{move} {number} steps",
+    "call {digits}",
+    "enter {digits}",
+    "play track {number}",
+    "{short}",
+    "{digits}",
+    "{short} {number}",
+)
+_WORDS = {
+    "on_off": ("on", "off"),
+    "device": ("light", "heater", "fan", "radio", "window", "door", "alarm", "camera"),
+    "what": ("volume", "speed", "power", "brightness", "pressure"),
+    "move": ("left", "right", "forward", "back", "up", "down"),
+    "short": ("stop", "go", "yes", "no", "start", "help", "repeat", "cancel", "next", "open"),
+}
+
+
+def synthetic_corpus(config: Synthetic, cache: Path) -> tuple[Path, Path]:
+    """Manifests (train.jsonl, dev.jsonl) of the corpus, spoken first if not cached.
+
+    The same settings give the same samples; no speaker is in both splits.
+
+    Raises:
+        WorkError: when the synthesiser fails.
+    """
+    folder = cache / "synthetic" / digest_of([_VERSION, config.model_dump(mode="json")])[:32]
+    if not folder.exists():
+        partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
+        partial.mkdir(parents=True)
+        command = [sys.executable, "-m", "workers.data.synthetic", config.model_dump_json()]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        done = subprocess.run(
+            [*command, str(partial)], capture_output=True, text=True, env=environment
+        )
+        if done.returncode != 0:
+            shutil.rmtree(partial)
+            raise WorkError(f"the speech synthesiser failed: {done.stderr.strip()[-800:]}")
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was first with the same content
+            shutil.rmtree(partial)
+    return folder / "train.jsonl", folder / "dev.jsonl"
+
+
+class Espeak:
+    """libespeak-ng from pip's espeakng-loader, one per process."""
+
+    _AUDIO_OUTPUT_SYNCHRONOUS = 2
+    _RATE, _PITCH, _RANGE = 1, 3, 4
+    _UTF8 = 1
+
+    def __init__(self) -> None:
+        import espeakng_loader
+
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = str(espeakng_loader.get_data_path()).encode()
+        self.rate_hz: int = self._library.espeak_Initialize(
+            self._AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0
+        )
+        if self.rate_hz <= 0:
+            raise WorkError("espeak-ng did not start")
+        self._chunks: list[np.ndarray] = []
+        callback = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+        )
+        self._callback = callback(self._receive)  # kept: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _receive(self, samples: object, count: int, _events: object) -> int:
+        if samples and count > 0:
+            self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())  # type: ignore[call-overload]
+        return 0
+
+    def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> np.ndarray:
+        """float32 [n_samples] at `rate_hz`."""
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise WorkError(f"espeak-ng has no voice {voice}")
+        self._library.espeak_SetParameter(self._RATE, words_per_minute, 0)
+        self._library.espeak_SetParameter(self._PITCH, pitch, 0)
+        self._chunks = []
+        raw = text.encode()
+        self._library.espeak_Synth(
+            raw, len(raw) + 1, 0, 1, 0, self._UTF8, None, None
+        )
+        return np.concatenate(self._chunks).astype(np.float32) / 32768
+
+
+def _number(rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.3:
+        return rng.choice(_DIGITS)
+    if kind < 0.5:
+        return rng.choice(_TEENS)
+    tens = rng.choice(_TENS)
+    return tens if kind < 0.7 else f"{tens} {rng.choice(_DIGITS[1:])}"
+
+
+def sentence(rng: random.Random) -> str:
+    """One command or number."""
+    text = rng.choice(_COMMANDS)
+    for name, words in _WORDS.items():
+        text = text.replace(f"{{{name}}}", rng.choice(words))
+    digits = " ".join(rng.choice(_DIGITS) for _ in range(rng.randint(2, 5)))
+    return text.replace("{digits}", digits).replace("{number}", _number(rng))
+
+
+def _speakers(config: Synthetic, rng: random.Random) -> list[tuple[str, int, int]]:
+    """(voice, words per minute, pitch) of each speaker; voices are not shared."""
+    voices = [f"{accent}+{variant}" for accent in _ACCENTS for variant in _VARIANTS]
+    rng.shuffle(voices)
+    return [(v, rng.randint(130, 210), rng.randint(25, 75)) for v in voices[: config.speakers]]
+
+
+def _noisy(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.standard_normal(len(samples)).astype(np.float32)
+    power = float(np.mean(samples**2)) / 10 ** (snr_db / 10)
+    mixed = samples + noise * np.sqrt(power)
+    return (mixed / max(1.0, float(np.abs(mixed).max()) / 0.95)).astype(np.float32)
+
+
+def make_corpus(config: Synthetic, folder: Path) -> None:
+    """Speak both splits into `folder`."""
+    espeak = Espeak()
+    rng = random.Random(config.seed)
+    noise = np.random.default_rng(config.seed)
+    speakers = _speakers(config, rng)
+    n_dev = max(2, len(speakers) // 5)
+    splits = {
+        "train": (speakers[n_dev:], config.train_utterances),
+        "dev": (speakers[:n_dev], config.dev_utterances),
+    }
+    for split, (voices, count) in splits.items():
+        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as manifest:
+            for i in range(count):
+                voice, speed, pitch = voices[i % len(voices)]
+                text = sentence(rng)
+                speech = espeak.speak(text, voice, speed + rng.randint(-10, 10), pitch)
+                speech = soxr.resample(speech, espeak.rate_hz, SAMPLE_RATE_HZ)
+                speech = _noisy(speech * 0.5, rng.uniform(*config.noise_snr_db), noise)
+                name = f"{split}-{i:05d}.flac"
+                soundfile.write(folder / name, speech, SAMPLE_RATE_HZ)
+                entry = {
+                    "audio_filepath": name,
+                    "duration": round(len(speech) / SAMPLE_RATE_HZ, 3),
+                    "text": text,
+                    "speaker": voice,
+                }
+                manifest.write(json.dumps(entry) + "\n")
+
+
+if __name__ == "__main__":
+    make_corpus(Synthetic.model_validate_json(sys.argv[1]), Path(sys.argv[2]))

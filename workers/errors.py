@@ -1,0 +1,48 @@
+"""Errors of the work on a trial.
+
+WorkError
+├── UserFault            the user's input cannot be used; the text says what to do (exit code 2)
+│   ├── DataFault        one audio file or transcript
+│   ├── DataRefused      a corpus with more faults than allowed; lists them
+│   ├── TeacherFault     a teacher that cannot be loaded or used
+│   └── BundleFault      a folder that is no bundle
+├── MissingExtra         an optional package is needed; names the extra
+└── ParityError          an exported file disagrees with its network
+"""
+
+from __future__ import annotations
+
+
+class WorkError(Exception):
+    """Some work could not be done."""
+
+
+class UserFault(WorkError):
+    """The user's input cannot be used."""
+
+
+class DataFault(UserFault):
+    """One audio file or transcript cannot be used."""
+
+
+class DataRefused(UserFault):
+    """A corpus has more faults than its space allows."""
+
+
+class TeacherFault(UserFault):
+    """A teacher cannot be loaded or used."""
+
+
+class BundleFault(UserFault):
+    """A folder is no bundle, or is damaged."""
+
+
+class MissingExtra(UserFault):
+    """An optional package is needed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f'{what} needs the extra: pip install "compression-search[{extra}]"')
+
+
+class ParityError(WorkError):
+    """An exported file disagrees with the network it was exported from."""

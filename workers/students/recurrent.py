@@ -1,0 +1,35 @@
+"""GRU or LSTM layers over the subsampled features."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from spaces.families import Recurrent
+from workers.students.base import Group, Output
+from workers.students.layers import Frontend, Linear, RecurrentStack
+
+
+class Network(nn.Module):
+    """Frontend, recurrent layers, head."""
+
+    def __init__(self, dims: Recurrent, vocabulary: int) -> None:
+        super().__init__()
+        self.dims = dims
+        self.frontend = Frontend(dims.channels)
+        self.encoder = RecurrentStack(
+            dims.cell, dims.channels, dims.hidden, dims.layers, dims.bidirectional, dims.dropout
+        )
+        self.head = Linear(self.encoder.n_out, vocabulary)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Output:
+        x, lengths = self.frontend(features, lengths)
+        x = self.encoder(x, lengths)
+        return Output(self.head(x), lengths, x, None)
+
+    def groups(self) -> list[Group]:
+        stream = (*Frontend.writes("frontend"), *self.encoder.reads("encoder"))
+        return [
+            *self.frontend.groups("frontend"),
+            Group(self.dims.channels, stream),
+            *self.encoder.groups("encoder", "head.weight"),
+        ]
