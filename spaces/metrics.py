@@ -40,13 +40,15 @@ METRICS: dict[str, Metric] = {
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of that name.
+    """The metric of that name; a target behind an @ is left to the space.
 
     Raises:
         ValueError: naming the nearest known one.
     """
-    if name in METRICS:
-        return METRICS[name]
-    near = difflib.get_close_matches(str(name), METRICS, 1, 0.4)
+    name = str(name)
+    base = name.partition("@")[0]
+    if base in METRICS and ("@" not in name or METRICS[base].per_target):
+        return METRICS[base]
+    near = difflib.get_close_matches(base, METRICS, 1, 0.4)
     hint = f'; did you mean "{near[0]}"?' if near else f" (known: {', '.join(METRICS)})"
     raise ValueError(f'"{name}" is no metric{hint}')

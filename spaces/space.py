@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from spaces.axes import Axis, Choice, FloatRange, IntRange, parse_axis
-from spaces.families import FAMILIES, Student
+from spaces.families import FAMILIES, SeparableConv, Student
 from spaces.metrics import METRICS, metric_named
-from spaces.recipe import PARTS, Scheme
+from spaces.recipe import PARTS, Scheme, Training
 
 
 class Section(BaseModel):
@@ -88,15 +88,13 @@ class Tokens(Section):
 
 
 class TeacherTraining(Section):
-    """A teacher that the service trains itself."""
+    """A teacher that the service trains itself; by default the net that learned best from
+    little data: wide separable convolutions, two consistent views of every batch."""
 
-    student: Student
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
-    batch_s: Annotated[float, Field(gt=0, le=3600)] = 32.0
-    augment: Annotated[float, Field(ge=0, le=2)] = 1.0
-    intermediate_ctc: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    hours: Annotated[float, Field(gt=0, le=1000)] | None = None
+    student: Student = SeparableConv(channels=256, blocks=8, expand=3.0, dropout=0.2)
+    training: Training = Training(
+        epochs=40, learning_rate=3e-3, intermediate_ctc=0.3, consistency=0.2
+    )
 
 
 class Teacher(Section):
@@ -166,6 +164,7 @@ class TrainingAxes(Section):
     batch_s: AxisField = Choice((32.0,))
     augment: AxisField = Choice((1.0,))
     intermediate_ctc: AxisField = Choice((0.0,))
+    consistency: AxisField = Choice((0.0,))
 
 
 class Target(Section):
@@ -282,6 +281,14 @@ class Space(Section):
         if len(set(names)) != len(names):
             raise ValueError("names an objective twice")
         return names
+
+    @model_validator(mode="after")
+    def _known_targets(self) -> Space:
+        for name in (*self.objectives, *self.budgets):
+            target = str(name).partition("@")[2]
+            if target and target not in self.targets:
+                raise ValueError(f"{name}: no target {target} (targets: {', '.join(self.targets)})")
+        return self
 
     def budget_list(self) -> tuple[Budget, ...]:
         return tuple(parse_budget(metric, raw) for metric, raw in self.budgets.items())

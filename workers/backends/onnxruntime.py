@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 from workers.errors import UserFault
@@ -53,18 +52,21 @@ def open_session(model: Path, threads: int) -> OnnxSession:
 
 def _graph_level(model: Path) -> ort.GraphOptimizationLevel:
     """Full optimisation, but not for fp16 recurrent nets, which crash there (1.24 to 1.31)."""
-    fp16_recurrent = False
-    try:
-        graph = onnx.load(str(model), load_external_data=False).graph
-    except Exception:  # not a model at all: the session says so
-        return ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    half = {i.name for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT16}
-    for node in graph.node:
-        if node.op_type in ("LSTM", "GRU") and half.intersection(node.input):
-            fp16_recurrent = True
-    if fp16_recurrent:
+    content = model.read_bytes() if model.is_file() else b""
+    if (b"LSTM" in content or b"GRU" in content) and _is_fp16_recurrent(content):
         return ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     return ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+
+def _is_fp16_recurrent(content: bytes) -> bool:
+    import onnx
+
+    try:
+        graph = onnx.load_from_string(content).graph
+    except Exception:  # no model at all: the session says so
+        return False
+    half = {i.name for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT16}
+    return any(n.op_type in ("LSTM", "GRU") and half.intersection(n.input) for n in graph.node)
 
 
 def _check_contract(model: Path, session: ort.InferenceSession) -> None:

@@ -11,21 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from spaces.families import Dims
+from workers.compress.dims import pruned_dims
 from workers.students.base import Group, Slice, build
-
-# Rounding of what is kept: multiples that matrix kernels like; heads go one by one.
-_MULTIPLES = {"channels": 8, "hidden": 8, "feed_forward": 8, "heads": 1}
-
-
-def pruned_dims(dims: Dims, ratio: float) -> Dims:
-    """Dimensions with a share `ratio` of every prunable width removed."""
-    kept = {}
-    for name, multiple in _MULTIPLES.items():
-        size = getattr(dims, name, None)
-        if size is not None:
-            kept[name] = min(size, max(multiple, round(size * (1 - ratio) / multiple) * multiple))
-    return dims.model_copy(update=kept)
-
 
 @torch.no_grad()
 def prune(network: nn.Module, ratio: float) -> nn.Module:

@@ -185,8 +185,17 @@ def _int4(source: Path, target: Path, parts: set[str]) -> None:
     _store_small(target, ("LSTM", "GRU", "Conv", "Gemm"), parts)
 
 
-def _store_small(path: Path, kinds: Sequence[str], parts: set[str]) -> None:
-    """Store the weights of some nodes as int8 with a scale a row, expanded on loading."""
+Stored = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
+
+
+def _store_small(
+    path: Path,
+    kinds: Sequence[str],
+    parts: set[str],
+    store: Callable[[str, np.ndarray], Stored] | None = None,
+) -> None:
+    """Store the float weights of some nodes in fewer bits, expanded when the model is loaded."""
+    store = store or _as_int8
     model = onnx.load(str(path))
     graph = model.graph
     weights = {i.name: i for i in graph.initializer}
@@ -195,13 +204,15 @@ def _store_small(path: Path, kinds: Sequence[str], parts: set[str]) -> None:
         for node in graph.node
         if node.op_type in kinds and part_of(node.name) in parts
         for name in node.input
-        if name in weights and np.prod(weights[name].dims) >= _MIN_WEIGHTS
+        if name in weights
+        and weights[name].data_type == onnx.TensorProto.FLOAT
+        and np.prod(weights[name].dims) >= _MIN_WEIGHTS
     ]
     if not wanted:
         return
     expanded = []
     for name in dict.fromkeys(wanted):
-        small, nodes = _as_int8(name, numpy_helper.to_array(weights[name]))
+        small, nodes = store(name, numpy_helper.to_array(weights[name]))
         graph.initializer.remove(weights[name])
         graph.initializer.extend(small)
         expanded += nodes
@@ -211,9 +222,22 @@ def _store_small(path: Path, kinds: Sequence[str], parts: set[str]) -> None:
     onnx.save(model, str(path))
 
 
-def _as_int8(name: str, weight: np.ndarray) -> tuple[list[onnx.TensorProto], list[onnx.NodeProto]]:
-    """int8 rows and their scales, and the nodes that give the weight back under its name."""
-    rows = weight.reshape(-1, weight.shape[-1]) if weight.ndim != 4 else weight.reshape(weight.shape[0], -1)
+def _as_fp16(name: str, weight: np.ndarray) -> Stored:
+    half = numpy_helper.from_array(weight.astype(np.float16), f"{name}.fp16")
+    cast = onnx.helper.make_node(
+        "Cast", [half.name], [name], name=f"{name}/expand", to=onnx.TensorProto.FLOAT
+    )
+    return [half], [cast]
+
+
+def _as_int8(name: str, weight: np.ndarray) -> Stored:
+    """int8 rows and a scale each, and the nodes that give the weight back under its name.
+
+    A row is an output channel of a convolution [out, in, 1, kernel], else what one unit reads:
+    the last axis of [directions, gates * hidden, in].
+    """
+    n_rows = weight.shape[0] if weight.ndim == 4 else int(np.prod(weight.shape[:-1]))
+    rows = weight.reshape(n_rows, -1)
     scale = np.maximum(np.abs(rows).max(axis=1), 1e-12) / 127
     values = np.clip(np.round(rows / scale[:, None]), -127, 127).astype(np.int8)
     small = [
@@ -237,15 +261,13 @@ def _as_int8(name: str, weight: np.ndarray) -> tuple[list[onnx.TensorProto], lis
 
 
 def _fp16(source: Path, target: Path, parts: set[str]) -> None:
-    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+    """The whole network in half precision; of some parts only the weights are stored so."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(str(source))
-    kept = [n.name for n in model.graph.node if n.name and part_of(n.name) not in parts]
-    half = convert_float_to_float16(
-        model,
-        keep_io_types=True,
-        op_block_list=[*DEFAULT_OP_BLOCK_LIST, "DynamicQuantizeLinear", "DynamicQuantizeLSTM"],
-        node_block_list=kept,
-        disable_shape_infer=True,
-    )
-    onnx.save(half, str(target))
+    if parts == set(PARTS):
+        model = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
+        onnx.save(model, str(target))
+    else:
+        shutil.copyfile(source, target)
+        _store_small(target, ("MatMul", "Gemm", "Conv", "LSTM", "GRU"), parts, _as_fp16)

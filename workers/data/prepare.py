@@ -392,13 +392,19 @@ def _as_view(
     noise_db: tuple[float, float] | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Speed perturbation by resampling (Ko et al., Interspeech 2015), then white noise."""
-    if speed != 1.0:
-        samples = soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ)
+    """Another speed, then white noise."""
+    samples = perturbed(samples, speed)
     if noise_db is not None:
         power = float(np.mean(samples**2)) / 10 ** (rng.uniform(*noise_db) / 10)
         samples = samples + rng.standard_normal(len(samples)) * np.sqrt(power)
     return np.asarray(samples, np.float32)
+
+
+def perturbed(samples: np.ndarray, speed: float) -> np.ndarray:
+    """Speed perturbation by resampling (Ko et al., Interspeech 2015)."""
+    if speed == 1.0:
+        return samples
+    return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ), np.float32)
 
 
 def _denoiser() -> Callable[[np.ndarray], np.ndarray]:

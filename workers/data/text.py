@@ -141,6 +141,14 @@ def make_tokenizer(kind: str, texts: Sequence[str], vocabulary: int | None = Non
     return Characters.of(texts) if kind == "characters" else Words.of(texts)
 
 
+def tokenizer_of(folder: Path, symbols: Sequence[str]) -> Tokenizer:
+    """The tokenizer that a prepared corpus was written with."""
+    if (folder / "bpe.model").exists():
+        return Pieces((folder / "bpe.model").read_bytes())
+    is_words = any(len(s) > 1 for s in symbols[1:])
+    return Words(symbols) if is_words else Characters(symbols)
+
+
 def decode(ids: Iterable[int], symbols: Sequence[str]) -> str:
     """Collapse repeats, drop blanks, join: greedy CTC decoding (Graves et al., 2006)."""
     out, last = [], BLANK_ID

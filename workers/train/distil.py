@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spaces.recipe import Distil
+from spaces.recipe import Distil, Training
 from workers.data.batches import Batch
 from workers.students.base import Output
 
@@ -49,6 +49,18 @@ def kl_per_frame(
     frames = torch.arange(logits.shape[1])[None, :] < lengths[:, None]
     divergence = (teacher.exp() * (teacher - student)).sum(-1)
     return (divergence * frames).sum() / lengths.sum() * temperature**2
+
+
+def disagreement(logits: Tensor, lengths: Tensor) -> Tensor:
+    """Symmetric KL a frame between the two halves of a batch, each taught by the other's fixed
+    output (CR-CTC, arXiv 2410.05101)."""
+    first, second = F.log_softmax(logits, -1).chunk(2)
+    n_rows = len(first)
+    frames = torch.arange(logits.shape[1])[None, :] < lengths[:n_rows, None]
+    total = torch.zeros(())
+    for taught, teacher in ((first, second.detach()), (second, first.detach())):
+        total = total + ((teacher.exp() * (teacher - taught)).sum(-1) * frames).sum()
+    return total / lengths.sum()
 
 
 class TeacherCache:
@@ -120,7 +132,7 @@ HIDDEN_SHARE = 0.4  # hidden layers guide the first part of training only (Tutor
 class Objective:
     """The loss of one training run."""
 
-    intermediate_ctc: float
+    training: Training
     distil: Distil
     teacher: TeacherCache | None
     hidden_match: HiddenMatch | None
@@ -133,9 +145,12 @@ class Objective:
         targets = (batch.targets, batch.target_lengths)
         ctc = ctc_per_frame(output.logits, output.lengths, *targets)
         loss = ctc
-        if self.intermediate_ctc and output.intermediate is not None:
+        share = self.training.intermediate_ctc
+        if share and output.intermediate is not None:
             halfway = ctc_per_frame(output.intermediate, output.lengths, *targets)
-            loss = (1 - self.intermediate_ctc) * loss + self.intermediate_ctc * halfway
+            loss = (1 - share) * loss + share * halfway
+        if self.training.consistency:
+            loss = loss + self.training.consistency * disagreement(output.logits, output.lengths)
         if self.teacher is not None:
             loss = (1 - self.distil.weight) * loss + self.distil.weight * self._taught(
                 output, batch

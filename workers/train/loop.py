@@ -102,9 +102,7 @@ class Trainer:
         if distil.weight == 0.0:
             teacher = None
         self._hidden_match = self._make_hidden_match(distil, teacher)
-        self.objective = Objective(
-            training.intermediate_ctc, distil, teacher, self._hidden_match
-        )
+        self.objective = Objective(training, distil, teacher, self._hidden_match)
         self._optimizer = self._make_optimizer()
         self._state = _State()
         self._autocast = bf16_pays()
@@ -178,15 +176,17 @@ class Trainer:
         for step, batch in enumerate(plan):
             share = (epoch + step / len(plan)) / self.training.epochs
             if self.host is None:
-                losses.append(self._step(batch, share, rng))
+                losses.append(self.step(batch, share, rng))
             else:
                 with self.host.busy():
-                    losses.append(self._step(batch, share, rng))
+                    losses.append(self.step(batch, share, rng))
         return float(np.mean(losses))
 
-    def _step(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
+    def step(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(share, self.peak_learning_rate)
+        if self.training.consistency:
+            batch = batch.twice()
         features = self.network.frontend.normalise(batch.features)  # type: ignore[union-attr,operator]
         if self.training.augment:
             features = spec_augment(features, batch.lengths, self.training.augment, rng)

@@ -1,0 +1,150 @@
+"""Writes the package of one trial: a folder, or a zip with the same content.
+
+    model.onnx         loaded as it is by sherpa-onnx's OfflineRecognizer.from_zipformer_ctc
+    tokens.txt         symbols by id
+    features.json      what the model expects of its input
+    recipe.json        how it was made
+    measurements.json  what was measured on this file, with raw samples, and of the teacher
+    CARD.md            for people: figures, use, limits
+    LICENSE-NOTICE.txt whose terms apply
+    bundle.json        digests of all of these
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from search.bundle.card import card_text, licence_notice
+from search.errors import UsageFault
+from spaces.space import Space
+from storage.artifacts import ArtifactStore, file_digest
+from storage.records import Study, Trial, TrialState
+from storage.store import Store
+from workers.data.features import N_MELS, SAMPLE_RATE_HZ
+from workers.recognizer import MANIFEST, MODEL, TOKENS
+
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
+_EXPORTED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
+
+
+def write_bundle(
+    store: Store,
+    artifacts: ArtifactStore,
+    study: Study,
+    space: Space,
+    trial: Trial,
+    target: Path,
+    overwrite: bool = False,
+) -> Path:
+    """Write the bundle of a measured trial; a target that ends in .zip becomes a zip.
+
+    Raises:
+        UsageFault: when the trial was not measured, or the target is there already.
+    """
+    if trial.state not in _EXPORTED:
+        raise UsageFault(
+            f"trial {trial.number} is {trial.state}, and only a measured one can be exported"
+            + (f" ({trial.reason})" if trial.reason else "")
+        )
+    if target.exists() and not overwrite:
+        raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
+        folder = Path(work) / "bundle"
+        folder.mkdir()
+        _fill(folder, store, artifacts, study, space, trial)
+        finished = _zipped(folder, Path(work)) if target.suffix == ".zip" else folder
+        if target.is_dir():
+            shutil.rmtree(target)
+        elif target.exists():
+            target.unlink()
+        shutil.move(finished, target)
+    return target
+
+
+def _fill(
+    folder: Path,
+    store: Store,
+    artifacts: ArtifactStore,
+    study: Study,
+    space: Space,
+    trial: Trial,
+) -> None:
+    runs = store.stage_runs(study.id, trial.number)
+    exported = next((r for r in reversed(runs) if r.stage == "export" and r.state != "failed"), None)
+    if exported is None:
+        raise UsageFault(f"trial {trial.number} has no exported file")
+    files = exported.result["artifacts"]
+    artifacts.fetch(files["model"], folder / MODEL)
+    artifacts.fetch(files["tokens"], folder / TOKENS)
+    measured = measurements(store, study, trial)
+    _write_json(folder / "features.json", features_contract())
+    _write_json(folder / "recipe.json", dict(trial.recipe))
+    _write_json(folder / "measurements.json", measured)
+    (folder / "CARD.md").write_text(card_text(study, space, trial), encoding="utf-8")
+    (folder / "LICENSE-NOTICE.txt").write_text(licence_notice(space), encoding="utf-8")
+    _write_json(
+        folder / MANIFEST,
+        {
+            "format": "compression-search bundle 1",
+            "study": study.name,
+            "trial": trial.number,
+            "files": {p.name: file_digest(p) for p in sorted(folder.iterdir())},
+        },
+    )
+
+
+def measurements(store: Store, study: Study, trial: Trial) -> dict[str, Any]:
+    """Everything measured of a trial and of its teacher."""
+    return {
+        "student": [asdict(m) for m in store.measurements(study.id, str(trial.number))],
+        "teacher": [
+            {**asdict(m), "samples": None} for m in store.measurements(study.id, "teacher")
+        ],
+        "targets": {
+            n: t.model_dump(mode="json") for n, t in _targets(study).items()
+        },
+    }
+
+
+def _targets(study: Study) -> dict[str, Any]:
+    from spaces.load import parse_space
+
+    return dict(parse_space(study.space_yaml, study.space_path).targets)
+
+
+def features_contract() -> dict[str, Any]:
+    return {
+        "kind": "kaldi log-mel filter bank",
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "n_mels": N_MELS,
+        "frame_length_ms": 25,
+        "frame_shift_ms": 10,
+        "window": "povey",
+        "low_freq_hz": 20,
+        "high_freq_hz": -400,
+        "dither": 0.0,
+        "snip_edges": False,
+        "samples": "float32 in [-1, 1]; normalisation is in the graph",
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _zipped(folder: Path, work: Path) -> Path:
+    path = work / "bundle.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            entry = zipfile.ZipInfo(file.name, _ZIP_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes())
+    return path

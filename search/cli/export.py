@@ -1,0 +1,56 @@
+"""`search export`: write the package of one student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from search.cli.common import home_of, open_store, space_of, study_named, whole_number
+from search.errors import UsageFault
+
+
+@click.command("export")
+@click.argument("target", metavar="OUT", type=click.Path())
+@click.option("--study", "name", help="Needed when there are several.")
+@click.option("--trial", help="Number of the trial.")
+@click.option("--best", metavar="METRIC", help="Instead: the trial best in this metric …")
+@click.option("--where", help='… among those, e.g. "size_mb<=15 and latency_p95_ms<=50".')
+@click.option("--overwrite", is_flag=True)
+@click.pass_context
+def export_command(
+    ctx: click.Context,
+    target: str,
+    name: str | None,
+    trial: str | None,
+    best: str | None,
+    where: str | None,
+    overwrite: bool,
+) -> None:
+    """Write model, tokens, recipe, measurements and card to the folder OUT, or to OUT.zip.
+
+    \b
+    Examples:
+      search export --study edge --trial 17 student/
+      search export --best wer --where "size_mb<=15 and latency_p95_ms<=50" student.zip
+    """
+    from search.bundle.write import write_bundle
+    from search.front import best as best_of
+    from storage.artifacts import ArtifactStore
+
+    if (trial is None) == (best is None):
+        raise UsageFault("name the student: either --trial NUMBER or --best METRIC")
+    if where is not None and best is None:
+        raise UsageFault("--where goes with --best")
+    with open_store(ctx) as store:
+        study = study_named(store, name)
+        if trial is not None:
+            record = store.trial(study.id, whole_number(trial, "--trial"))
+        else:
+            assert best is not None
+            record = best_of(store.trials(study.id), best, where)
+        artifacts = ArtifactStore(home_of(ctx).artifacts_url)
+        written = write_bundle(
+            store, artifacts, study, space_of(study), record, Path(target), overwrite
+        )
+    click.echo(f"trial {record.number} of {study.name}: wrote {written}")

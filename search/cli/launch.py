@@ -1,0 +1,49 @@
+"""`search launch`: run a study, or continue it."""
+
+from __future__ import annotations
+
+import click
+
+from search.cli.common import home_of
+
+
+@click.command("launch", short_help="run the search of a space, or continue it")
+@click.option("--space", "path", required=True, help="A space file, or a shipped space by name.")
+@click.option("--study", help="Name of the study [default: the space's].")
+@click.option("--trials", type=click.IntRange(1), help="How many trials.")
+@click.option("--hours", type=click.FloatRange(0, min_open=True), help="Time limit.")
+@click.option("--parallel", type=click.IntRange(1), help="Trials at the same time.")
+@click.option("--seed", type=int)
+@click.option("--sampler", type=click.Choice(["tpe", "nsga2", "gp", "random"]))
+@click.option(
+    "--deterministic",
+    is_flag=True,
+    help="Fix the sequence of recipes: the same search whatever --parallel is.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines.")
+@click.option("--plain", is_flag=True, help="Lines instead of the live page.")
+@click.pass_context
+def launch_command(
+    ctx: click.Context, path: str, as_json: bool, plain: bool, **options: object
+) -> int:
+    """Run the search of a space. The same command continues a study that was stopped, killed or
+    extended; Ctrl-C stops it cleanly.
+
+    \b
+    Examples:
+      search launch --space edge.yaml
+      search launch --space my.yaml --study my-2 --trials 50 --parallel 4
+    """
+    from search.launch import Options, launch
+    from search.views import open_view
+    from storage.records import StudyState
+
+    with open_view(as_json, plain) as view:
+        study, state = launch(path, home_of(ctx), Options(**options), view)  # type: ignore[arg-type]
+    if as_json:
+        return 0 if state is StudyState.FINISHED else 130
+    if state is StudyState.FINISHED:
+        click.echo(f"next: search front {study.name} · search export --study {study.name} --best wer OUT")
+        return 0
+    click.echo(f"stopped. To continue: search launch --space {path} (with the same options)")
+    return 130

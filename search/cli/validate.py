@@ -1,0 +1,57 @@
+"""`search validate`: what a space is, before anything is trained."""
+
+from __future__ import annotations
+
+import click
+
+from search.cli.common import home_of
+
+
+@click.command("validate")
+@click.argument("path", metavar="SPACE")
+@click.option("--quick", is_flag=True, help="Only the file itself; no data, no networks.")
+@click.pass_context
+def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
+    """Check a space file, its data and its budgets; say how large the search is and what it costs."""
+    from search.validate import check_space, cost_lines, count_lines, data_lines
+    from spaces.load import load_space
+
+    space = load_space(path)
+    click.echo(f"{path}: no faults")
+    for line in count_lines(space):
+        click.echo(line)
+    if quick:
+        return 0
+    place = home_of(ctx).place()
+    with _bar() as progress:
+        report = check_space(space, place, progress)
+    for line in (*data_lines(report), *cost_lines(space, report)):
+        click.echo(line)
+    return 0 if report.is_sound else 2
+
+
+def _bar() -> object:
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextmanager
+    def shown():  # type: ignore[no-untyped-def]
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as bar:
+            tasks: dict[str, object] = {}
+
+            def step(what: str, done: int, of: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=of)
+                bar.update(tasks[what], completed=done)  # type: ignore[arg-type]
+
+            yield step
+
+    return shown()

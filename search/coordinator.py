@@ -1,0 +1,483 @@
+"""Runs one study: proposes trials, submits their stages, records every outcome.
+
+Each decision is in the store before it is acted on, and the next step is always worked out from
+the store (`search.plan`). Killing the coordinator at any moment and starting it again therefore
+continues the study: a finished stage is found, an interrupted one resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from search.budgets import broken, excesses, metrics_of, objective_values
+from search.executors.base import Done, Executor
+from search.plan import (
+    Ground,
+    Results,
+    StudyFacts,
+    ground_of,
+    next_study_job,
+    next_trial_job,
+    screened_out,
+)
+from search.sampling import GENERATION, propose
+from spaces.points import recipe_of
+from spaces.recipe import Recipe
+from spaces.space import Space
+from storage.records import Event, Measurement, Study, StudyState, Trial, TrialState
+from storage.store import Store
+from workers.jobs import Figure, Job, StageResult, key_of
+
+_POLL_S = 0.2
+_COMMANDS_EVERY_S = 1.0
+_FIGURE_STAGES = ("export", "listen", "measure")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stage under way, for the live view."""
+
+    trial_number: int | None
+    stage: str
+    elapsed_s: float
+    progress: dict[str, object] | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a live view shows."""
+
+    study: Study
+    space: Space
+    trials: Sequence[Trial]
+    running: Sequence[Running]
+    elapsed_s: float
+    eta_s: float | None
+
+
+class View(Protocol):
+    """Told of what happens."""
+
+    def event(self, event: Event) -> None: ...
+
+    def tick(self, snapshot: Snapshot) -> None: ...
+
+
+@dataclass
+class _Ticket:
+    trial_number: int | None
+    job: Job
+    started: float
+    started_at: float
+    attempt: int
+
+
+class StudyFault(Exception):
+    """The study itself cannot go on; `is_user_fault` tells whose mistake it is."""
+
+    def __init__(self, message: str, is_user_fault: bool, log: str | None = None) -> None:
+        super().__init__(message)
+        self.is_user_fault, self.log = is_user_fault, log
+
+
+class Coordinator:
+    """Owns one study while it runs; there is one at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        study: Study,
+        space: Space,
+        facts: StudyFacts,
+        executor: Executor,
+        view: View,
+        parallel: int,
+    ) -> None:
+        self._store, self._study, self._space, self._facts = store, study, space, facts
+        self._executor, self._view, self._parallel = executor, view, parallel
+        self._trials = {t.number: t for t in store.trials(study.id)}
+        self._recipes = {n: Recipe.model_validate(t.recipe) for n, t in self._trials.items()}
+        self._results: dict[int | None, dict[str, StageResult]] = {}
+        self._failures: dict[tuple[int | None, str], int] = {}
+        self._tickets: dict[int, _Ticket] = {}
+        self._next_ticket = 0
+        self._ground: Ground | None = None
+        self._state = StudyState.RUNNING
+        self._commands_at = 0.0
+        self._begun = time.monotonic()
+        self._elapsed_before = float(study.facts.get("elapsed_s", 0.0))
+        self._exhausted = False
+        self._is_resumed = bool(self._trials) or bool(store.stage_runs(study.id, None))
+        self._recall()
+
+    def _recall(self) -> None:
+        """Take up what the store knows of finished stages."""
+        finals = {n for n, t in self._trials.items() if t.state.is_final}
+        for run in self._store.stage_runs(self._study.id):
+            if run.trial_number in finals or run.stage == "prepare" or run.state == "failed":
+                continue
+            result = StageResult.model_validate(run.result)
+            self._results.setdefault(run.trial_number, {})[run.stage] = result
+
+    # the loop
+
+    def run(self) -> StudyState:
+        """Go on until the study is finished, stopped or cannot go on.
+
+        Raises:
+            StudyFault: when the data or the teacher cannot be used.
+        """
+        self._set_state(StudyState.RUNNING)
+        verb = "continues" if self._is_resumed else "starts"
+        self._event("study", f'study "{self._study.name}" {verb}')
+        try:
+            while not self._over():
+                self._obey()
+                self._submit()
+                for done in self._executor.poll(_POLL_S):
+                    self._take(done)
+                self._view.tick(self._snapshot())
+        except KeyboardInterrupt:
+            self._state = StudyState.STOPPED
+        except StudyFault as fault:
+            self._event("fault", str(fault))
+            self._set_state(StudyState.FAILED)
+            raise
+        finally:
+            self._executor.close()
+            self._remember_time()
+        self._conclude()
+        return self._state
+
+    def _over(self) -> bool:
+        if self._state is StudyState.STOPPING:
+            return True
+        return self._ground is not None and not self._tickets and not self._may_ask() and not any(
+            not t.state.is_final for t in self._trials.values()
+        ) and self._state is not StudyState.PAUSED
+
+    def _conclude(self) -> None:
+        if self._state is StudyState.RUNNING:
+            self._set_state(StudyState.FINISHED)
+            self._event("study", self._closing_words())
+        else:
+            self._set_state(StudyState.STOPPED)
+            self._event("study", "stopped; what was running continues from its checkpoints")
+
+    def _closing_words(self) -> str:
+        complete = sum(t.state is TrialState.COMPLETE for t in self._trials.values())
+        why = "every recipe of the space has been tried" if self._exhausted else "finished"
+        if self._out_of_time():
+            why = "time is up"
+        return f"{why}: {complete} of {len(self._trials)} trials complete"
+
+    def _set_state(self, state: StudyState) -> None:
+        self._state = state
+        self._store.set_study(self._study.id, state=state)
+
+    # commands from other shells
+
+    def _obey(self) -> None:
+        if time.monotonic() - self._commands_at < _COMMANDS_EVERY_S:
+            return
+        self._commands_at = time.monotonic()
+        for command in self._store.take_commands(self._study.id):
+            if command.kind == "stop":
+                self._state = StudyState.STOPPING
+            elif command.kind in ("pause", "resume"):
+                paused = command.kind == "pause"
+                self._set_state(StudyState.PAUSED if paused else StudyState.RUNNING)
+                self._event("study", "paused: nothing new starts" if paused else "resumed")
+            elif command.kind == "extend":
+                self._study = self._store.study(self._study.name)
+                self._event("study", f"extended to {self._study.trials_wanted} trials")
+            elif command.kind == "cancel" and command.argument is not None:
+                self._cancel(command.argument)
+
+    def _cancel(self, number: int) -> None:
+        trial = self._trials.get(number)
+        if trial is None or trial.state.is_final:
+            return
+        for ticket, under_way in list(self._tickets.items()):
+            if under_way.trial_number == number:
+                self._executor.cancel(ticket)
+                del self._tickets[ticket]
+        self._finish(trial.evolve(state=TrialState.CANCELLED, reason="cancelled"))
+
+    # submitting
+
+    def _submit(self) -> None:
+        if self._state is not StudyState.RUNNING:
+            return
+        if self._ground is None:
+            if not self._tickets:
+                self._submit_study_stage()
+            return
+        for trial in [t for t in self._trials.values() if not t.state.is_final]:
+            if len(self._tickets) >= self._parallel:
+                return
+            if not self._is_under_way(trial.number):
+                self._advance(trial)
+        while len(self._tickets) < self._parallel and self._may_ask() and self._ask():
+            pass
+
+    def _is_under_way(self, number: int) -> bool:
+        return any(t.trial_number == number for t in self._tickets.values())
+
+    def _submit_study_stage(self) -> None:
+        results = self._results.setdefault(None, {})
+        job = next_study_job(self._space, self._facts, results)
+        if job is not None:
+            self._start(None, job)
+            return
+        self._ground = ground_of(self._space, results)
+        self._check_same_corpus()
+        self._save_teacher(results)
+
+    def _check_same_corpus(self) -> None:
+        """Data that changed under a study would make its trials incomparable."""
+        assert self._ground is not None
+        before = self._study.facts.get("corpus")
+        if before is not None and before != self._ground.corpus:
+            raise StudyFault(
+                "the data changed since this study began (audio, transcripts or tokens differ), so "
+                "its trials could not be compared; put it back, or start a new study with --study",
+                is_user_fault=True,
+            )
+
+    def _save_teacher(self, results: Results) -> None:
+        assert self._ground is not None
+        figures = [f for s in _FIGURE_STAGES if s in results for f in results[s].figures]
+        self._store.save_measurements(self._study.id, measurements_of("teacher", figures))
+        teacher = self._ground.teacher_metrics
+        self._study = replace(
+            self._study,
+            facts={
+                **self._study.facts,
+                "corpus": self._ground.corpus,
+                "teacher": dict(teacher),
+                "data": dict(results["prepare"].facts),
+            },
+        )
+        self._store.set_study(self._study.id, facts=dict(self._study.facts))
+        parts = [f"WER {teacher['wer']:.1%}"] if "wer" in teacher else []
+        parts += [f"{teacher['size_mb']:.2f} MB"] if "size_mb" in teacher else []
+        self._event("teacher", f"teacher ready: {', '.join(parts)}")
+
+    def _may_ask(self) -> bool:
+        if self._exhausted or self._out_of_time():
+            return False
+        number = len(self._trials)
+        if number >= self._study.trials_wanted:
+            return False
+        if self._study.deterministic:
+            first = number - number % GENERATION
+            return all(self._trials[n].state.is_final for n in range(first))
+        return True
+
+    def _out_of_time(self) -> bool:
+        hours = self._space.search.hours
+        return hours is not None and self._elapsed_s() > hours * 3600
+
+    def _elapsed_s(self) -> float:
+        return self._elapsed_before + time.monotonic() - self._begun
+
+    def _ask(self) -> bool:
+        """Propose a trial and put it into the store; False when there is nothing to propose."""
+        number = len(self._trials)
+        trials = list(self._trials.values())
+        proposal = propose(
+            self._space, self._study.seed, number, trials, self._study.deterministic
+        )
+        if proposal is None:
+            self._exhausted = True
+            return False
+        recipe = recipe_of(self._space, proposal.values)
+        trial = self._store.add_trial(
+            self._study.id,
+            number=number,
+            values=proposal.values,
+            recipe=recipe.model_dump(mode="json"),
+            recipe_digest=recipe.digest(),
+            source=proposal.source,
+            sampler_attrs=proposal.sampler_attrs,
+        )
+        self._trials[number], self._recipes[number] = trial, recipe
+        self._event("trial", f"trial {number}: {recipe.label()} ({proposal.source})", number)
+        self._advance(trial)
+        return True
+
+    def _advance(self, trial: Trial) -> None:
+        """Submit the next stage of a trial, or finish it."""
+        assert self._ground is not None
+        results = self._results.setdefault(trial.number, {})
+        recipe = self._recipes[trial.number]
+        job = next_trial_job(self._space, self._facts, self._ground, recipe, results)
+        if job is None:
+            self._judge(trial, results)
+            return
+        if trial.state is TrialState.QUEUED:
+            trial = trial.evolve(state=TrialState.RUNNING)
+            self._trials[trial.number] = trial
+            self._store.save_trial(trial)
+        self._start(trial.number, job)
+
+    def _start(self, number: int | None, job: Job) -> None:
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        attempt = self._failures.get((number, job.stage), 0) + 1
+        self._tickets[ticket] = _Ticket(number, job, time.monotonic(), time.time(), attempt)
+        self._executor.submit(ticket, job)
+
+    # outcomes
+
+    def _take(self, done: Done) -> None:
+        ticket = self._tickets.pop(done.ticket, None)
+        if ticket is None:
+            return
+        number, stage = ticket.trial_number, ticket.job.stage
+        state = "failed" if done.result is None else "reused" if done.result.reused else "done"
+        self._store.add_stage_run(
+            self._study.id,
+            trial_number=number,
+            stage=stage,
+            key=key_of(ticket.job),
+            attempt=ticket.attempt,
+            state=state,
+            started_at=ticket.started_at,
+            duration_s=done.duration_s,
+            result={} if done.result is None else done.result.model_dump(mode="json"),
+            error=done.error,
+            log=done.log,
+        )
+        if done.result is None:
+            self._take_failure(ticket, done)
+            return
+        self._results.setdefault(number, {})[stage] = done.result
+        self._note_stage(number, stage, done)
+        if number is not None:
+            trial = self._trials[number]
+            trial = trial.evolve(compute_s=trial.compute_s + done.result.cpu_s)
+            self._trials[number] = trial
+            self._advance(trial)
+
+    def _note_stage(self, number: int | None, stage: str, done: Done) -> None:
+        who = "study" if number is None else f"trial {number}"
+        how = "found done" if done.result and done.result.reused else f"{done.duration_s:.1f} s"
+        self._event("stage", f"{who}: {stage} {how}", number)
+
+    def _take_failure(self, ticket: _Ticket, done: Done) -> None:
+        number, stage = ticket.trial_number, ticket.job.stage
+        error = done.error or "failed"
+        tries = self._failures[number, stage] = ticket.attempt
+        is_last = done.is_user_fault or tries > self._space.search.retries
+        if number is None:
+            if is_last:
+                raise StudyFault(error, done.is_user_fault, done.log)
+            self._event("retry", f"study: {stage} failed ({error}); trying again")
+        elif is_last:
+            reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
+            self._finish(self._trials[number].evolve(state=TrialState.FAILED, reason=reason))
+        else:
+            self._event("retry", f"trial {number}: {stage} failed ({error}); trying again", number)
+
+    def _judge(self, trial: Trial, results: Results) -> None:
+        """Every stage is done: is the trial complete, infeasible or screened out?"""
+        assert self._ground is not None
+        out = screened_out(self._space, self._ground, results)
+        stages = ("screen",) if out else _FIGURE_STAGES
+        figures = [f for s in stages if s in results for f in results[s].figures]
+        metrics = metrics_of(self._space, figures)
+        excess = excesses(self._space, metrics, self._ground.teacher_metrics)
+        reason = broken(excess, metrics, self._space.budget_list())
+        state = TrialState.COMPLETE
+        if out:
+            state, told = TrialState.SCREENED_OUT, None
+        else:
+            told = objective_values(self._space, metrics, self._study.deterministic)
+            if reason is not None:
+                state = TrialState.INFEASIBLE
+        self._store.save_measurements(
+            self._study.id, measurements_of(str(trial.number), figures)
+        )
+        self._finish(
+            trial.evolve(
+                state=state, reason=reason, metrics=metrics, told=told, constraints=excess
+            )
+        )
+
+    def _finish(self, trial: Trial) -> None:
+        trial = trial.evolve(finished_at=time.time())
+        self._trials[trial.number] = trial
+        self._results.pop(trial.number, None)
+        self._store.save_trial(trial)
+        self._remember_time()
+        self._event("trial", describe(trial), trial.number, dict(trial.metrics))
+
+    def _remember_time(self) -> None:
+        facts = {**self._study.facts, "elapsed_s": self._elapsed_s()}
+        self._store.set_study(self._study.id, facts=facts)
+
+    def _event(
+        self,
+        kind: str,
+        message: str,
+        number: int | None = None,
+        data: dict[str, float] | None = None,
+    ) -> None:
+        self._view.event(self._store.add_event(self._study.id, kind, message, number, data))
+
+    # the live view
+
+    def _snapshot(self) -> Snapshot:
+        now = time.monotonic()
+        running = [
+            Running(t.trial_number, t.job.stage, now - t.started, self._executor.progress(i))
+            for i, t in self._tickets.items()
+        ]
+        return Snapshot(
+            study=replace(self._study, state=self._state),
+            space=self._space,
+            trials=list(self._trials.values()),
+            running=running,
+            elapsed_s=self._elapsed_s(),
+            eta_s=self._eta_s(),
+        )
+
+    def _eta_s(self) -> float | None:
+        """Time left at the pace of the trials that went all the way."""
+        spent = [
+            t.finished_at - t.created_at
+            for t in self._trials.values()
+            if t.finished_at is not None and t.state in (TrialState.COMPLETE, TrialState.INFEASIBLE)
+        ]
+        if not spent:
+            return None
+        finals = sum(t.state.is_final for t in self._trials.values())
+        eta_s = (self._study.trials_wanted - finals) * sum(spent) / len(spent) / self._parallel
+        hours = self._space.search.hours
+        return eta_s if hours is None else min(eta_s, hours * 3600 - self._elapsed_s())
+
+
+def measurements_of(subject: str, figures: Sequence[Figure]) -> list[Measurement]:
+    latest = {(f.target, f.metric): f for f in figures}
+    return [
+        Measurement(
+            subject=subject, target=f.target, metric=f.metric, value=f.value, samples=f.samples
+        )
+        for f in latest.values()
+    ]
+
+
+def describe(trial: Trial) -> str:
+    """One line on a finished trial."""
+    text = f"trial {trial.number}: {trial.state}"
+    m = trial.metrics
+    if trial.state in (TrialState.COMPLETE, TrialState.INFEASIBLE) and "wer" in m:
+        text += (
+            f", WER {m['wer']:.1%}, p95 {m['latency_p95_ms']:.1f} ms, {m['size_mb']:.2f} MB"
+        )
+    return text + (f" ({trial.reason})" if trial.reason else "")

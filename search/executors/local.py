@@ -1,0 +1,187 @@
+"""Runs each job in a child process of this host.
+
+Children are forked from a server that has imported torch already and started no threads, so
+that a stage costs milliseconds to start and shares nothing with the next. A child ends by itself
+when the coordinator is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from search.executors.base import Done
+from workers.errors import UserFault
+from workers.jobs import Job, Place, StageResult, key_of
+
+_LOG_LINES = 30
+_JOB: TypeAdapter[Job] = TypeAdapter(Job)
+_OUT_OF_MEMORY_HINT = " (out of memory?)"
+
+
+@dataclass
+class _Running:
+    process: ForkServerProcess
+    folder: Path
+    outcome: Path
+    started: float
+
+
+class LocalExecutor:
+    """Child processes; `timeout_s` ends a stage that hangs."""
+
+    def __init__(
+        self, place: Place, timeout_s: float, entry: Callable[..., None] | None = None
+    ) -> None:
+        self._place, self._timeout_s = place, timeout_s
+        self._entry = entry or run_child
+        self._running: dict[int, _Running] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["workers.trial"])
+
+    def submit(self, ticket: int, job: Job) -> None:
+        folder = self._place.work / job.stage / key_of(job)[:32]
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome = folder / f"outcome.{os.getpid()}.{ticket}.json"
+        process = self._context.Process(
+            target=self._entry,
+            args=(_JOB.dump_json(job).decode(), self._place.model_dump_json(), str(outcome)),
+            daemon=False,
+        )
+        process.start()
+        self._running[ticket] = _Running(process, folder, outcome, time.monotonic())
+
+    def poll(self, timeout_s: float) -> list[Done]:
+        if not self._running:
+            time.sleep(timeout_s)
+            return []
+        sentinels = [r.process.sentinel for r in self._running.values()]
+        multiprocessing.connection.wait(sentinels, timeout_s)
+        ended = []
+        for ticket, running in list(self._running.items()):
+            if running.process.exitcode is not None:
+                ended.append(self._collect(ticket))
+            elif time.monotonic() - running.started > self._timeout_s:
+                _end(running)
+                del self._running[ticket]
+                ended.append(self._timed_out(ticket, running))
+        return ended
+
+    def _timed_out(self, ticket: int, running: _Running) -> Done:
+        return Done(
+            ticket,
+            time.monotonic() - running.started,
+            error=f"took more than {self._timeout_s:g} s and was ended",
+            log=_last_lines(running.folder),
+        )
+
+    def _collect(self, ticket: int) -> Done:
+        running = self._running.pop(ticket)
+        running.process.join()
+        code = running.process.exitcode
+        duration_s = time.monotonic() - running.started
+        log = _last_lines(running.folder)
+        try:
+            outcome = json.loads(running.outcome.read_text())
+        except (OSError, ValueError):
+            return Done(ticket, duration_s, error=_how_it_ended(code), log=log)
+        running.outcome.unlink(missing_ok=True)
+        if "error" in outcome:
+            return Done(
+                ticket,
+                duration_s,
+                error=outcome["error"],
+                is_user_fault=outcome["is_user_fault"],
+                log=log,
+            )
+        return Done(ticket, duration_s, result=StageResult.model_validate(outcome["result"]))
+
+    def progress(self, ticket: int) -> dict[str, Any] | None:
+        running = self._running.get(ticket)
+        if running is None:
+            return None
+        try:
+            said: dict[str, Any] = json.loads((running.folder / "progress.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return said
+
+    def cancel(self, ticket: int) -> None:
+        running = self._running.pop(ticket, None)
+        if running is not None:
+            _end(running)
+
+    def close(self) -> None:
+        for ticket in list(self._running):
+            self.cancel(ticket)
+
+
+def _end(running: _Running) -> None:
+    running.process.kill()
+    running.process.join()
+    running.outcome.unlink(missing_ok=True)
+
+
+def _last_lines(folder: Path) -> str | None:
+    try:
+        lines = (folder / "log.txt").read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return "\n".join(lines[-_LOG_LINES:]) or None
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"its process was ended by {name}{_OUT_OF_MEMORY_HINT * (name == 'SIGKILL')}"
+    return f"its process ended with {code} and no result"
+
+
+def run_child(job_json: str, place_json: str, outcome: str) -> None:
+    """What a child process does: one job, its outcome written last, in one step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides on Ctrl-C
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    job, place = _JOB.validate_json(job_json), Place.model_validate_json(place_json)
+    _log_to(place.work / job.stage / key_of(job)[:32] / "log.txt")
+    from workers.trial import run_stage
+
+    try:
+        said: dict[str, Any] = {"result": run_stage(job, place).model_dump(mode="json")}
+    except Exception as error:
+        traceback.print_exc()
+        reason = str(error).strip() or type(error).__name__
+        if not isinstance(error, UserFault):
+            reason = f"{type(error).__name__}: {reason}"
+        said = {"error": reason, "is_user_fault": isinstance(error, UserFault)}
+    partial = Path(f"{outcome}.partial")
+    partial.write_text(json.dumps(said))
+    os.replace(partial, outcome)
+    sys.stdout.flush(), sys.stderr.flush()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _log_to(path: Path) -> None:
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)

@@ -1,0 +1,40 @@
+"""Where a home keeps its things; only the command line reads the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.jobs import Place
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder with the store, artifacts, caches and work in progress.
+
+    The store and the artifacts may lie elsewhere: a PostgreSQL server, an fsspec URL.
+    """
+
+    folder: Path
+    store_url: str
+    artifacts_url: str
+
+    @classmethod
+    def at(cls, folder: Path, store_url: str | None = None, artifacts_url: str | None = None) -> Home:
+        folder = folder.expanduser().resolve()
+        return cls(
+            folder=folder,
+            store_url=store_url or f"sqlite:///{folder / 'store.sqlite'}",
+            artifacts_url=artifacts_url or str(folder / "artifacts"),
+        )
+
+    def place(self) -> Place:
+        return Place(
+            artifacts=self.artifacts_url,
+            cache=self.folder / "cache",
+            work=self.folder / "work",
+            locks=self.folder / "locks",
+        )
+
+    def study_lock(self, name: str) -> Path:
+        return self.folder / "locks" / f"study-{name}.lock"

@@ -1,0 +1,201 @@
+"""Starts a study, or continues it where it stands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from search.coordinator import Coordinator, View
+from search.errors import UsageFault
+from search.executors.base import Executor
+from search.executors.local import LocalExecutor
+from search.home import Home
+from search.plan import StudyFacts
+from spaces.load import find_space, parse_space
+from spaces.recipe import digest_of
+from spaces.space import Search, Space
+from storage.artifacts import ArtifactStore
+from storage.errors import StudyChanged
+from storage.records import Study, StudyState
+from storage.store import Store
+
+DETERMINISTIC_THREADS = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line may set over the space file; None leaves it as it is."""
+
+    study: str | None = None
+    trials: int | None = None
+    hours: float | None = None
+    parallel: int | None = None
+    seed: int | None = None
+    sampler: str | None = None
+    deterministic: bool = False
+
+
+def read_space(path: str, options: Options) -> tuple[Space, str, str]:
+    """The space with the options applied, its text and the path it was read from.
+
+    Raises:
+        SpaceError: with every fault of the file.
+    """
+    found = find_space(path).resolve()
+    text = found.read_text(encoding="utf-8")
+    space = parse_space(text, found)
+    return with_options(space, options), text, str(found)
+
+
+def with_options(space: Space, options: Options) -> Space:
+    given = {
+        name: value
+        for name in ("trials", "hours", "parallel", "seed", "sampler")
+        if (value := getattr(options, name)) is not None
+    }
+    search = Search.model_validate({**space.search.model_dump(), **given})
+    return space.model_copy(update={"search": search, "name": options.study or space.name})
+
+
+def space_digest(space: Space) -> str:
+    """Digest of what decides a study's trials; how many, how long and how parallel does not."""
+    content = space.model_dump(
+        mode="json", exclude={"name": True, "description": True, "search": {"trials", "hours", "parallel", "retries", "stage_timeout_s"}}
+    )
+    return digest_of(content)
+
+
+def open_study(store: Store, space: Space, text: str, path: str, options: Options) -> Study:
+    """The study of that name, made if there is none.
+
+    Raises:
+        StudyChanged: when the space is not the one the study was started with.
+    """
+    digest = space_digest(space)
+    study = store.find_study(space.name)
+    if study is None:
+        return store.create_study(
+            name=space.name,
+            space_yaml=text,
+            space_path=path,
+            space_digest=digest,
+            seed=space.search.seed,
+            deterministic=options.deterministic,
+            trials_wanted=space.search.trials,
+        )
+    if study.space_digest != digest or study.deterministic != options.deterministic:
+        what = "--deterministic" if study.space_digest == digest else f"the space {path}"
+        raise StudyChanged(
+            f'{what} differs from what study "{study.name}" was started with, so its trials could '
+            "not be compared; give the new search a name of its own: --study NAME"
+        )
+    wanted = max(study.trials_wanted, space.search.trials)
+    if wanted != study.trials_wanted:
+        store.set_study(study.id, trials_wanted=wanted)
+    return replace(study, trials_wanted=wanted)
+
+
+def threads_of(space: Space, deterministic: bool) -> tuple[int, int]:
+    """(threads of a trial, threads of the teacher)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if deterministic:
+        given = space.search.threads_per_trial or DETERMINISTIC_THREADS
+        return given, given
+    return space.search.threads_per_trial or max(1, cores // space.search.parallel), cores
+
+
+def study_facts(store: Store, study: Study, space: Space, artifacts: ArtifactStore) -> StudyFacts:
+    """What trials build on, fixed when the study first starts.
+
+    Thread counts are among it: sums in another order give other weights.
+    """
+    facts = dict(study.facts)
+    if "threads" not in facts:
+        facts["threads"], facts["teacher_threads"] = threads_of(space, study.deterministic)
+    if "brought" not in facts:
+        facts["brought"] = bring_teacher(space, artifacts)
+    if facts != study.facts:
+        store.set_study(study.id, facts=facts)
+    return StudyFacts(
+        space_yaml=study.space_yaml,
+        space_path=study.space_path,
+        seed=study.seed,
+        threads=int(facts["threads"]),
+        teacher_threads=int(facts["teacher_threads"]),
+        brought=facts["brought"],
+    )
+
+
+def bring_teacher(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
+    """Put the files of a teacher that the user brought among the artifacts.
+
+    Raises:
+        UsageFault: when one is missing.
+    """
+    config = space.teacher
+    files = {"checkpoint": config.checkpoint, "model": config.onnx, "tokens": config.tokens}
+    brought = {}
+    for role, path in files.items():
+        if path is None:
+            continue
+        if not Path(path).is_file():
+            raise UsageFault(f"teacher: {path}: no such file")
+        brought[role] = artifacts.put(Path(path))
+    return brought
+
+
+@contextmanager
+def only_coordinator(home: Home, name: str) -> Iterator[None]:
+    """Hold a study alone.
+
+    Raises:
+        UsageFault: when another process runs it.
+    """
+    path = home.study_lock(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=5)
+    except Timeout as error:
+        raise UsageFault(
+            f'study "{name}" is being run by another process; watch it with `search status '
+            f"{name}`, end it with `search stop {name}`"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def launch(
+    path: str, home: Home, options: Options, view: View, executor: Executor | None = None
+) -> tuple[Study, StudyState]:
+    """Run the study of a space until it is finished or stopped.
+
+    Raises:
+        SpaceError, UsageFault, StorageError, StudyFault: before or while running.
+    """
+    space, text, found = read_space(path, options)
+    with only_coordinator(home, space.name):
+        store = Store(home.store_url)
+        try:
+            study = open_study(store, space, text, found, options)
+            facts = study_facts(store, study, space, ArtifactStore(home.artifacts_url))
+            study = store.study(study.name)
+            coordinator = Coordinator(
+                store,
+                study,
+                space,
+                facts,
+                executor or LocalExecutor(home.place(), space.search.stage_timeout_s),
+                view,
+                space.search.parallel,
+            )
+            return study, coordinator.run()
+        finally:
+            store.close()

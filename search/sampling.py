@@ -1,0 +1,200 @@
+"""What to try next: a pure function of the space, the seed and the trials it may see.
+
+No sampler state is kept between two proposals. The store is the one memory: an Optuna study is
+made anew in memory from its records, with a seed of its own for every trial number. A search that
+was killed therefore goes on as if it had not been, and equal records give equal proposals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import moocore
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from spaces.axes import Axis, Choice, FloatRange, IntRange, Value
+from spaces.metrics import metric_named
+from spaces.points import (
+    Values,
+    breaks_rule,
+    choose,
+    enumerate_values,
+    expert_values,
+    random_values,
+    recipe_of,
+)
+from spaces.points import count as count_recipes
+from spaces.space import Space
+from storage.records import Trial, TrialState
+
+GENERATION = 4  # trials of a deterministic study that are proposed from the same results
+DEFAULT_EXPERTS = 6
+_ATTEMPTS = 20
+_WINDOW = 1500  # beyond so many trials the sampler sees the front and the latest
+_SMALL_SPACE = 5000
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Axis values to try; `source` is expert, sampler or random."""
+
+    values: Values
+    source: str
+    sampler_attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def propose(
+    space: Space, seed: int, number: int, trials: Sequence[Trial], deterministic: bool = False
+) -> Proposal | None:
+    """The recipe to try as trial `number`; None when every recipe has been tried.
+
+    Args:
+        trials: all trials so far, running ones included.
+        deterministic: let the sampler see only the results of earlier generations.
+    """
+    tried = {t.recipe_digest for t in trials}
+    n_experts = space.search.expert_trials
+    experts = expert_values(space, DEFAULT_EXPERTS if n_experts is None else n_experts)
+    for values in experts[number:]:
+        if recipe_of(space, values).digest() not in tried:
+            return Proposal(values, "expert")
+    seen = list(trials)
+    if deterministic:
+        first = number - number % GENERATION
+        seen = [t if t.number < first else _as_running(t) for t in trials if t.number < number]
+    for attempt in range(_ATTEMPTS):
+        proposal = _ask(space, _seed(seed, number, attempt), seen)
+        if (
+            proposal is not None
+            and breaks_rule(space, proposal.values) is None
+            and recipe_of(space, proposal.values).digest() not in tried
+        ):
+            return proposal
+    return _untried(space, _seed(seed, number, _ATTEMPTS), tried)
+
+
+def _as_running(trial: Trial) -> Trial:
+    return trial.evolve(state=TrialState.RUNNING, told=None, constraints={})
+
+
+def _seed(*parts: int) -> int:
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _untried(space: Space, seed: int, tried: set[str]) -> Proposal | None:
+    rng = random.Random(seed)
+    for _ in range(200):
+        values = random_values(space, rng)
+        if values is not None and recipe_of(space, values).digest() not in tried:
+            return Proposal(values, "random")
+    size = count_recipes(space)
+    if size.continuous or size.at_most > _SMALL_SPACE:
+        return None
+    left = [v for v in enumerate_values(space) if recipe_of(space, v).digest() not in tried]
+    return Proposal(rng.choice(left), "random") if left else None
+
+
+def _ask(space: Space, seed: int, trials: Sequence[Trial]) -> Proposal | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental arguments
+        study = optuna.create_study(
+            directions=[
+                "maximize" if metric_named(o).higher_is_better else "minimize"
+                for o in space.objectives
+            ],
+            sampler=_sampler(space.search.sampler, seed, len(trials)),
+        )
+        study.add_trials([_frozen(space, t) for t in _windowed(space, trials) if _is_told(t)])
+        trial = study.ask()
+    families = tuple(space.students)
+    family = trial.suggest_categorical("family", families) if len(families) > 1 else families[0]
+    values = choose(space, family, lambda name, axis: _suggest(trial, name, axis))
+    attrs = dict(study.get_trials(deepcopy=False)[trial.number].system_attrs)
+    return Proposal(values, "sampler", attrs)
+
+
+def _sampler(name: str, seed: int, n_trials: int) -> optuna.samplers.BaseSampler:
+    if name == "tpe":
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, n_startup_trials=10, seed=seed
+        )
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
+    if name == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
+    if axis.size() == 1:
+        return axis.at(0.0)
+    if isinstance(axis, Choice):
+        value: Value = trial.suggest_categorical(name, axis.values)
+        return value
+    if isinstance(axis, IntRange):
+        return trial.suggest_int(name, axis.low, axis.high, step=axis.step, log=axis.log)
+    return trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
+
+
+def _distribution(axis: Axis) -> BaseDistribution:
+    if isinstance(axis, Choice):
+        return CategoricalDistribution(axis.values)
+    if isinstance(axis, IntRange):
+        return IntDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+    assert isinstance(axis, FloatRange)
+    return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+
+
+def _is_told(trial: Trial) -> bool:
+    return trial.state not in (TrialState.FAILED, TrialState.CANCELLED)
+
+
+def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:
+    """A record as Optuna sees it."""
+    distributions: dict[str, BaseDistribution] = {}
+    if len(space.students) > 1:
+        distributions["family"] = CategoricalDistribution(tuple(space.students))
+    for name, axis in space.axes_of(str(trial.values["family"])).items():
+        if name in trial.values and axis.size() != 1:
+            distributions[name] = _distribution(axis)
+    state = optuna.trial.TrialState.RUNNING
+    if trial.told is not None:
+        state = optuna.trial.TrialState.COMPLETE
+    elif trial.state.is_final:  # screened out or stopped: learnt from as bad
+        state = optuna.trial.TrialState.PRUNED
+    return optuna.trial.create_trial(
+        state=state,
+        values=None if trial.told is None else list(trial.told),
+        params={k: trial.values[k] for k in distributions},
+        distributions=distributions,
+        system_attrs=dict(trial.sampler_attrs),
+        constraints=dict(trial.constraints) or None,
+    )
+
+
+def _windowed(space: Space, trials: Sequence[Trial]) -> list[Trial]:
+    """All trials, or of many the front and the latest: asking costs with what is seen."""
+    if len(trials) <= _WINDOW:
+        return list(trials)
+    older, latest = trials[:-_WINDOW], trials[-_WINDOW:]
+    told = [t for t in older if t.told is not None and t.state is TrialState.COMPLETE]
+    if not told:
+        return list(latest)
+    maximise = [metric_named(o).higher_is_better for o in space.objectives]
+    best = moocore.is_nondominated(np.array([t.told for t in told]), maximise=maximise)
+    return [t for t, is_best in zip(told, best, strict=True) if is_best] + list(latest)

@@ -1,0 +1,138 @@
+"""What a person or a program sees of a running search."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.coordinator import Snapshot, View
+from search.front import front, knee
+from search.tables import front_table
+from storage.records import Event, TrialState
+
+_LAST_EVENTS = 6
+_SHOWN_FRONT = 12
+
+
+class PlainView:
+    """One line an event, and a line of progress now and then: for pipes and logs."""
+
+    def __init__(self, console: Console, every_s: float = 30.0) -> None:
+        self._console, self._every_s = console, every_s
+        self._last = time.monotonic()
+
+    def event(self, event: Event) -> None:
+        at = time.strftime("%H:%M:%S", time.localtime(event.at))
+        self._console.print(f"{at} {event.message}", markup=False, highlight=False, soft_wrap=True)
+
+    def tick(self, snapshot: Snapshot) -> None:
+        if time.monotonic() - self._last < self._every_s:
+            return
+        self._last = time.monotonic()
+        at = time.strftime("%H:%M:%S")
+        self._console.print(
+            f"{at} {progress_line(snapshot)}", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+class JsonView:
+    """One JSON object a line: for programs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def event(self, event: Event) -> None:
+        content = {
+            "at": event.at,
+            "kind": event.kind,
+            "message": event.message,
+            "trial": event.trial_number,
+            "data": dict(event.data),
+        }
+        self._console.out(json.dumps(content), highlight=False)
+
+    def tick(self, snapshot: Snapshot) -> None:
+        pass
+
+
+class LiveView:
+    """A page in the terminal that keeps itself up to date."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._events: deque[Event] = deque(maxlen=_LAST_EVENTS)
+
+    def event(self, event: Event) -> None:
+        self._events.append(event)
+
+    def tick(self, snapshot: Snapshot) -> None:
+        self._live.update(self._page(snapshot))
+
+    def _page(self, snapshot: Snapshot) -> RenderableType:
+        finals = sum(t.state.is_final for t in snapshot.trials)
+        wanted = snapshot.study.trials_wanted
+        parts: list[RenderableType] = [
+            Text(progress_line(snapshot), style="bold"),
+            ProgressBar(total=wanted, completed=finals, width=60),
+            self._running(snapshot),
+        ]
+        on_front = front(snapshot.space, snapshot.trials, snapshot.study.deterministic)
+        if on_front:
+            bend = knee(snapshot.space, on_front, snapshot.study.deterministic)
+            parts.append(
+                front_table(snapshot.space, on_front[:_SHOWN_FRONT], bend, title="front")
+            )
+        for event in self._events:
+            at = time.strftime("%H:%M:%S", time.localtime(event.at))
+            parts.append(Text(f"{at} {event.message}", style="dim", overflow="ellipsis"))
+        parts.append(Text("Ctrl-C stops; the same command continues", style="dim"))
+        return Group(*parts)
+
+    def _running(self, snapshot: Snapshot) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for running in snapshot.running:
+            who = "study" if running.trial_number is None else f"trial {running.trial_number}"
+            said = running.progress or {}
+            how = f"{said['what']} {said['done']}/{said['of']}" if said else ""
+            table.add_row(who, running.stage, escape(how), f"{running.elapsed_s:.0f} s")
+        return table
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """State, trials by state, time so far and to go."""
+    states = Counter(t.state for t in snapshot.trials)
+    counts = ", ".join(f"{states[s]} {s.replace('_', ' ')}" for s in TrialState if states[s])
+    eta = f", about {clock(snapshot.eta_s)} to go" if snapshot.eta_s is not None else ""
+    finals = sum(t.state.is_final for t in snapshot.trials)
+    return (
+        f"{snapshot.study.name} {snapshot.study.state}: {finals}/{snapshot.study.trials_wanted} "
+        f"trials ({counts or 'none yet'}), {clock(snapshot.elapsed_s)} so far{eta}"
+    )
+
+
+def clock(seconds: float) -> str:
+    return str(timedelta(seconds=max(0, round(seconds))))
+
+
+@contextmanager
+def open_view(as_json: bool, plain: bool) -> Iterator[View]:
+    """The view that fits where the output goes."""
+    console = Console()
+    if as_json:
+        yield JsonView(console)
+    elif plain or not console.is_terminal:
+        yield PlainView(console)
+    else:
+        with Live(console=console, refresh_per_second=4, transient=False) as live:
+            yield LiveView(live)

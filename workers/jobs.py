@@ -1,0 +1,151 @@
+"""What a stage is asked to do and what it gives back: frozen, JSON both ways.
+
+A job names its inputs by content (digests of artifacts, of the prepared corpus), so that equal
+jobs have equal keys and their result can be used again. `Place` says where files are on this
+host; it is no part of the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spaces.families import Student
+from spaces.recipe import Distil, Quantize, Training, digest_of
+from spaces.space import Target
+
+_VERSION = 1
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Place(Record):
+    """Folders of one home on this host."""
+
+    artifacts: str
+    cache: Path
+    work: Path
+    locks: Path
+
+    def corpus(self, name: str) -> Path:
+        return self.cache / "corpora" / name
+
+    def teacher(self, name: str) -> Path:
+        return self.cache / "teachers" / name
+
+
+class Prepare(Record):
+    """Check the data of a space and compute its features."""
+
+    stage: Literal["prepare"] = "prepare"
+    space_yaml: str
+    space_path: str
+    reusable: ClassVar[bool] = False  # files may change between two launches
+
+
+class Screen(Record):
+    """Size, cost and latency of a student before it is trained."""
+
+    stage: Literal["screen"] = "screen"
+    student: Student
+    quantize: Quantize
+    corpus: str
+    targets: dict[str, Target]
+
+
+class Train(Record):
+    """Train a network; `teacher` names what a teacher said of the corpus."""
+
+    stage: Literal["train"] = "train"
+    student: Student
+    training: Training
+    distil: Distil = Distil(weight=0.0)
+    teacher: str | None = None
+    corpus: str
+    seed: int
+    threads: int
+    trunk: str | None = None  # continue from this state, to a larger budget
+
+
+class Compress(Record):
+    """Prune a trained network, then train it again."""
+
+    stage: Literal["compress"] = "compress"
+    checkpoint: str
+    ratio: float
+    training: Training
+    distil: Distil
+    teacher: str | None
+    corpus: str
+    seed: int
+    threads: int
+
+
+class Export(Record):
+    """ONNX, checked against its network, then quantized."""
+
+    stage: Literal["export"] = "export"
+    checkpoint: str
+    quantize: Quantize
+    corpus: str
+
+
+class Measure(Record):
+    """Errors and latency of an exported file."""
+
+    stage: Literal["measure"] = "measure"
+    model: str
+    tokens: str | None = None  # of a foreign model; a student's are the corpus's
+    corpus: str
+    targets: dict[str, Target]
+    teacher_texts: str | None = None
+
+
+class Listen(Record):
+    """Let the teacher hear the training set, and dev where it cannot be exported."""
+
+    stage: Literal["listen"] = "listen"
+    space_yaml: str
+    space_path: str
+    corpus: str
+    checkpoint: str | None = None  # of a teacher trained here
+    source_digest: str = ""  # content of a teacher brought along
+
+
+Job = Annotated[
+    Prepare | Screen | Train | Compress | Export | Measure | Listen, Field(discriminator="stage")
+]
+
+
+def key_of(job: Job) -> str:
+    """Hex digest of the job's content."""
+    return digest_of([_VERSION, job.model_dump(mode="json")])
+
+
+class Figure(Record):
+    """One measured value of one target ("" where it holds for all), with raw samples."""
+
+    target: str = ""
+    metric: str
+    value: float
+    samples: tuple[float, ...] | None = None
+
+
+class StageResult(Record):
+    """What a stage gives back."""
+
+    artifacts: dict[str, str] = {}  # name to digest
+    figures: tuple[Figure, ...] = ()
+    facts: dict[str, Any] = {}
+    reused: bool = False
+    cpu_s: float = 0.0
+
+    def value(self, metric: str, target: str | None = None) -> float | None:
+        for figure in self.figures:
+            if figure.metric == metric and target in (None, figure.target):
+                return figure.value
+        return None

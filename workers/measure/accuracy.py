@@ -1,0 +1,99 @@
+"""Word and character errors of an exported file, decoded utterance by utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+import numpy as np
+
+from workers.backends.base import open_session
+from workers.data.batches import Corpus
+from workers.data.text import decode
+
+_RESAMPLES = 2000
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Error rates are fractions of the words (or characters) that were said."""
+
+    wer: float
+    wer_low: float  # 95 % interval by bootstrap over utterances
+    wer_high: float
+    cer: float
+    n_words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    word_precision: float
+    word_recall: float
+    word_f1: float
+    empty_share: float  # utterances with words for which nothing was written
+    worse_share: float | None  # utterances with more errors than the teacher makes
+
+
+def transcribe_dev(model: Path, corpus: Corpus, symbols: Sequence[str]) -> list[str]:
+    """Text of each dev utterance from the file itself, one at a time, as on a device."""
+    session = open_session("onnxruntime", model, threads=1)
+    return [
+        decode(session.run(np.array(corpus.frames(e))).argmax(-1).tolist(), symbols)
+        for e in corpus.dev
+    ]
+
+
+def accuracy(
+    references: Sequence[str], texts: Sequence[str], teacher_texts: Sequence[str] | None = None
+) -> Accuracy:
+    """Score texts against what was said.
+
+    Precision counts right words among those written, recall among those said.
+    """
+    words = jiwer.process_words(list(references), list(texts))
+    errors = utterance_errors(references, texts)
+    lengths = np.array([len(r.split()) for r in references])
+    low, high = bootstrap_interval(errors, lengths)
+    n_written = words.hits + words.substitutions + words.insertions
+    n_said = words.hits + words.substitutions + words.deletions
+    precision = words.hits / n_written if n_written else 0.0
+    recall = words.hits / n_said
+    worse = None
+    if teacher_texts is not None:
+        worse = float(np.mean(errors > utterance_errors(references, teacher_texts)))
+    return Accuracy(
+        wer=float(words.wer),
+        wer_low=low,
+        wer_high=high,
+        cer=float(jiwer.cer(list(references), list(texts))),
+        n_words=n_said,
+        substitutions=words.substitutions,
+        deletions=words.deletions,
+        insertions=words.insertions,
+        word_precision=precision,
+        word_recall=recall,
+        word_f1=2 * precision * recall / (precision + recall) if words.hits else 0.0,
+        empty_share=float(np.mean([not t for t in texts])),
+        worse_share=worse,
+    )
+
+
+def utterance_errors(references: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """int64 [n]: word errors of each utterance."""
+    counts = []
+    for reference, text in zip(references, texts, strict=True):
+        aligned = jiwer.process_words(reference, text)
+        counts.append(aligned.substitutions + aligned.deletions + aligned.insertions)
+    return np.array(counts)
+
+
+def bootstrap_interval(errors: np.ndarray, lengths: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of a WER, utterances drawn anew (Bisani and Ney, ICASSP 2004)."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(errors), (_RESAMPLES, len(errors)))
+    rates = errors[drawn].sum(1) / np.maximum(1, lengths[drawn].sum(1))
+    tail = (1 - _CONFIDENCE) / 2 * 100
+    low, high = np.percentile(rates, [tail, 100 - tail])
+    return float(low), float(high)
