@@ -1,0 +1,1 @@
+"""Pages, charts and queries. The pages themselves are not written yet."""

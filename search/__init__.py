@@ -1,0 +1,1 @@
+"""What to try next, who does it, and what came of it; the command line."""

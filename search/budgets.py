@@ -31,7 +31,9 @@ def judged_as(name: str, deterministic: bool) -> str:
     return "macs" if deterministic and metric_named(name).noisy else name
 
 
-def objective_values(space: Space, metrics: Mapping[str, float], deterministic: bool) -> tuple[float, ...]:
+def objective_values(
+    space: Space, metrics: Mapping[str, float], deterministic: bool
+) -> tuple[float, ...]:
     """What the sampler is told, in the order and direction of the objectives.
 
     In a deterministic study MACs stand in for what is timed: they order students as time does,
@@ -64,7 +66,9 @@ def excesses(
     return out
 
 
-def broken(excess: Mapping[str, float], metrics: Mapping[str, float], budgets: Iterable[Budget]) -> str | None:
+def broken(
+    excess: Mapping[str, float], metrics: Mapping[str, float], budgets: Iterable[Budget]
+) -> str | None:
     """A sentence on the budgets that are broken, or None."""
     by_text = {str(b): b for b in budgets}
     said = [

@@ -21,9 +21,9 @@ from search.plan import (
     ground_of,
     next_study_job,
     next_trial_job,
-    screened_out,
 )
 from search.sampling import GENERATION, propose
+from search.screening import reason_to_screen_out
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Space
@@ -133,6 +133,7 @@ class Coordinator:
         self._set_state(StudyState.RUNNING)
         verb = "continues" if self._is_resumed else "starts"
         self._event("study", f'study "{self._study.name}" {verb}')
+        self._drop_old_commands()
         try:
             while not self._over():
                 self._obey()
@@ -155,9 +156,13 @@ class Coordinator:
     def _over(self) -> bool:
         if self._state is StudyState.STOPPING:
             return True
-        return self._ground is not None and not self._tickets and not self._may_ask() and not any(
-            not t.state.is_final for t in self._trials.values()
-        ) and self._state is not StudyState.PAUSED
+        return (
+            self._ground is not None
+            and not self._tickets
+            and not self._may_ask()
+            and not any(not t.state.is_final for t in self._trials.values())
+            and self._state is not StudyState.PAUSED
+        )
 
     def _conclude(self) -> None:
         if self._state is StudyState.RUNNING:
@@ -179,6 +184,12 @@ class Coordinator:
         self._store.set_study(self._study.id, state=state)
 
     # commands from other shells
+
+    def _drop_old_commands(self) -> None:
+        """A stop or pause meant for an earlier run says nothing to this one."""
+        for command in self._store.take_commands(self._study.id):
+            if command.kind == "cancel" and command.argument is not None:
+                self._cancel(command.argument)
 
     def _obey(self) -> None:
         if time.monotonic() - self._commands_at < _COMMANDS_EVERY_S:
@@ -289,9 +300,7 @@ class Coordinator:
         """Propose a trial and put it into the store; False when there is nothing to propose."""
         number = len(self._trials)
         trials = list(self._trials.values())
-        proposal = propose(
-            self._space, self._study.seed, number, trials, self._study.deterministic
-        )
+        proposal = propose(self._space, self._study.seed, number, trials, self._study.deterministic)
         if proposal is None:
             self._exhausted = True
             return False
@@ -314,6 +323,9 @@ class Coordinator:
         """Submit the next stage of a trial, or finish it."""
         assert self._ground is not None
         results = self._results.setdefault(trial.number, {})
+        if set(results) == {"screen"} and (reason := self._screened_out(trial, results)):
+            self._judge(trial, results, TrialState.SCREENED_OUT, reason)
+            return
         recipe = self._recipes[trial.number]
         job = next_trial_job(self._space, self._facts, self._ground, recipe, results)
         if job is None:
@@ -384,29 +396,37 @@ class Coordinator:
         else:
             self._event("retry", f"trial {number}: {stage} failed ({error}); trying again", number)
 
-    def _judge(self, trial: Trial, results: Results) -> None:
-        """Every stage is done: is the trial complete, infeasible or screened out?"""
+    def _screened_out(self, trial: Trial, results: Results) -> str | None:
         assert self._ground is not None
-        out = screened_out(self._space, self._ground, results)
-        stages = ("screen",) if out else _FIGURE_STAGES
+        rivals = list(self._trials.values())
+        if self._study.deterministic:  # only what every run has seen by now
+            rivals = rivals[: trial.number - trial.number % GENERATION]
+        return reason_to_screen_out(
+            self._space, self._ground, results["screen"], rivals, self._study.deterministic
+        )
+
+    def _judge(
+        self,
+        trial: Trial,
+        results: Results,
+        state: TrialState = TrialState.COMPLETE,
+        reason: str | None = None,
+    ) -> None:
+        """Every stage is done, or screening was enough: record what the trial came to."""
+        assert self._ground is not None
+        is_out = state is TrialState.SCREENED_OUT
+        stages = ("screen",) if is_out else _FIGURE_STAGES
         figures = [f for s in stages if s in results for f in results[s].figures]
         metrics = metrics_of(self._space, figures)
         excess = excesses(self._space, metrics, self._ground.teacher_metrics)
-        reason = broken(excess, metrics, self._space.budget_list())
-        state = TrialState.COMPLETE
-        if out:
-            state, told = TrialState.SCREENED_OUT, None
-        else:
+        told = None
+        if not is_out:
             told = objective_values(self._space, metrics, self._study.deterministic)
-            if reason is not None:
-                state = TrialState.INFEASIBLE
-        self._store.save_measurements(
-            self._study.id, measurements_of(str(trial.number), figures)
-        )
+            reason = broken(excess, metrics, self._space.budget_list())
+            state = TrialState.INFEASIBLE if reason else TrialState.COMPLETE
+        self._store.save_measurements(self._study.id, measurements_of(str(trial.number), figures))
         self._finish(
-            trial.evolve(
-                state=state, reason=reason, metrics=metrics, told=told, constraints=excess
-            )
+            trial.evolve(state=state, reason=reason, metrics=metrics, told=told, constraints=excess)
         )
 
     def _finish(self, trial: Trial) -> None:
@@ -477,7 +497,5 @@ def describe(trial: Trial) -> str:
     text = f"trial {trial.number}: {trial.state}"
     m = trial.metrics
     if trial.state in (TrialState.COMPLETE, TrialState.INFEASIBLE) and "wer" in m:
-        text += (
-            f", WER {m['wer']:.1%}, p95 {m['latency_p95_ms']:.1f} ms, {m['size_mb']:.2f} MB"
-        )
+        text += f", WER {m['wer']:.1%}, p95 {m['latency_p95_ms']:.1f} ms, {m['size_mb']:.2f} MB"
     return text + (f" ({trial.reason})" if trial.reason else "")

@@ -67,6 +67,23 @@ def hypervolume(space: Space, trials: Sequence[Trial], reference: Mapping[str, f
     return float(moocore.hypervolume(inside, ref=np.ones(len(space.objectives))))
 
 
+def reference_of(
+    space: Space, trials: Sequence[Trial], teacher: Mapping[str, float]
+) -> dict[str, float]:
+    """Where the hypervolume is seen from: the teacher's cost, every word wrong.
+
+    What the teacher was not measured in is the worst of the trials.
+    """
+    reference = {}
+    for objective in space.objectives:
+        values = [t.metrics[objective] for t in trials if objective in t.metrics]
+        metric = metric_named(objective)
+        worst = min(values) if metric.higher_is_better else max(values, default=1.0)
+        is_errors = metric.name in ("wer", "cer")
+        reference[objective] = 1.0 if is_errors else teacher.get(objective, worst)
+    return reference
+
+
 def _share(objective: str, value: float, reference: float) -> float:
     if metric_named(objective).higher_is_better:
         value, reference = 1 / max(value, 1e-12), 1 / max(reference, 1e-12)
@@ -136,6 +153,13 @@ def meets(trial: Trial, terms: Sequence[tuple[str, str, float]]) -> bool:
     return True
 
 
+def _nearest_miss(trials: Sequence[Trial], name: str, sign: str) -> str:
+    values = [t.metrics[name] for t in trials if name in t.metrics]
+    if not values:
+        return "not measured"
+    return f"best is {min(values) if '<' in sign else max(values):.4g}"
+
+
 def best(trials: Sequence[Trial], metric: str, where: str | None = None) -> Trial:
     """The complete trial best in one metric among those that meet a condition.
 
@@ -143,18 +167,18 @@ def best(trials: Sequence[Trial], metric: str, where: str | None = None) -> Tria
         UsageFault: when none does, naming the nearest miss.
     """
     _known(metric)
-    complete = [t for t in trials if t.state is TrialState.COMPLETE and metric in t.metrics]
+    complete = [t for t in trials if t.state is TrialState.COMPLETE]
     if not complete:
         raise UsageFault("the study has no complete trial yet")
+    measured = [t for t in complete if metric in t.metrics]
+    if not measured:
+        known = ", ".join(complete[0].metrics)
+        raise UsageFault(f"{metric} was not measured in this study (measured: {known})")
     terms = parse_where(where) if where else []
-    fitting = [t for t in complete if meets(t, terms)]
+    fitting = [t for t in measured if meets(t, terms)]
     base = metric.partition("@")[0]
     sign = -1 if base in METRICS and METRICS[base].higher_is_better else 1
     if not fitting:
-        misses = [
-            f"{name}: best is {min(v) if '<' in s else max(v):.4g}"
-            for name, s, _ in terms
-            if (v := [t.metrics[name] for t in complete if name in t.metrics])
-        ]
+        misses = [f"{name}: {_nearest_miss(measured, name, s)}" for name, s, _ in terms]
         raise UsageFault(f"no complete trial meets {where} ({'; '.join(misses)})")
     return min(fitting, key=lambda t: (sign * t.metrics[metric], t.number))

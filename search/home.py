@@ -20,7 +20,9 @@ class Home:
     artifacts_url: str
 
     @classmethod
-    def at(cls, folder: Path, store_url: str | None = None, artifacts_url: str | None = None) -> Home:
+    def at(
+        cls, folder: Path, store_url: str | None = None, artifacts_url: str | None = None
+    ) -> Home:
         folder = folder.expanduser().resolve()
         return cls(
             folder=folder,

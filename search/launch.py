@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from search.coordinator import Coordinator, View
 from search.errors import UsageFault
@@ -16,13 +18,15 @@ from search.executors.base import Executor
 from search.executors.local import LocalExecutor
 from search.home import Home
 from search.plan import StudyFacts
-from spaces.load import find_space, parse_space
+from spaces.load import find_space, parse_space, read_text
 from spaces.recipe import digest_of
-from spaces.space import Search, Space
+from spaces.space import Search, Space, check_name
 from storage.artifacts import ArtifactStore
 from storage.errors import StudyChanged
 from storage.records import Study, StudyState
 from storage.store import Store
+from workers.brought import check_files
+from workers.errors import TeacherFault
 
 DETERMINISTIC_THREADS = 1
 
@@ -47,47 +51,69 @@ def read_space(path: str, options: Options) -> tuple[Space, str, str]:
         SpaceError: with every fault of the file.
     """
     found = find_space(path).resolve()
-    text = found.read_text(encoding="utf-8")
+    text = read_text(found)
     space = parse_space(text, found)
     return with_options(space, options), text, str(found)
 
 
 def with_options(space: Space, options: Options) -> Space:
+    """The space as the command line changes it.
+
+    Raises:
+        UsageFault: naming the option that is wrong.
+    """
     given = {
         name: value
         for name in ("trials", "hours", "parallel", "seed", "sampler")
         if (value := getattr(options, name)) is not None
     }
-    search = Search.model_validate({**space.search.model_dump(), **given})
-    return space.model_copy(update={"search": search, "name": options.study or space.name})
+    try:
+        name = check_name(space.name if options.study is None else options.study)
+    except ValueError as error:
+        raise UsageFault(f"--study: {error}") from error
+    try:
+        search = Search.model_validate({**space.search.model_dump(), **given})
+    except ValidationError as error:
+        faults = [f"--{e['loc'][0]} {e['input']}: {e['msg'].lower()}" for e in error.errors()]
+        raise UsageFault("; ".join(faults)) from error
+    return space.model_copy(update={"search": search, "name": name})
 
 
 def space_digest(space: Space) -> str:
     """Digest of what decides a study's trials; how many, how long and how parallel does not."""
     content = space.model_dump(
-        mode="json", exclude={"name": True, "description": True, "search": {"trials", "hours", "parallel", "retries", "stage_timeout_s"}}
+        mode="json",
+        exclude={
+            "name": True,
+            "description": True,
+            "search": {"trials", "hours", "parallel", "retries", "stage_timeout_s"},
+        },
     )
     return digest_of(content)
 
 
 def open_study(store: Store, space: Space, text: str, path: str, options: Options) -> Study:
-    """The study of that name, made if there is none.
+    """The study of that name, made if there is none. Until its first work is done, as when its
+    data were refused, a study takes up a changed space.
 
     Raises:
         StudyChanged: when the space is not the one the study was started with.
     """
     digest = space_digest(space)
+    columns: dict[str, Any] = {
+        "space_yaml": text,
+        "space_path": path,
+        "space_digest": digest,
+        "seed": space.search.seed,
+        "deterministic": options.deterministic,
+        "trials_wanted": space.search.trials,
+    }
     study = store.find_study(space.name)
     if study is None:
-        return store.create_study(
-            name=space.name,
-            space_yaml=text,
-            space_path=path,
-            space_digest=digest,
-            seed=space.search.seed,
-            deterministic=options.deterministic,
-            trials_wanted=space.search.trials,
-        )
+        return store.create_study(name=space.name, **columns)
+    if not _has_begun(store, study):
+        store.set_study(study.id, **columns, facts={})
+        return store.study(space.name)
     if study.space_digest != digest or study.deterministic != options.deterministic:
         what = "--deterministic" if study.space_digest == digest else f"the space {path}"
         raise StudyChanged(
@@ -100,9 +126,18 @@ def open_study(store: Store, space: Space, text: str, path: str, options: Option
     return replace(study, trials_wanted=wanted)
 
 
+def _has_begun(store: Store, study: Study) -> bool:
+    """Whether work is done that builds on the space; the data are read anew at every launch."""
+    runs = store.stage_runs(study.id)
+    done = any(run.stage != "prepare" and run.state != "failed" for run in runs)
+    return done or bool(store.trials(study.id))
+
+
 def threads_of(space: Space, deterministic: bool) -> tuple[int, int]:
     """(threads of a trial, threads of the teacher)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if deterministic:
         given = space.search.threads_per_trial or DETERMINISTIC_THREADS
         return given, given
@@ -135,18 +170,15 @@ def bring_teacher(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
     """Put the files of a teacher that the user brought among the artifacts.
 
     Raises:
-        UsageFault: when one is missing.
+        TeacherFault: when one is missing or cannot be used.
     """
     config = space.teacher
+    try:
+        check_files(config)
+    except TeacherFault as error:
+        raise TeacherFault(f"teacher: {error}") from error
     files = {"checkpoint": config.checkpoint, "model": config.onnx, "tokens": config.tokens}
-    brought = {}
-    for role, path in files.items():
-        if path is None:
-            continue
-        if not Path(path).is_file():
-            raise UsageFault(f"teacher: {path}: no such file")
-        brought[role] = artifacts.put(Path(path))
-    return brought
+    return {role: artifacts.put(Path(path)) for role, path in files.items() if path is not None}
 
 
 @contextmanager

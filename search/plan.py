@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from search.budgets import excesses, metrics_of
+from search.budgets import metrics_of
 from spaces.recipe import Quantize, Recipe
 from spaces.space import Space
 from workers.compress.dims import pruned_dims
@@ -23,7 +23,9 @@ class StudyFacts:
     seed: int
     threads: int
     teacher_threads: int
-    brought: Mapping[str, str]  # digests of teacher files that the user brought: checkpoint, model, tokens
+    brought: Mapping[
+        str, str
+    ]  # digests of teacher files that the user brought: checkpoint, model, tokens
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,12 @@ def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | N
 def ground_of(space: Space, results: Results) -> Ground:
     """What trials need of the study's finished stages."""
     scored = results.get("measure") or results["listen"]
-    figures = [f for stage in ("export", "listen", "measure") if stage in results for f in results[stage].figures]
+    figures = [
+        f
+        for stage in ("export", "listen", "measure")
+        if stage in results
+        for f in results[stage].figures
+    ]
     return Ground(
         corpus=str(results["prepare"].facts["corpus"]),
         teacher=str(results["listen"].facts["teacher"]),
@@ -87,7 +94,7 @@ def ground_of(space: Space, results: Results) -> Ground:
 def next_trial_job(
     space: Space, facts: StudyFacts, ground: Ground, recipe: Recipe, results: Results
 ) -> Job | None:
-    """The next stage of a trial; None when it has been measured or screened out."""
+    """The next stage of a trial; None when it has been measured."""
     teacher = ground.teacher if recipe.distil.weight > 0 else None
     if "screen" not in results:
         return Screen(
@@ -96,8 +103,6 @@ def next_trial_job(
             corpus=ground.corpus,
             targets=space.targets,
         )
-    if screened_out(space, ground, results):
-        return None
     if "train" not in results:
         return Train(
             student=recipe.student,
@@ -136,9 +141,3 @@ def next_trial_job(
             teacher_texts=ground.teacher_texts,
         )
     return None
-
-
-def screened_out(space: Space, ground: Ground, results: Results) -> bool:
-    """Whether a student breaks a hard budget before it is trained."""
-    metrics = metrics_of(space, results["screen"].figures)
-    return any(e > 0 for e in excesses(space, metrics, ground.teacher_metrics).values())

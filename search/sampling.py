@@ -12,7 +12,7 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import moocore
 import numpy as np
@@ -117,7 +117,7 @@ def _ask(space: Space, seed: int, trials: Sequence[Trial]) -> Proposal | None:
                 "maximize" if metric_named(o).higher_is_better else "minimize"
                 for o in space.objectives
             ],
-            sampler=_sampler(space.search.sampler, seed, len(trials)),
+            sampler=_sampler(space.search.sampler, seed),
         )
         study.add_trials([_frozen(space, t) for t in _windowed(space, trials) if _is_told(t)])
         trial = study.ask()
@@ -128,7 +128,7 @@ def _ask(space: Space, seed: int, trials: Sequence[Trial]) -> Proposal | None:
     return Proposal(values, "sampler", attrs)
 
 
-def _sampler(name: str, seed: int, n_trials: int) -> optuna.samplers.BaseSampler:
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     if name == "tpe":
         return optuna.samplers.TPESampler(
             multivariate=True, group=True, n_startup_trials=10, seed=seed
@@ -144,8 +144,7 @@ def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
     if axis.size() == 1:
         return axis.at(0.0)
     if isinstance(axis, Choice):
-        value: Value = trial.suggest_categorical(name, axis.values)
-        return value
+        return cast(Value, trial.suggest_categorical(name, axis.values))
     if isinstance(axis, IntRange):
         return trial.suggest_int(name, axis.low, axis.high, step=axis.step, log=axis.log)
     return trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)

@@ -15,7 +15,9 @@ from spaces.recipe import Recipe
 from spaces.space import Space
 from workers.compress.dims import pruned_dims
 from workers.data.prepare import DataReport, Progress, check_data, fault_lines, prepare
+from workers.errors import UserFault
 from workers.jobs import Place, Screen
+from workers.teacher import load_teacher
 from workers.trial import do_screen, fresh_network
 
 _TIMED_EPOCH_SHARE = 0.15
@@ -37,10 +39,11 @@ class SpaceReport:
     extremes: tuple[Extreme, ...]
     epoch_s: float | None  # CPU seconds of one epoch of a middling student
     teacher_epoch_s: float | None
+    teacher_fault: str | None = None
 
     @property
     def is_sound(self) -> bool:
-        return self.data.refused is None and not self.impossible()
+        return not (self.data.refused or self.teacher_fault or self.impossible())
 
     def impossible(self) -> bool:
         """Whether no end of any family meets the budgets that can be known untrained."""
@@ -60,8 +63,9 @@ def count_lines(space: Space) -> list[str]:
 def check_space(space: Space, place: Place, progress: Progress) -> SpaceReport:
     """Read the data whole; then export the ends of each family and time an epoch."""
     report, _, _ = check_data(space, place.cache, progress)
-    if report.refused is not None:
-        return SpaceReport(report, (), None, None)
+    teacher_fault = _teacher_fault(space)
+    if report.refused or teacher_fault:
+        return SpaceReport(report, (), None, None, teacher_fault)
     from workers.data.batches import Corpus
 
     folder, _ = prepare(space, place.cache, progress)
@@ -73,12 +77,25 @@ def check_space(space: Space, place: Place, progress: Progress) -> SpaceReport:
             progress("exporting the ends of the space", 2 * i + j, total)
             extremes.append(_measured(space, family, smallest, corpus, place))
     progress("exporting the ends of the space", total, total)
-    epoch_s = [_epoch_s(recipe_of(space, sized_values(space, f, 0.5)), corpus) for f in space.students]
+    epoch_s = [
+        _epoch_s(recipe_of(space, sized_values(space, f, 0.5)), corpus) for f in space.students
+    ]
     teacher_s = None
     if space.teacher.train is not None:
         trained = space.teacher.train
         teacher_s = _epoch_s(Recipe(student=trained.student, training=trained.training), corpus)
     return SpaceReport(report, tuple(extremes), sum(epoch_s) / len(epoch_s), teacher_s)
+
+
+def _teacher_fault(space: Space) -> str | None:
+    """What is wrong with a teacher that the user brings."""
+    if space.teacher.train is not None:
+        return None
+    try:
+        load_teacher(space.teacher)
+    except UserFault as error:
+        return str(error)
+    return None
 
 
 def _measured(space: Space, family: str, smallest: bool, corpus: object, place: Place) -> Extreme:
@@ -127,9 +144,8 @@ def data_lines(report: SpaceReport) -> list[str]:
     if report.data.unknown_characters:
         out.append(f"characters outside the token set: {' '.join(report.data.unknown_characters)}")
     out += fault_lines(report.data.faults)
-    if report.data.refused is not None:
-        out.append(f"REFUSED: {report.data.refused}")
-    return out
+    refused = (report.data.refused, report.teacher_fault)
+    return out + [f"REFUSED: {reason}" for reason in refused if reason]
 
 
 def cost_lines(space: Space, report: SpaceReport) -> list[str]:
@@ -154,8 +170,9 @@ def _time_lines(space: Space, report: SpaceReport) -> list[str]:
     trial_s = report.epoch_s * epochs
     total_s = trial_s * space.search.trials / space.search.parallel
     out = [
-        f"time: a middling trial about {trial_s:.0f} CPU s ({epochs} epochs of {report.epoch_s:.1f} s); "
-        f"{space.search.trials} trials about {total_s / 60:.0f} min, {space.search.parallel} at a time"
+        f"time: a middling trial about {trial_s:.0f} CPU s ({epochs} epochs of "
+        f"{report.epoch_s:.1f} s); {space.search.trials} trials about {total_s / 60:.0f} min, "
+        f"{space.search.parallel} at a time"
     ]
     if report.teacher_epoch_s is not None and space.teacher.train is not None:
         epochs = space.teacher.train.training.epochs

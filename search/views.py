@@ -41,8 +41,12 @@ class PlainView:
             return
         self._last = time.monotonic()
         at = time.strftime("%H:%M:%S")
+        doing = "".join(f"; {' '.join(r)}" for r in running_rows(snapshot))
         self._console.print(
-            f"{at} {progress_line(snapshot)}", markup=False, highlight=False, soft_wrap=True
+            f"{at} {progress_line(snapshot)}{doing}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -90,9 +94,7 @@ class LiveView:
         on_front = front(snapshot.space, snapshot.trials, snapshot.study.deterministic)
         if on_front:
             bend = knee(snapshot.space, on_front, snapshot.study.deterministic)
-            parts.append(
-                front_table(snapshot.space, on_front[:_SHOWN_FRONT], bend, title="front")
-            )
+            parts.append(front_table(snapshot.space, on_front[:_SHOWN_FRONT], bend, title="front"))
         for event in self._events:
             at = time.strftime("%H:%M:%S", time.localtime(event.at))
             parts.append(Text(f"{at} {event.message}", style="dim", overflow="ellipsis"))
@@ -101,12 +103,20 @@ class LiveView:
 
     def _running(self, snapshot: Snapshot) -> Table:
         table = Table.grid(padding=(0, 2))
-        for running in snapshot.running:
-            who = "study" if running.trial_number is None else f"trial {running.trial_number}"
-            said = running.progress or {}
-            how = f"{said['what']} {said['done']}/{said['of']}" if said else ""
-            table.add_row(who, running.stage, escape(how), f"{running.elapsed_s:.0f} s")
+        for row in running_rows(snapshot):
+            table.add_row(*map(escape, row))
         return table
+
+
+def running_rows(snapshot: Snapshot) -> list[tuple[str, str, str, str]]:
+    """Who, stage, how far, since when: of each stage under way."""
+    rows = []
+    for running in snapshot.running:
+        who = "study" if running.trial_number is None else f"trial {running.trial_number}"
+        said = running.progress or {}
+        how = f"{said['what']} {said['done']}/{said['of']}" if said else ""
+        rows.append((who, running.stage, how, f"{running.elapsed_s:.0f} s"))
+    return rows
 
 
 def progress_line(snapshot: Snapshot) -> str:

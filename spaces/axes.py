@@ -149,7 +149,8 @@ def _range(kind: str, raw: dict[object, object]) -> Axis:
         noun = "whole numbers" if kind == "int" else "numbers"
         raise AxisError(f"{kind}: needs two {noun}, [low, high], not {bounds!r}")
     low, high = bounds
-    _finite(low), _finite(high)
+    _finite(low)
+    _finite(high)
     if low > high:
         raise AxisError(f"low {low} is above high {high}")
     if not isinstance(log, bool):

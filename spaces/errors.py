@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing wrong in a space file."""
+    """One thing wrong in a space file; line 0 is the file as a whole."""
 
     line: int
     where: str
@@ -30,6 +30,7 @@ class SpaceError(Exception):
         count = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
         out = [f"{self.path}: {count}; nothing was started"]
         for fault in self.faults:
+            line = f":{fault.line}" if fault.line else ""
             where = f"{fault.where}: " if fault.where else ""
-            out.append(f"  {self.path}:{fault.line}: {where}{fault.message}")
+            out.append(f"  {self.path}{line}: {where}{fault.message}")
         return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +12,18 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from spaces.axes import Axis, AxisError, parse_axis
+from spaces.axes import Axis, AxisError, FloatRange, parse_axis
 from spaces.errors import Fault, SpaceError
 from spaces.families import FAMILIES
 from spaces.metrics import metric_named
 from spaces.points import breaks_rule, grid, random_values
-from spaces.recipe import PARTS
+from spaces.recipe import PARTS, Distil, Prune, Training
 from spaces.space import Space, parse_budget
 
 SHIPPED_FOLDER = Path(__file__).parent
 _MAX_BYTES = 1_000_000
+_MAX_VALUES = 100_000
+_SECTIONS: dict[str, type[BaseModel]] = {"training": Training, "distil": Distil, "prune": Prune}
 
 Loc = tuple[str | int, ...]
 
@@ -30,13 +33,14 @@ class _Document:
     """Parsed YAML with the line of every key."""
 
     content: Any
-    lines: dict[Loc, int] = field(default_factory=dict)
+    lines: dict[tuple[str, ...], int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
     def line_of(self, loc: Loc) -> int:
-        while loc and loc not in self.lines:
-            loc = loc[:-1]
-        return self.lines.get(loc, 1)
+        steps = tuple(map(str, loc))
+        while steps and steps not in self.lines:
+            steps = steps[:-1]
+        return self.lines.get(steps, 1)
 
     def add(self, loc: Loc, message: str) -> None:
         self.faults.append(Fault(self.line_of(loc), ".".join(map(str, loc)), message))
@@ -75,6 +79,15 @@ def load_space(path: str | Path) -> Space:
         SpaceError: listing every fault with its line.
     """
     found = find_space(path)
+    return parse_space(read_text(found), found)
+
+
+def read_text(found: Path) -> str:
+    """The text of a space file.
+
+    Raises:
+        SpaceError: when it is none.
+    """
     try:
         raw = found.read_bytes()
     except OSError as error:
@@ -82,11 +95,10 @@ def load_space(path: str | Path) -> Space:
     if len(raw) > _MAX_BYTES:
         raise SpaceError(found, [Fault(0, "", f"is {len(raw):,} bytes: no space file")])
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise SpaceError(found, [Fault(line, "", "is not UTF-8 text")]) from error
-    return parse_space(text, found)
+        raise SpaceError(found, [Fault(line, "", "is not UTF-8 text; save it as UTF-8")]) from error
 
 
 def parse_space(text: str, path: str | Path, folder: Path | None = None) -> Space:
@@ -100,7 +112,9 @@ def parse_space(text: str, path: str | Path, folder: Path | None = None) -> Spac
         document.faults.append(Fault(1, "", "is not a mapping of keys such as name:, data:, …"))
         raise SpaceError(path, document.faults)
     _check_students(document)
+    _check_sections(document)
     _check_budgets(document)
+    _check_targets(document)
     space = _validate(document)
     if space is not None:
         _check_rules(document, space)
@@ -116,34 +130,54 @@ def _parse_yaml(text: str, path: str | Path) -> _Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise SpaceError(path, [Fault(line, "", f"is not YAML: {error.problem}")]) from error
+        raise SpaceError(path, [Fault(line, "", f"is not YAML: {_reason(error)}")]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else "nested too deeply"
         raise SpaceError(path, [Fault(1, "", f"is not YAML: {reason}")]) from error
     document = _Document(content)
     if node is not None:
-        _walk(node, (), document, set())
+        try:
+            _walk(node, (), document, set())
+        except _Endless as error:
+            fault = Fault(error.line, ".".join(error.loc), f"{error}; write the values out")
+            raise SpaceError(path, [fault]) from error
     return document
 
 
-def _walk(node: yaml.Node, loc: Loc, document: _Document, open_nodes: set[int]) -> None:
-    document.lines.setdefault(loc, node.start_mark.line + 1)
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    reason = ", ".join(part for part in (error.context, error.problem) if part)
+    return reason + "; indent with spaces, not tabs" * ("'\\t'" in reason)
+
+
+class _Endless(Exception):
+    """Aliases that never end, or as good as never."""
+
+    def __init__(self, message: str, line: int, loc: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.line, self.loc = line, loc
+
+
+def _walk(
+    node: yaml.Node, loc: tuple[str, ...], document: _Document, open_nodes: set[int]
+) -> None:
+    line = document.lines.setdefault(loc, node.start_mark.line + 1)
     if id(node) in open_nodes:
-        document.add(loc, "refers to itself")
-        return
+        raise _Endless("refers to itself", line, loc)
+    if len(document.lines) > _MAX_VALUES:
+        raise _Endless(f"its aliases stand for more than {_MAX_VALUES:,} values", line, loc[:1])
     open_nodes = open_nodes | {id(node)}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             child = (*loc, str(key.value))
             if child in document.lines:
                 document.faults.append(
-                    Fault(key.start_mark.line + 1, ".".join(map(str, child)), "is given twice")
+                    Fault(key.start_mark.line + 1, ".".join(child), "is given twice")
                 )
             document.lines[child] = key.start_mark.line + 1
             _walk(value, child, document, open_nodes)
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
-            _walk(value, (*loc, i), document, open_nodes)
+            _walk(value, (*loc, str(i)), document, open_nodes)
 
 
 def _check_students(document: _Document) -> None:
@@ -155,13 +189,13 @@ def _check_students(document: _Document) -> None:
         loc: Loc = ("students", str(family))
         if family not in FAMILIES:
             document.add(loc, _unknown(str(family), list(FAMILIES), "student family"))
-            del students[family]
+            students[family] = {}
             continue
         if axes is None:
             students[family] = axes = {}
         if not isinstance(axes, dict):
             document.add(loc, "holds the axes of the family, one a line: `channels: [64, 128]`")
-            del students[family]
+            students[family] = {}
             continue
         dims = {k: f for k, f in FAMILIES[family].model_fields.items() if k != "family"}
         for name, raw in list(axes.items()):
@@ -172,11 +206,23 @@ def _check_students(document: _Document) -> None:
             _check_axis(document, (*loc, name), raw, FAMILIES[family])
 
 
+def _check_sections(document: _Document) -> None:
+    """Each bound of an axis that is not a family's own a legal value."""
+    for section, record in _SECTIONS.items():
+        axes = document.content.get(section)
+        for name, raw in axes.items() if isinstance(axes, dict) else ():
+            if name in record.model_fields:
+                _check_axis(document, (section, name), raw, record)
+
+
 def _check_axis(document: _Document, loc: Loc, raw: object, record: type[BaseModel]) -> None:
     try:
         axis = parse_axis(raw)
     except AxisError:
         return  # reported with its line by the validation of the whole
+    if isinstance(axis, FloatRange) and record.model_fields[str(loc[-1])].annotation is int:
+        document.add(loc, "takes whole numbers: write {int: [low, high]}")
+        return
     for value in _bounds(axis):
         try:
             record.model_validate({loc[-1]: value})
@@ -208,6 +254,22 @@ def _check_budgets(document: _Document) -> None:
             document.add(("budgets", str(metric)), str(error))
 
 
+def _check_targets(document: _Document) -> None:
+    """Each `metric@target` names a target of the file."""
+    targets = document.content.get("targets")
+    if not isinstance(targets, dict):
+        targets = Space.model_fields["targets"].get_default(call_default_factory=True)
+    objectives = document.content.get("objectives")
+    names = list(enumerate(objectives)) if isinstance(objectives, list) else []
+    places: list[tuple[Loc, Any]] = [(("objectives", i), name) for i, name in names]
+    places += [(("budgets", str(m)), m) for m in document.content.get("budgets", ())]
+    for loc, name in places:
+        target = str(name).partition("@")[2]
+        if target and target not in targets:
+            known = ", ".join(map(str, targets))
+            document.add(loc, f"{name}: no target {target} (targets: {known})")
+
+
 def _validate(document: _Document) -> Space | None:
     try:
         return Space.model_validate(document.content)
@@ -219,24 +281,35 @@ def _validate(document: _Document) -> Space | None:
 
 def _report(document: _Document, detail: Any) -> None:
     loc = _clean(detail["loc"], document)
-    if detail["type"] == "extra_forbidden":
-        known = _known_keys(loc[:-1])
-        document.add(loc, _unknown(str(loc[-1]), known, "key"))
-    elif detail["type"] == "missing":
-        document.add(loc, "is missing")
-    else:
-        message = detail["msg"].removeprefix("Value error, ")
-        given = detail.get("input")
-        if isinstance(given, str | int | float | bool) and repr(given) not in message:
-            message = f"{given!r}: {message[0].lower()}{message[1:]}"
-        document.add(loc, message)
+    document.add(loc, _message(detail, loc))
+
+
+def _message(detail: Any, loc: Loc) -> str:
+    kind, given = detail["type"], detail.get("input")
+    if kind == "extra_forbidden":
+        return _unknown(str(loc[-1]), _known_keys(loc[:-1]), "key")
+    if kind == "missing":
+        return "is missing"
+    if kind == "too_short":
+        return "is empty: it needs at least one"
+    if kind == "union_tag_invalid":
+        return _unknown(str(detail["ctx"]["tag"]), list(FAMILIES), "student family")
+    if kind == "union_tag_not_found":
+        return f"needs family: one of {', '.join(FAMILIES)}"
+    if kind in ("model_type", "dict_type"):
+        known = _known_keys(loc)
+        return "is no mapping of keys" + (f"; known: {', '.join(known)}" if known else "")
+    message: str = detail["msg"].removeprefix("Value error, ")
+    if isinstance(given, str | int | float | bool) and str(given) not in message:
+        message = f"{given!r}: {message[0].lower()}{message[1:]}"
+    return message
 
 
 def _clean(loc: Loc, document: _Document) -> Loc:
     """Drop the names that pydantic adds for the members of a union."""
     out: Loc = ()
     for step in loc:
-        if step in FAMILIES and (*out, step) not in document.lines:
+        if step in FAMILIES and tuple(map(str, (*out, step))) not in document.lines:
             continue
         out = (*out, step)
     return out
@@ -249,6 +322,8 @@ def _known_keys(loc: Loc) -> list[str]:
             return sorted({k for record in FAMILIES.values() for k in record.model_fields})
         if loc[:1] == ("targets",) and len(loc) == 2:
             model = Space.model_fields["targets"].annotation.__args__[1]  # type: ignore[union-attr]
+            break
+        if model is None:
             break
         model = _section(model.model_fields[str(step)].annotation)
     return list(model.model_fields) if model is not None else []
@@ -272,7 +347,7 @@ def _check_rules(document: _Document, space: Space) -> None:
             if key not in known:
                 document.add(("forbid", i, key), _unknown(key, sorted(known), "axis"))
     if not document.faults and random_values(space, __import__("random").Random(0)) is None:
-        document.add(("forbid",), "forbids every recipe of the space")
+        document.add(("forbid",), "forbids every recipe of the space; take a rule out")
 
 
 def _rule_keys(space: Space) -> Iterator[str]:
@@ -286,12 +361,15 @@ def _rule_keys(space: Space) -> Iterator[str]:
 
 def _with_absolute_paths(space: Space, folder: Path) -> Space:
     def absolute(path: str) -> str:
-        return str((folder / Path(path).expanduser()).resolve())
+        return str((folder / os.path.expanduser(path)).resolve())
 
     data, teacher = space.data, space.teacher
     if data.train is not None and data.dev is not None:
         data = data.model_copy(
-            update={"train": tuple(map(absolute, data.train)), "dev": tuple(map(absolute, data.dev))}
+            update={
+                "train": tuple(map(absolute, data.train)),
+                "dev": tuple(map(absolute, data.dev)),
+            }
         )
     update = {
         key: absolute(value)

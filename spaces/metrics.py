@@ -30,7 +30,9 @@ METRICS: dict[str, Metric] = {
         Metric("latency_p95_ms", "ms", "95th percentile of the same", **_TIMED),
         Metric("latency_p99_ms", "ms", "99th percentile of the same", **_TIMED),
         Metric("rtf", "s/s", "processing time / audio time", **_TIMED),
-        Metric("throughput", "s/s", "audio time / processing time", higher_is_better=True, **_TIMED),
+        Metric(
+            "throughput", "s/s", "audio time / processing time", higher_is_better=True, **_TIMED
+        ),
         Metric("peak_memory_mb", "MB", "memory that loading and running the model adds", **_TIMED),
         Metric("size_mb", "MB", "10^6 bytes of the files that ship", known_untrained=True),
         Metric("macs", "MAC/s", "multiply-accumulates per second of audio", known_untrained=True),

@@ -56,7 +56,7 @@ def recipe_of(space: Space, values: Mapping[str, Value]) -> Recipe:
         "quantize": {},
     }
     scheme = values.get("quantize.scheme", "fp32")
-    sections["quantize"] = {part: scheme for part in PARTS}
+    sections["quantize"] = dict.fromkeys(PARTS, scheme)
     for name, value in values.items():
         section, _, key = name.partition(".")
         if name in ("family", "quantize.scheme"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from storage.errors import ArtifactError
+from storage.errors import ArtifactError, StoreUnreachable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -23,10 +23,16 @@ class ArtifactStore:
 
     A file is either wholly there or not at all: it is written under another name, flushed and
     renamed. Its name is the SHA-256 of its content, checked when it is read.
+
+    Raises:
+        StoreUnreachable: for a URL of no known kind.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self._fs, path = fsspec.core.url_to_fs(str(root))
+        try:
+            self._fs, path = fsspec.core.url_to_fs(str(root))
+        except (ValueError, ImportError) as error:
+            raise StoreUnreachable(f"artifacts {root}: {error}") from error
         self._root = path.rstrip("/")
         self._is_local = isinstance(self._fs, LocalFileSystem)
 

@@ -42,7 +42,8 @@ def open_database(url: str) -> sa.Engine:
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         shown = parsed.render_as_string(hide_password=True)
-        raise StoreUnreachable(f"the store {shown} cannot be opened: {reason}") from error
+        hint = "" if parsed.get_backend_name() == "sqlite" else "; is the server running?"
+        raise StoreUnreachable(f"the store {shown} cannot be opened: {reason}{hint}") from error
     except ModuleNotFoundError as error:
         raise StoreUnreachable(
             'PostgreSQL needs the extra: pip install "compression-search[postgresql]"'

@@ -4,7 +4,7 @@ StorageError
 ├── NoSuchStudy        a study name that the store does not hold
 ├── NoSuchTrial        a trial number that the study does not hold
 ├── StudyChanged       the space differs from the one the study was started with
-├── StoreUnreachable   the database cannot be opened
+├── StoreUnreachable   the database or the artifacts cannot be opened
 └── ArtifactError      a stored file is missing or not what its digest says
 """
 
@@ -28,7 +28,7 @@ class StudyChanged(StorageError):
 
 
 class StoreUnreachable(StorageError):
-    """The database cannot be opened."""
+    """The database or the artifacts cannot be opened."""
 
 
 class ArtifactError(StorageError):

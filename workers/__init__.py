@@ -1,0 +1,1 @@
+"""Everything one trial does: data, teacher, students, training, compression, export, measuring."""

@@ -13,17 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spaces.families import Dims, Student
+from workers.brought import CHECKPOINT_FORMAT, header_of, not_ours
 from workers.errors import TeacherFault
 from workers.students.base import build
 
-_FORMAT = "compression-search student 1"
 _DIMS: TypeAdapter[Dims] = TypeAdapter(Student)
 
 
@@ -31,7 +30,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str,
     """Write tensors and a JSON header; the file appears whole or not at all."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
-    save_file(contiguous, partial, metadata={k: json.dumps(v) for k, v in header.items()})
+    # One entry: with several, their order and so the file's digest would change from run to run.
+    save_file(contiguous, partial, metadata={"header": json.dumps(dict(header))})
     os.replace(partial, path)
 
 
@@ -42,8 +42,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         SafetensorError: when it is not a safetensors file.
     """
     with safe_open(path, "pt") as file:
-        header = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
-        return {k: file.get_tensor(k) for k in file.keys()}, header  # noqa: SIM118
+        return {k: file.get_tensor(k) for k in file.keys()}, header_of(file)  # noqa: SIM118
 
 
 def save_network(
@@ -52,7 +51,7 @@ def save_network(
     """Write a network with its dimensions and tokens."""
     dims: Dims = network.dims  # type: ignore[assignment]
     header = {
-        "format": _FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "dims": dims.model_dump(mode="json"),
         "symbols": list(symbols),
         **provenance,
@@ -70,16 +69,15 @@ def load_network(path: Path) -> tuple[nn.Module, tuple[str, ...], dict[str, Any]
         raise TeacherFault(f"{path}: no such checkpoint")
     try:
         tensors, header = load_tensors(path)
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise TeacherFault(f"{path}: is no safetensors checkpoint ({error})") from error
-    if header.get("format") != _FORMAT:
-        raise TeacherFault(f"{path}: is not a checkpoint written by this program")
+    if header.get("format") != CHECKPOINT_FORMAT:
+        raise not_ours(path)
     try:
         dims = _DIMS.validate_python(header["dims"])
         network = build(dims, len(header["symbols"]))
         network.load_state_dict(tensors)
     except (KeyError, ValidationError, RuntimeError) as error:
-        raise TeacherFault(f"{path}: its tensors do not fit its header ({error})") from error
+        reason = str(error).strip().splitlines()[-1].strip()[:300]
+        raise TeacherFault(f"{path}: its tensors do not fit its header ({reason})") from error
     return network.eval(), tuple(header["symbols"]), header
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 from workers.backends.base import Session, open_session
 from workers.data.features import fbank
 from workers.data.text import decode, read_tokens
-from workers.errors import BundleFault
+from workers.errors import BundleFault, UserFault
 
 MODEL, TOKENS, MANIFEST = "model.onnx", "tokens.txt", "bundle.json"
 _MAX_MEMBER_BYTES = 2 << 30
+# RuntimeError is what zipfile says of a password or a packing it does not know.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Recognizer:
     def transcribe(self, samples: np.ndarray) -> str:
         """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz."""
         log_probs = self.session.run(fbank(samples))
+        if log_probs.shape[1] != len(self.symbols):
+            raise BundleFault(
+                f"{MODEL} writes {log_probs.shape[1]} symbols, but {TOKENS} lists "
+                f"{len(self.symbols)}: they are not of one bundle"
+            )
         return decode(log_probs.argmax(-1).tolist(), self.symbols)
 
 
@@ -45,7 +53,10 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
         return _open_folder(path, threads)
     with tempfile.TemporaryDirectory() as folder:
         _unpack(path, Path(folder))
-        return _open_folder(Path(folder), threads)
+        try:
+            return _open_folder(Path(folder), threads)
+        except UserFault as fault:  # named by the archive, not by where it was unpacked
+            raise BundleFault(str(fault).replace(folder, str(path))) from fault
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -59,7 +70,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 if archive.getinfo(names[wanted]).file_size > _MAX_MEMBER_BYTES:
                     raise BundleFault(f"{path}: its {wanted} is too large")
                 (folder / wanted).write_bytes(archive.read(names[wanted]))
-    except (zipfile.BadZipFile, OSError) as error:
+    except _UNREADABLE as error:
         raise BundleFault(f"{path}: is neither a bundle's folder nor its zip ({error})") from error
 
 
@@ -72,7 +83,10 @@ def _open_folder(folder: Path, threads: int) -> Recognizer:
             raise BundleFault(f"{folder}: is no bundle (it holds no {name})")
         said = manifest.get("files", {}).get(name)
         if said is not None and file_digest(folder / name) != said:
-            raise BundleFault(f"{folder / name}: is damaged: not the file this bundle was made with")
+            raise BundleFault(
+                f"{folder / name}: is damaged: not the file this bundle was made with; copy or "
+                "export it again"
+            )
     try:
         symbols = read_tokens(folder / TOKENS)
     except ValueError as error:
@@ -89,6 +103,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise BundleFault(f"{path}: is not JSON ({error})") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("files", {}), dict):
         raise BundleFault(f"{path}: is not a bundle's description")
     return content

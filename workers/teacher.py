@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from spaces.space import Teacher as TeacherConfig
-from workers.backends.base import open_session
+from workers.brought import open_onnx, with_blank_first
 from workers.checkpoint import load_network
 from workers.data.audio import read_audio
 from workers.data.batches import Corpus, Entry
 from workers.data.prepare import perturbed
-from workers.data.text import BLANK, WORD_START, Unencodable, decode, read_tokens, tokenizer_of
+from workers.data.text import BLANK, WORD_START, Unencodable, decode, tokenizer_of
 from workers.errors import MissingExtra, TeacherFault, UserFault
 
 PSEUDO_LABEL_WER = 0.10  # a teacher's text further than this from the transcript is not taught
@@ -39,9 +39,13 @@ class Heard(NamedTuple):
 class Teacher(Protocol):
     """A network that hears speech."""
 
-    symbols: tuple[str, ...]  # symbol 0 is the blank; a word starts with ▁ or after the token ▁
     wants_samples: bool  # raw audio at 16 kHz instead of log-mels
     n_parameters: int | None
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbol 0 is the blank; a word starts with ▁ or after the token ▁."""
+        ...
 
     def hear(self, heard: np.ndarray) -> Heard:
         """Listen to features float32 [T, 80], or to samples float32 [n]."""
@@ -73,39 +77,12 @@ class OnnxTeacher:
     n_parameters: int | None = None
 
     def __init__(self, model: Path, tokens: Path) -> None:
-        try:
-            self.symbols = with_blank_first(read_tokens(tokens), tokens)
-        except ValueError as error:
-            raise TeacherFault(str(error)) from error
-        if not model.is_file():
-            raise TeacherFault(f"{model}: no such file")
+        self._session, self.symbols = open_onnx(model, tokens)
         self._order = self.symbols.order
-        self._session = open_session("onnxruntime", model, threads=1)
 
     def hear(self, heard: np.ndarray) -> Heard:
         log_probs = self._session.run(np.ascontiguousarray(heard))
-        if log_probs.shape[1] != len(self._order):
-            raise TeacherFault(
-                f"the ONNX teacher writes {log_probs.shape[1]} symbols, its tokens.txt lists "
-                f"{len(self._order)}"
-            )
         return Heard(log_probs[:, self._order], None)
-
-
-class _Symbols(tuple[str, ...]):
-    """Symbols, the blank first; `order` is where each was in the teacher's own output."""
-
-    order: list[int]
-
-
-def with_blank_first(symbols: tuple[str, ...], where: object) -> _Symbols:
-    blanks = [i for i, s in enumerate(symbols) if s in (BLANK, "<blank>", "<pad>", "[PAD]", "-")]
-    if not blanks:
-        raise TeacherFault(f"{where}: holds no {BLANK}")
-    order = [blanks[0], *(i for i in range(len(symbols)) if i != blanks[0])]
-    made = _Symbols(symbols[i] for i in order)
-    made.order = order
-    return made
 
 
 class WaveformTeacher:
@@ -145,7 +122,9 @@ def huggingface_teacher(name: str) -> WaveformTeacher:
         tokenizer = AutoTokenizer.from_pretrained(name)
         extractor = AutoFeatureExtractor.from_pretrained(name)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        reason = (
+            str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        )
         raise TeacherFault(f"huggingface: {name}: cannot be loaded ({reason})") from error
     vocabulary = tokenizer.get_vocab()
     space = getattr(tokenizer, "word_delimiter_token", "|")
@@ -206,10 +185,10 @@ def load_teacher(config: TeacherConfig, trained: Path | None = None) -> Teacher:
             return OnnxTeacher(Path(config.onnx), Path(config.tokens))
         if config.huggingface is not None:
             return huggingface_teacher(config.huggingface)
+        assert config.torchaudio is not None
+        return torchaudio_teacher(config.torchaudio)
     except UserFault as error:
         raise TeacherFault(f"teacher: {error}") from error
-    assert config.torchaudio is not None
-    return torchaudio_teacher(config.torchaudio)
 
 
 @dataclass(frozen=True)

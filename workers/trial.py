@@ -217,7 +217,9 @@ def do_measure(job: Measure, place: Place, store: ArtifactStore, folder: Path) -
         *accuracy_figures(corpus, texts, teacher),
         *latency_figures(model, tokens, corpus, job.targets, place),
     ]
-    return StageResult(artifacts={"texts": _put_texts(texts, store, folder)}, figures=tuple(figures))
+    return StageResult(
+        artifacts={"texts": _put_texts(texts, store, folder)}, figures=tuple(figures)
+    )
 
 
 def do_listen(job: Listen, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
@@ -235,7 +237,8 @@ def do_listen(job: Listen, place: Place, store: ArtifactStore, folder: Path) -> 
         ear, place.cache, key_of(job), hidden, lambda i, n: report("teacher listens", i, n)
     )
     facts: dict[str, Any] = {"teacher": heard.name, "kind": TeacherCache(heard).kind}
-    artifacts, figures = {}, []
+    artifacts: dict[str, str] = {}
+    figures: list[Figure] = []
     if isinstance(teacher, WaveformTeacher):  # runs in torch only, so this is where it is scored
         texts = [ear.text(e) for e in corpus.dev]
         artifacts["texts"] = _put_texts(texts, store, folder)
@@ -359,4 +362,3 @@ def _put_texts(texts: list[str], store: ArtifactStore, folder: Path) -> str:
 
 def _bounds(axis: Any) -> tuple[Any, ...]:
     return axis.values if hasattr(axis, "values") else (axis.low, axis.high)
-

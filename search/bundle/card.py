@@ -45,7 +45,7 @@ Trial {trial.number} of study "{study.name}".
 | --- | --- | --- |
 {chr(10).join(rows)}
 
-WER is of {metrics.get('n_words', 0):.0f} words of the study's dev set, 95 % interval {interval}
+WER is of {metrics.get("n_words", 0):.0f} words of the study's dev set, 95 % interval {interval}
 (bootstrap over utterances). Latency is from samples to text, one utterance at a time, on
 {targets}; another machine gives other figures. No language model was used.
 

@@ -1,13 +1,13 @@
 """Writes the package of one trial: a folder, or a zip with the same content.
 
-    model.onnx         loaded as it is by sherpa-onnx's OfflineRecognizer.from_zipformer_ctc
-    tokens.txt         symbols by id
-    features.json      what the model expects of its input
-    recipe.json        how it was made
-    measurements.json  what was measured on this file, with raw samples, and of the teacher
-    CARD.md            for people: figures, use, limits
-    LICENSE-NOTICE.txt whose terms apply
-    bundle.json        digests of all of these
+model.onnx         loaded as it is by sherpa-onnx's OfflineRecognizer.from_zipformer_ctc
+tokens.txt         symbols by id
+features.json      what the model expects of its input
+recipe.json        how it was made
+measurements.json  what was measured on this file, with raw samples, and of the teacher
+CARD.md            for people: figures, use, limits
+LICENSE-NOTICE.txt whose terms apply
+bundle.json        digests of all of these
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ def write_bundle(
     """
     if trial.state not in _EXPORTED:
         raise UsageFault(
-            f"trial {trial.number} is {trial.state}, and only a measured one can be exported"
+            f"trial {trial.number} is {trial.state.replace('_', ' ')}"
             + (f" ({trial.reason})" if trial.reason else "")
+            + f"; only a measured one can be exported: `search front {study.name}` lists the best"
         )
     if target.exists() and not overwrite:
         raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise UsageFault(f"{target} is a folder but no bundle, so it stays; choose another place")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
         folder = Path(work) / "bundle"
@@ -77,7 +80,9 @@ def _fill(
     trial: Trial,
 ) -> None:
     runs = store.stage_runs(study.id, trial.number)
-    exported = next((r for r in reversed(runs) if r.stage == "export" and r.state != "failed"), None)
+    exported = next(
+        (r for r in reversed(runs) if r.stage == "export" and r.state != "failed"), None
+    )
     if exported is None:
         raise UsageFault(f"trial {trial.number} has no exported file")
     files = exported.result["artifacts"]
@@ -107,9 +112,7 @@ def measurements(store: Store, study: Study, trial: Trial) -> dict[str, Any]:
         "teacher": [
             {**asdict(m), "samples": None} for m in store.measurements(study.id, "teacher")
         ],
-        "targets": {
-            n: t.model_dump(mode="json") for n, t in _targets(study).items()
-        },
+        "targets": {n: t.model_dump(mode="json") for n, t in _targets(study).items()},
     }
 
 

@@ -31,9 +31,10 @@ def open_store(ctx: click.Context) -> Iterator[Store]:
         UsageFault: when nothing was ever launched there.
     """
     home = home_of(ctx)
-    if home.store_url.startswith("sqlite") and not _sqlite_path(home.store_url).exists():
+    path = _sqlite_path(home.store_url)
+    if home.store_url.startswith("sqlite") and not path.exists():
         raise UsageFault(
-            f"no studies in {home.folder} yet; start one with `search launch --space "
+            f"no studies in {path.parent} yet; start one with `search launch --space "
             "quickstart.yaml`, or name another place with --home"
         )
     store = Store(home.store_url)

@@ -29,7 +29,5 @@ def said(error: Exception) -> str:
         return f"{error}\nlast lines of its log:\n{error.log}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    known = isinstance(
-        error, UsageFault | SpaceError | StorageError | UserFault | StudyFault
-    )
+    known = isinstance(error, UsageFault | SpaceError | StorageError | UserFault | StudyFault)
     return str(error) if known else f"{type(error).__name__}: {error}"

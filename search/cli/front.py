@@ -33,7 +33,7 @@ def front_command(
     from rich.console import Console
 
     from search import tables
-    from search.front import front, knee, meets, parse_where
+    from search.front import front, hypervolume, knee, meets, parse_where, reference_of
 
     with open_store(ctx) as store:
         study = study_named(store, name)
@@ -55,6 +55,11 @@ def front_command(
         title = f"{study.name}: {'trials' if everything else 'front'}"
         teacher = study.facts.get("teacher")
         Console().print(tables.front_table(space, chosen, bend, title, teacher))
+        if teacher and not everything:
+            share = hypervolume(space, trials, reference_of(space, trials, teacher))
+            click.echo(
+                f"hypervolume {share:.3f} (1 is no errors at no cost, seen from the teacher)"
+            )
         if study.deterministic:
             click.echo("deterministic study: timed objectives were compared by MACs")
     if plot is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from search.cli.common import home_of
@@ -24,7 +26,7 @@ from search.cli.common import home_of
 @click.option("--plain", is_flag=True, help="Lines instead of the live page.")
 @click.pass_context
 def launch_command(
-    ctx: click.Context, path: str, as_json: bool, plain: bool, **options: object
+    ctx: click.Context, /, path: str, as_json: bool, plain: bool, **options: object
 ) -> int:
     """Run the search of a space. The same command continues a study that was stopped, killed or
     extended; Ctrl-C stops it cleanly.
@@ -38,12 +40,15 @@ def launch_command(
     from search.views import open_view
     from storage.records import StudyState
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as view:
         study, state = launch(path, home_of(ctx), Options(**options), view)  # type: ignore[arg-type]
     if as_json:
         return 0 if state is StudyState.FINISHED else 130
     if state is StudyState.FINISHED:
-        click.echo(f"next: search front {study.name} · search export --study {study.name} --best wer OUT")
+        click.echo(
+            f"next: search front {study.name} · search export --study {study.name} --best wer OUT"
+        )
         return 0
     click.echo(f"stopped. To continue: search launch --space {path} (with the same options)")
     return 130

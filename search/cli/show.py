@@ -62,7 +62,11 @@ def show_command(
         n_samples = "" if figure.samples is None else str(len(figure.samples))
         value = shown(figure.metric, figure.value)
         table.add_row(
-            figure.metric, figure.target, value, n_samples, shown(figure.metric, teacher.get(figure.metric))
+            figure.metric,
+            figure.target,
+            value,
+            n_samples,
+            shown(figure.metric, teacher.get(figure.metric)),
         )
     console.print(table)
     if log:

@@ -51,8 +51,9 @@ def status_command(ctx: click.Context, name: str | None, as_json: bool, events: 
             counts = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in states.items())
             note = " (interrupted: `search launch` continues it)" if row["interrupted"] else ""
             click.echo(
-                f"{row['study']}: {row['state']}{note}, {row['trials']}/{row['trials_wanted']} trials "
-                f"({counts or 'none yet'}), {clock(float(str(row['elapsed_s'])))} so far"
+                f"{row['study']}: {row['state']}{note}, "
+                f"{row['trials']}/{row['trials_wanted']} trials ({counts or 'none yet'}), "
+                f"{clock(float(str(row['elapsed_s'])))} so far"
             )
             for event in store.events(study.id, last=events):
                 click.echo(f"  {event.message}")

@@ -13,9 +13,7 @@ import click
 @click.argument("audio", nargs=-1, required=True, type=click.Path())
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a recording.")
-def transcribe_command(
-    bundle: str, audio: tuple[str, ...], threads: int, as_json: bool
-) -> int:
+def transcribe_command(bundle: str, audio: tuple[str, ...], threads: int, as_json: bool) -> int:
     """Transcribe recordings with a bundle (a folder or its zip). A recording that cannot be read
     is named; the others are transcribed all the same.
 

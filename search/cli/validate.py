@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import click
 
 from search.cli.common import home_of
@@ -12,7 +15,8 @@ from search.cli.common import home_of
 @click.option("--quick", is_flag=True, help="Only the file itself; no data, no networks.")
 @click.pass_context
 def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
-    """Check a space file, its data and its budgets; say how large the search is and what it costs."""
+    """Check a space file, its data and its budgets; say how large its search is and what it
+    costs."""
     from search.validate import check_space, cost_lines, count_lines, data_lines
     from spaces.load import load_space
 
@@ -30,28 +34,19 @@ def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
     return 0 if report.is_sound else 2
 
 
-def _bar() -> object:
-    from contextlib import contextmanager
-
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress with the time left, on standard error."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    @contextmanager
-    def shown():  # type: ignore[no-untyped-def]
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as bar:
-            tasks: dict[str, object] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
 
-            def step(what: str, done: int, of: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=of)
-                bar.update(tasks[what], completed=done)  # type: ignore[arg-type]
+        def step(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done)
 
-            yield step
-
-    return shown()
+        yield step

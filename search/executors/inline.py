@@ -35,12 +35,10 @@ class InlineExecutor:
             result = self._perform(job)
         except Exception as error:
             fault = isinstance(error, UserFault)
-            return [
-                Done(ticket, time.monotonic() - started, error=str(error), is_user_fault=fault)
-            ]
+            return [Done(ticket, time.monotonic() - started, error=str(error), is_user_fault=fault)]
         return [Done(ticket, time.monotonic() - started, result=result)]
 
-    def progress(self, ticket: int) -> dict[str, Any] | None:
+    def progress(self, ticket: int) -> dict[str, Any] | None:  # noqa: ARG002
         return None
 
     def cancel(self, ticket: int) -> None:

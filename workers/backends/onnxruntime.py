@@ -40,9 +40,7 @@ def open_session(model: Path, threads: int) -> OnnxSession:
     options.inter_op_num_threads = 1
     options.graph_optimization_level = _graph_level(model)
     try:
-        session = ort.InferenceSession(
-            str(model), options, providers=["CPUExecutionProvider"]
-        )
+        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen types of its own
         reason = str(error).strip().splitlines()[0][:300]
         raise UserFault(f"{model}: ONNX Runtime cannot load it ({reason})") from error

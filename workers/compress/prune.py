@@ -14,6 +14,7 @@ from spaces.families import Dims
 from workers.compress.dims import pruned_dims
 from workers.students.base import Group, Slice, build
 
+
 @torch.no_grad()
 def prune(network: nn.Module, ratio: float) -> nn.Module:
     """A narrower network holding the strongest units of this one.
@@ -26,8 +27,7 @@ def prune(network: nn.Module, ratio: float) -> nn.Module:
     smaller = build(pruned_dims(dims, ratio), int(vocabulary))  # type: ignore[arg-type]
     groups, targets = network.groups(), smaller.groups()  # type: ignore[operator]
     kept = [
-        strongest(group, state, target.size)
-        for group, target in zip(groups, targets, strict=True)
+        strongest(group, state, target.size) for group, target in zip(groups, targets, strict=True)
     ]
     for group, units in zip(groups, kept, strict=True):
         for slice_ in group.slices:

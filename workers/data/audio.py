@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -38,13 +39,15 @@ def read_audio(
     except soundfile.LibsndfileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise DataFault(f"{path}: is no audio that can be read ({reason})") from error
+    except TypeError as error:  # what soundfile says of .raw
+        raise DataFault(f"{path}: is raw samples without a rate; write it as WAV") from error
     return _checked(_as_16k(samples.mean(axis=1), rate), path)
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataFault(f"{path}: is a folder, not an audio file")
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataFault(f"{path}: no such file")
     try:
         size = path.stat().st_size

@@ -162,9 +162,7 @@ def _spans(size: int, width: np.ndarray, limit: np.ndarray, rng: np.random.Gener
     return (positions >= low[:, None]) & (positions < high[:, None])
 
 
-def batches(
-    corpus: Corpus, batch_s: float, rng: np.random.Generator
-) -> Iterator[Batch]:
+def batches(corpus: Corpus, batch_s: float, rng: np.random.Generator) -> Iterator[Batch]:
     """The batches of one epoch."""
     for items in epoch_plan(corpus, batch_s, rng):
         yield load_batch(corpus, items)

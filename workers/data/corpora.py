@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import math
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ class BadLine:
 
 
 Item = Utterance | BadLine
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_S = 1e6
 
 
 def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
@@ -55,7 +58,9 @@ def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
 
 def _reader(path: Path, data: Data) -> Callable[[Path, Data], Iterator[Item]]:
     if not path.exists():
-        raise DataRefused(f"{path}: no such file or folder")
+        raise DataRefused(
+            f"{path}: no such file or folder (data.train and data.dev are relative to the space)"
+        )
     kind = _guess(path) if data.format == "auto" else data.format
     if path.is_dir() != (kind in ("librispeech", "timit")):
         noun = "folder" if path.is_dir() else "file"
@@ -78,7 +83,13 @@ def _guess(path: Path) -> str:
             f"{path}: is neither a LibriSpeech folder (*.trans.txt) nor a TIMIT folder "
             "(*.TXT beside each *.WAV)"
         )
-    kinds = {".jsonl": "jsonl", ".json": "jsonl", ".manifest": "jsonl", ".csv": "csv", ".tsv": "csv"}
+    kinds = {
+        ".jsonl": "jsonl",
+        ".json": "jsonl",
+        ".manifest": "jsonl",
+        ".csv": "csv",
+        ".tsv": "csv",
+    }
     if path.suffix.lower() not in kinds:
         raise DataRefused(
             f"{path}: of what format? Name it .jsonl, .csv or .tsv, or set format: in the space"
@@ -90,14 +101,16 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataRefused(f"{path}: is not UTF-8 text (byte {error.start:,})") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataRefused(f"{path}:{line}: is not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise DataRefused(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_json_lines(path: Path, _data: Data) -> Iterator[Item]:
     """NeMo manifests: audio_filepath, text, and if given duration, offset and speaker."""
-    for number, line in enumerate(_text_of(path).splitlines(), 1):
+    # Not splitlines: JSON may hold the other line ends of Unicode as they are.
+    for number, line in enumerate(_text_of(path).split("\n"), 1):
         if line.strip():
             yield _from_json(line, f"{path}:{number}", path.parent)
 
@@ -105,8 +118,8 @@ def read_json_lines(path: Path, _data: Data) -> Iterator[Item]:
 def _from_json(line: str, source: str, folder: Path) -> Item:
     try:
         entry = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return BadLine(source, f"is not JSON: {getattr(error, 'msg', 'nested too deeply')}")
+    except (ValueError, RecursionError) as error:
+        return BadLine(source, f"is not JSON: {getattr(error, 'msg', error)}")
     if not isinstance(entry, dict):
         return BadLine(source, "is not a JSON object")
     audio, text = entry.get("audio_filepath"), entry.get("text")
@@ -114,19 +127,21 @@ def _from_json(line: str, source: str, folder: Path) -> Item:
         return BadLine(source, 'has no "audio_filepath"')
     if not isinstance(text, str):
         return BadLine(source, 'has no "text"')
+    if half := _SURROGATE.search(audio + text):
+        return BadLine(source, f"holds {half[0]!r}, which is half a character")
     numbers = {}
     for key in ("offset", "duration"):
         value = entry.get(key)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return BadLine(source, f'"{key}" is {value!r}, not a number of seconds')
-        if not math.isfinite(value) or value < 0 or (key == "duration" and value == 0):
-            return BadLine(source, f'"{key}" is {value!r}, not a length of time')
+            return BadLine(source, f'"{key}" is {value!r:.40}, not a number of seconds')
+        if not 0 <= value < _MAX_S or (key == "duration" and value == 0):
+            return BadLine(source, f'"{key}" is {value!r:.40}, not a length of time')
         numbers[key] = float(value)
     speaker = entry.get("speaker")
     return Utterance(
-        audio=str(folder / Path(audio).expanduser()),
+        audio=str(folder / os.path.expanduser(audio)),
         text=text,
         source=source,
         speaker=None if speaker in (None, "") else str(speaker),
@@ -152,27 +167,33 @@ def read_table(path: Path, data: Data) -> Iterator[Item]:
         delimiter="\t" if is_tsv else ",",
         quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
     )
+    try:
+        yield from _rows(path, reader, data)
+    except csv.Error as error:
+        raise DataRefused(f"{path}:{max(1, reader.line_num)}: {error}") from error
+
+
+def _rows(path: Path, reader: csv.DictReader[str], data: Data) -> Iterator[Item]:
     header = [h for h in reader.fieldnames or [] if h]
+    if not header:
+        return
     names = {
         "audio": _column(path, header, "audio", data.audio_column),
         "text": _column(path, header, "text", data.text_column),
     }
-    speaker_column = data.speaker_column
-    if speaker_column is None:
-        speaker_column = next((c for c in _COLUMNS["speaker"] if c in header), None)
+    speaker_column = next((c for c in _COLUMNS["speaker"] if c in header), None)
+    if data.speaker_column is not None:
+        speaker_column = _column(path, header, "speaker", data.speaker_column)
     folders = (path.parent, path.parent / "clips")
-    try:
-        for row in reader:
-            source = f"{path}:{reader.line_num}"
-            audio, text = row.get(names["audio"]), row.get(names["text"])
-            if not audio or text is None:
-                yield BadLine(source, f"has {len(header)} columns in its header but fewer here")
-                continue
-            found = next((f / audio for f in folders if (f / audio).exists()), folders[0] / audio)
-            speaker = row.get(speaker_column) if speaker_column else None
-            yield Utterance(str(found), text, source, speaker or None)
-    except csv.Error as error:
-        raise DataRefused(f"{path}:{reader.line_num}: {error}") from error
+    for row in reader:
+        source = f"{path}:{reader.line_num}"
+        audio, text = row.get(names["audio"]), row.get(names["text"])
+        if not audio or text is None:
+            yield BadLine(source, f"has {len(header)} columns in its header but fewer here")
+            continue
+        found = next((f / audio for f in folders if os.path.exists(f / audio)), folders[0] / audio)
+        speaker = row.get(speaker_column) if speaker_column else None
+        yield Utterance(str(found), text, source, speaker or None)
 
 
 def _column(path: Path, header: list[str], role: str, named: str | None) -> str:
@@ -182,7 +203,7 @@ def _column(path: Path, header: list[str], role: str, named: str | None) -> str:
     if named is not None or found is None:
         raise DataRefused(
             f"{path}:1: has no column {named or ' or '.join(_COLUMNS[role])!r} for the {role}; "
-            f"its columns are {', '.join(header) or 'none'}; name it by data.{role}_column"
+            f"its columns are {', '.join(header)}; name it by data.{role}_column"
         )
     return found
 
@@ -196,7 +217,11 @@ def read_librispeech(path: Path, _data: Data) -> Iterator[Item]:
             name, _, text = line.strip().partition(" ")
             folder, source = transcripts.parent, f"{transcripts}:{number}"
             audio = next(
-                (p for s in ("flac", "wav", "ogg", "mp3") if (p := folder / f"{name}.{s}").exists()),
+                (
+                    p
+                    for s in ("flac", "wav", "ogg", "mp3")
+                    if (p := folder / f"{name}.{s}").exists()
+                ),
                 folder / f"{name}.flac",
             )
             yield Utterance(str(audio), text, source, name.partition("-")[0])
@@ -221,7 +246,7 @@ def read_timit(path: Path, _data: Data) -> Iterator[Item]:
         )
 
 
-_TIMIT_MARKS = str.maketrans({c: " " for c in '.,?!;:"-'})
+_TIMIT_MARKS = str.maketrans(dict.fromkeys('.,?!;:"-', " "))
 
 
 def _timit_audio(transcript: Path) -> Path | None:

@@ -11,6 +11,7 @@ A prepared corpus is a folder named by the digest of everything it was made from
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -30,7 +32,14 @@ from workers.data.audio import read_audio
 from workers.data.corpora import BadLine, Utterance, read_split
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ, fbank
 from workers.data.synthetic import synthetic_corpus
-from workers.data.text import Pieces, Tokenizer, Unencodable, make_tokenizer, normalise, write_tokens
+from workers.data.text import (
+    Pieces,
+    Tokenizer,
+    Unencodable,
+    make_tokenizer,
+    normalise,
+    write_tokens,
+)
 from workers.errors import DataFault, DataRefused, MissingExtra
 
 _VERSION = 2
@@ -38,6 +47,7 @@ SUBSAMPLING = 4
 _SHOWN_FAULTS = 50
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
+View = tuple[float, tuple[float, float] | None]  # speed, range of noise in dB
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,8 @@ def fault_lines(faults: tuple[str, ...]) -> list[str]:
     shown = [f"  {fault}" for fault in faults[:_SHOWN_FAULTS]]
     if len(faults) > _SHOWN_FAULTS:
         shown.append(f"  … and {len(faults) - _SHOWN_FAULTS} more")
-    return [f"{len(faults)} faults:", *shown] if faults else ["no faults"]
+    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}:"
+    return [count, *shown] if faults else ["no faults"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ def check_data(
     over_limit = []
     for split, paths in split_paths(data, cache).items():
         items = read_split(paths, data)
-        good, bad = _check_items(items, data, lambda i, n, s=split: progress and progress(f"checking {s}", i, n))  # type: ignore[misc]
+        good, bad = _check_items(items, data, f"checking {split}", progress)
         checked[split] = good
         faults += bad
         n_items += len(items)
@@ -134,10 +145,12 @@ def check_data(
             f"{len(shared_speakers)} speakers are in train and dev "
             "(if that is meant: data.allow_shared_speakers: true)"
         )
-    tokenizer, unknown, unencodable = _tokens(space.tokens, checked)
-    faults += unencodable
-    if len(unencodable) > data.max_faulty * max(1, len(checked["dev"])):
-        over_limit.append(f"{len(unencodable)} transcripts of dev cannot be written in tokens")
+    tokenizer, unknown, unwritable = _tokens(space.tokens, checked)
+    for split, bad in unwritable.items():
+        faults += bad
+        of = len(bad) + len(checked[split])
+        if len(bad) > data.max_faulty * of:
+            over_limit.append(f"{len(bad)} of {of} transcripts of {split} do not fit the tokens")
     for split, good in checked.items():
         if not good:
             over_limit.append(f"{split} holds no usable utterance")
@@ -145,30 +158,36 @@ def check_data(
         splits={split: _stats(good) for split, good in checked.items()},
         faults=tuple(faults),
         n_items=n_items,
-        refused="; ".join(over_limit) or None,
+        refused=_refusal(over_limit, data.max_faulty),
         symbols=tokenizer.symbols,
         unknown_characters=unknown,
     )
     return report, checked, tokenizer
 
 
-def refuse(report: DataReport, max_faulty: float) -> None:
+def _refusal(over_limit: list[str], max_faulty: float) -> str | None:
+    if not over_limit:
+        return None
+    advice = f"mend them, or raise data.max_faulty (now {max_faulty:.2%} of a split)"
+    return "; ".join([*over_limit, advice])
+
+
+def refuse(report: DataReport) -> None:
     """Raise DataRefused with the whole report if a limit was passed."""
-    if report.refused is None:
-        return
-    lines = [f"the data is refused: {report.refused}", *fault_lines(report.faults)]
-    lines.append(f"mend them, or raise data.max_faulty (now {max_faulty:.2%} of a split)")
-    raise DataRefused("\n".join(lines))
+    if report.refused is not None:
+        lines = [f"the data is refused: {report.refused}", *fault_lines(report.faults)]
+        raise DataRefused("\n".join(lines))
 
 
 def _check_items(
-    items: list[Utterance | BadLine], data: Data, step: Callable[[int, int], object]
+    items: list[Utterance | BadLine], data: Data, what: str, progress: Progress | None
 ) -> tuple[list[_Checked], list[str]]:
     good: list[_Checked] = []
     bad: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for i, result in enumerate(pool.map(lambda item: _check_item(item, data), items)):
-            step(i + 1, len(items))
+            if progress:
+                progress(what, i + 1, len(items))
             if isinstance(result, str):
                 bad.append(result)
             else:
@@ -195,7 +214,7 @@ def _check_item(item: Utterance | BadLine, data: Data) -> _Checked | str:
     if item.duration_s is not None and duration_s < 0.9 * item.duration_s - 0.1:
         return (
             f"{item.source}: {item.audio}: is truncated ({duration_s:.2f} s of the "
-            f"{item.duration_s:.2f} s listed)"
+            f"{item.duration_s:g} s listed)"
         )
     digest = hashlib.sha256(samples.tobytes()).hexdigest()
     return _Checked(item, text, duration_s, digest)
@@ -205,7 +224,8 @@ def _shared_audio(checked: dict[str, list[_Checked]]) -> dict[str, str]:
     """Fault by digest of utterances that are in train and in dev."""
     dev = {c.digest: c for c in checked["dev"]}
     return {
-        c.digest: f"{c.utterance.source}: the same utterance is in dev ({dev[c.digest].utterance.source})"
+        c.digest: f"{c.utterance.source}: the same utterance is in dev "
+        f"({dev[c.digest].utterance.source})"
         for c in checked["train"]
         if c.digest in dev
     }
@@ -225,16 +245,14 @@ def _shared_speakers(checked: dict[str, list[_Checked]]) -> list[str]:
 
 def _tokens(
     config: Tokens, checked: dict[str, list[_Checked]]
-) -> tuple[Tokenizer, tuple[str, ...], list[str]]:
-    """Tokens from the training transcripts, and what of both splits they cannot write."""
-    texts = [c.text for c in checked["train"]]
-    if not texts:
-        texts = ["a"]
+) -> tuple[Tokenizer, tuple[str, ...], dict[str, list[str]]]:
+    """Tokens from the training transcripts, and what of each split they cannot write."""
+    texts = [c.text for c in checked["train"] or checked["dev"]] or ["a"]
     try:
         tokenizer = make_tokenizer(config.kind, texts, config.vocabulary)
     except Unencodable as error:
         raise DataRefused(f"tokens: {error}") from error
-    faults: list[str] = []
+    faults: dict[str, list[str]] = {split: [] for split in checked}
     characters: set[str] = set()
     known = set("".join(tokenizer.symbols[1:])) | {" "}
     for split, good in checked.items():
@@ -245,7 +263,7 @@ def _tokens(
             if problem is None:
                 kept.append(c)
             else:
-                faults.append(f"{c.utterance.source}: {problem}")
+                faults[split].append(f"{c.utterance.source}: {problem}")
         checked[split] = kept
     return tokenizer, tuple(sorted(characters)), faults
 
@@ -254,8 +272,8 @@ def _token_fault(tokenizer: Tokenizer, c: _Checked) -> str | None:
     try:
         ids = tokenizer.encode(c.text)
     except Unencodable as error:
-        return str(error)
-    repeats = sum(a == b for a, b in zip(ids, ids[1:], strict=False))
+        return f"{error}, which is made from the transcripts of train"
+    repeats = sum(a == b for a, b in itertools.pairwise(ids))
     n_steps = round(c.duration_s * 100 / SUBSAMPLING)
     if len(ids) + repeats > n_steps:
         return (
@@ -282,7 +300,7 @@ def prepare(space: Space, cache: Path, progress: Progress | None = None) -> tupl
         DataRefused: with every fault, when there are more than the space allows.
     """
     report, checked, tokenizer = check_data(space, cache, progress)
-    refuse(report, space.data.max_faulty)
+    refuse(report)
     digest = _digest(space, checked)
     folder = cache / "corpora" / digest[:32]
     if not folder.exists():
@@ -298,16 +316,14 @@ def prepare(space: Space, cache: Path, progress: Progress | None = None) -> tupl
 
 def _digest(space: Space, checked: dict[str, list[_Checked]]) -> str:
     content = {split: [(c.digest, c.text) for c in good] for split, good in checked.items()}
-    settings = space.data.model_dump(
-        mode="json", include={"denoise", "speeds", "noise_snr_db"}
-    )
+    settings = space.data.model_dump(mode="json", include={"denoise", "speeds", "noise_snr_db"})
     return digest_of([_VERSION, content, settings, space.tokens.model_dump(mode="json")])
 
 
-def views_of(data: Data) -> list[tuple[float, tuple[float, float] | None]]:
+def views_of(data: Data) -> list[View]:
     """(speed, noise range in dB or None) of each copy of the training audio; the first is plain."""
     speeds = sorted(data.speeds, key=lambda s: abs(s - 1.0))
-    views: list[tuple[float, tuple[float, float] | None]] = [(s, None) for s in speeds]
+    views: list[View] = [(s, None) for s in speeds]
     if data.noise_snr_db is not None:
         views += [(s, data.noise_snr_db) for s in speeds]
     return views
@@ -321,9 +337,9 @@ def _write(
     tokenizer: Tokenizer,
     progress: Progress | None,
 ) -> None:
-    views = {"train": views_of(data), "dev": [(1.0, None)]}
+    views: dict[str, list[View]] = {"train": views_of(data), "dev": [(1.0, None)]}
     total = sum(len(checked[s]) * len(v) for s, v in views.items())
-    index: dict[str, object] = {"digest": digest, "views": {s: len(v) for s, v in views.items()}}
+    index: dict[str, Any] = {"digest": digest, "views": {s: len(v) for s, v in views.items()}}
     done = position = 0
     moments = np.zeros((2, N_MELS))
     n_plain = 0
@@ -334,7 +350,7 @@ def _write(
                 _features(checked[split], data, split == "train", split_views), rows, strict=True
             ):
                 for view, features in enumerate(features_of_views):
-                    row["at"].append([position, len(features)])  # type: ignore[attr-defined]
+                    row["at"].append([position, len(features)])
                     position += len(features)
                     file.write(features.tobytes())
                     if split == "train" and view == 0:
@@ -355,7 +371,7 @@ def _write(
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def _entry(c: _Checked, tokenizer: Tokenizer) -> dict[str, object]:
+def _entry(c: _Checked, tokenizer: Tokenizer) -> dict[str, Any]:
     u = asdict(c.utterance)
     return {
         **{k: u[k] for k in ("audio", "offset_s", "duration_s", "source", "speaker")},
@@ -370,7 +386,7 @@ def _features(
     good: list[_Checked],
     data: Data,
     is_train: bool,
-    views: list[tuple[float, tuple[float, float] | None]],
+    views: list[View],
 ) -> Iterator[list[np.ndarray]]:
     denoise = _denoiser() if data.denoise and is_train else None
 

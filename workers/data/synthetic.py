@@ -27,8 +27,15 @@ from workers.errors import WorkError
 
 _VERSION = 1
 _ACCENTS = ("en-us", "gmw/en", "gmw/en-GB-scotland", "gmw/en-GB-x-rp", "gmw/en-US-nyc")
-_VARIANTS = tuple(f"m{i}" for i in range(1, 9)) + tuple(f"f{i}" for i in range(1, 6)) + (
-    "klatt2", "klatt3", "croak", "whisper",
+_VARIANTS = (
+    tuple(f"m{i}" for i in range(1, 9))
+    + tuple(f"f{i}" for i in range(1, 6))
+    + (
+        "klatt2",
+        "klatt3",
+        "croak",
+        "whisper",
+    )
 )
 _DIGITS = "zero one two three four five six seven eight nine".split()
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
@@ -118,9 +125,7 @@ class Espeak:
         self._library.espeak_SetParameter(self._PITCH, pitch, 0)
         self._chunks = []
         raw = text.encode()
-        self._library.espeak_Synth(
-            raw, len(raw) + 1, 0, 1, 0, self._UTF8, None, None
-        )
+        self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, self._UTF8, None, None)
         return np.concatenate(self._chunks).astype(np.float32) / 32768
 
 
@@ -154,7 +159,7 @@ def _noisy(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.n
     noise = rng.standard_normal(len(samples)).astype(np.float32)
     power = float(np.mean(samples**2)) / 10 ** (snr_db / 10)
     mixed = samples + noise * np.sqrt(power)
-    return (mixed / max(1.0, float(np.abs(mixed).max()) / 0.95)).astype(np.float32)
+    return np.asarray(mixed / max(1.0, float(np.abs(mixed).max()) / 0.95), np.float32)
 
 
 def make_corpus(config: Synthetic, folder: Path) -> None:

@@ -118,7 +118,7 @@ class Pieces:
                 num_threads=1,
             )
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = str(error).strip().splitlines()[-1].rpartition("] ")[2]
             raise Unencodable(
                 f"no {vocabulary} pieces can be made of these transcripts ({reason[-160:]})"
             ) from error
@@ -180,11 +180,12 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     symbols: dict[int, str] = {}
     for number, line in enumerate(lines, 1):
         symbol, _, index = line.rstrip().rpartition(" ")
-        if not index.isdigit():
+        if not index.isdecimal():
             raise ValueError(f"{path}:{number}: is not `symbol id`")
         if int(index) in symbols:
             raise ValueError(f"{path}:{number}: id {index} is given twice")
         symbols[int(index)] = symbol or WORD_START  # a line with only an id is the space
-    if sorted(symbols) != list(range(len(symbols))) or not symbols:
-        raise ValueError(f"{path}: does not hold every id from 0 to {len(symbols) - 1}")
+    missing = next((i for i in range(max(1, len(symbols))) if i not in symbols), None)
+    if missing is not None:
+        raise ValueError(f"{path}: holds no id {missing}; ids count from 0 without a gap")
     return tuple(symbols[i] for i in range(len(symbols)))

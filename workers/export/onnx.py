@@ -66,7 +66,7 @@ def export_onnx(network: nn.Module, symbols: tuple[str, ...], path: Path) -> Non
             "model_type": "zipformer2_ctc",
             "version": "1",
             "model_author": "compression-search",
-            "comment": type(network.dims).model_fields["family"].default,  # type: ignore[arg-type]
+            "comment": str(network.dims.family),  # type: ignore[union-attr]
             "vocab_size": str(len(symbols)),
             "subsampling_factor": str(SUBSAMPLING),
         },
@@ -92,8 +92,12 @@ def check_parity(network: nn.Module, path: Path, utterances: list[np.ndarray]) -
             wanted, lengths = contract(x, torch.tensor([len(features)]))
         got = session.run(np.ascontiguousarray(features))
         if got.shape != tuple(wanted.shape[1:]) or len(got) != int(lengths[0]):
-            raise ParityError(f"{path.name}: shape {got.shape} instead of {tuple(wanted.shape[1:])}")
+            raise ParityError(
+                f"{path.name}: shape {got.shape} instead of {tuple(wanted.shape[1:])}"
+            )
         worst = max(worst, float(np.abs(got - wanted[0].numpy()).max()))
     if not worst <= _TOLERANCE:
-        raise ParityError(f"{path.name}: differs from its network by {worst:.2e} in log-probability")
+        raise ParityError(
+            f"{path.name}: differs from its network by {worst:.2e} in log-probability"
+        )
     return worst

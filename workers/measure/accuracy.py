@@ -89,7 +89,9 @@ def utterance_errors(references: Sequence[str], texts: Sequence[str]) -> np.ndar
     return np.array(counts)
 
 
-def bootstrap_interval(errors: np.ndarray, lengths: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    errors: np.ndarray, lengths: np.ndarray, seed: int = 0
+) -> tuple[float, float]:
     """Percentile interval of a WER, utterances drawn anew (Bisani and Ney, ICASSP 2004)."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(errors), (_RESAMPLES, len(errors)))

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,8 +97,9 @@ def measure_latency(request: LatencyRequest) -> Latency:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()[-3:]
         raise WorkError(f"the latency run ended with {done.returncode}: {' / '.join(said)}")
-    figures = json.loads(done.stdout)
-    return Latency(**{k: tuple(v) if isinstance(v, list) else v for k, v in figures.items()})
+    figures: dict[str, Any] = json.loads(done.stdout)
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in figures.items()}
+    return Latency(**fields)
 
 
 def _take(request: LatencyRequest) -> Latency:

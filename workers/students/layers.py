@@ -171,9 +171,7 @@ class Frontend(nn.Module):
         self.inv_std: Tensor
         self.register_buffer("mean", torch.zeros(N_MELS))
         self.register_buffer("inv_std", torch.ones(N_MELS))
-        self.conv = nn.Conv2d(
-            N_MELS, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False
-        )
+        self.conv = nn.Conv2d(N_MELS, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
         self.bn = BatchNorm(channels)
         self.depthwise = DepthwiseConv(channels, 5, stride=2)
         self.pointwise = LinearNorm(channels, channels)
@@ -257,7 +255,9 @@ class RecurrentLayer(nn.Module):
             x, lengths.cpu(), batch_first=True, enforce_sorted=sorted_already
         )
         y, _ = pad_packed_sequence(
-            self.rnn(packed)[0], batch_first=True, total_length=None if sorted_already else x.shape[1]
+            self.rnn(packed)[0],
+            batch_first=True,
+            total_length=None if sorted_already else x.shape[1],
         )
         return y.float()
 

@@ -26,7 +26,9 @@ from workers.data.batches import Batch
 from workers.students.base import Output
 
 
-def ctc_per_frame(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+def ctc_per_frame(
+    logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor
+) -> Tensor:
     """CTC (Graves et al., 2006) summed over the batch, divided by its frames."""
     log_probs = F.log_softmax(logits, -1).transpose(0, 1)
     total = F.ctc_loss(
@@ -79,7 +81,9 @@ class TeacherCache:
 
     @cached_property
     def _hidden(self) -> np.ndarray:
-        return np.memmap(self._folder / "hidden.f16", np.float16, "r").reshape(-1, self.hidden_size)
+        return np.memmap(self._folder / "hidden.f16", np.float16, "r").reshape(
+            -1, self.hidden_size or 1
+        )
 
     @cached_property
     def _at(self) -> list[list[list[int]]]:

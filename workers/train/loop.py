@@ -129,7 +129,10 @@ class Trainer:
     def _make_optimizer(self) -> torch.optim.AdamW:
         named = self._parameters().values()
         groups = [
-            {"params": [p for p in named if p.ndim > 1], "weight_decay": self.training.weight_decay},
+            {
+                "params": [p for p in named if p.ndim > 1],
+                "weight_decay": self.training.weight_decay,
+            },
             {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
@@ -217,7 +220,9 @@ class Trainer:
         point = Progress(epoch, epochs, train_ctc, time.process_time() - self._cpu_start, dev_wer)
         self._state.history.append(vars(point))
         if self.report:
-            self.report({"epoch": epoch, "epochs": epochs, "train_ctc": train_ctc, "dev_wer": dev_wer})
+            self.report(
+                {"epoch": epoch, "epochs": epochs, "train_ctc": train_ctc, "dev_wer": dev_wer}
+            )
 
     def _save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
@@ -246,7 +251,8 @@ class Trainer:
                 parameters[name].copy_(value)
         for key in ("step", "exp_avg", "exp_avg_sq"):
             for name, value in _under(f"adam.{key}.", tensors).items():
-                self._optimizer.state[parameters[name]][key] = value
+                kept = value if key == "step" else torch.empty_like(parameters[name]).copy_(value)
+                self._optimizer.state[parameters[name]][key] = kept  # laid out as its parameter
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,94 @@
+"""A stand-in for the work of a trial: figures follow from the recipe, nothing is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from spaces.load import parse_space
+from workers.jobs import Figure, Job, StageResult, key_of
+
+SPACE = """
+name: fake
+data: {synthetic: {}}
+teacher: {train: {}}
+students:
+  separable_conv:
+    channels: {int: [32, 256], step: 8}
+    blocks: {int: [2, 8]}
+  conformer:
+    channels: {int: [32, 128], step: 8}
+    blocks: {int: [2, 6]}
+prune: {ratio: [0.0, 0.4]}
+quantize: {scheme: [fp32, int8_dynamic]}
+distil: {weight: [0.0, 0.5], temperature: {float: [1, 4]}}
+search: {trials: 14, parallel: 2, seed: 3}
+"""
+
+
+def space(text: str = SPACE):
+    return parse_space(text, "fake.yaml")
+
+
+class Work:
+    """Does jobs as a pure function of their content; `done` counts each key."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+        self.jobs: list[Job] = []
+
+    def __call__(self, job: Job) -> StageResult:
+        self.done[key_of(job)] += 1
+        self.jobs.append(job)
+        return getattr(self, f"_{job.stage}")(job)
+
+    def _prepare(self, job):
+        return StageResult(facts={"corpus": "corpus-1"})
+
+    def _screen(self, job):
+        return StageResult(figures=self._sizes(job.student, job.quantize.encoder))
+
+    def _train(self, job):
+        return StageResult(
+            artifacts={"checkpoint": key_of(job)}, facts={"dims": job.student.model_dump()}
+        )
+
+    _compress = lambda self, job: StageResult(artifacts={"checkpoint": key_of(job)})  # noqa: E731
+
+    def _export(self, job):
+        bits = 4 if job.quantize.encoder == "fp32" else 1
+        size_mb = (int(job.checkpoint[:4], 16) % 1000 + 500) / 500 * bits
+        return StageResult(
+            artifacts={"model": key_of(job), "tokens": "t"},
+            figures=(Figure(metric="size_mb", value=size_mb), *self._counts(job.checkpoint)),
+        )
+
+    def _measure(self, job):
+        value = int(job.model[:6], 16) / 0xFFFFFF
+        timed = 1 + 9 * int(job.model[6:10], 16) / 0xFFFF
+        return StageResult(
+            artifacts={"texts": "texts"},
+            figures=(
+                Figure(metric="wer", value=0.1 + 0.4 * value),
+                *(
+                    Figure(target="cpu", metric=f"latency_p{q}_ms", value=timed)
+                    for q in (50, 95, 99)
+                ),
+                Figure(target="cpu", metric="rtf", value=timed / 1000),
+            ),
+        )
+
+    def _listen(self, job):
+        return StageResult(facts={"teacher": "teacher-1"})
+
+    def _counts(self, digest):
+        macs = float(int(digest[4:10], 16))
+        return (Figure(metric="macs", value=macs), Figure(metric="params", value=macs / 100))
+
+    def _sizes(self, dims, scheme):
+        size_mb = dims.channels * dims.blocks / 100 * (4 if scheme == "fp32" else 1)
+        return (
+            Figure(metric="size_mb", value=size_mb),
+            Figure(metric="macs", value=size_mb * 1e6),
+            Figure(metric="params", value=size_mb * 1e5),
+            Figure(target="cpu", metric="latency_p95_ms", value=0.1),
+        )

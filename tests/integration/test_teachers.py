@@ -1,0 +1,190 @@
+"""Every kind of teacher: heard once, aligned to the students' tokens and frame rate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spaces.families import SeparableConv
+from spaces.space import Teacher as TeacherConfig
+from workers.checkpoint import save_network
+from workers.data.text import write_tokens
+from workers.errors import TeacherFault
+from workers.export.onnx import export_onnx
+from workers.teacher import Ear, load_teacher, listen
+from workers.train.distil import TeacherCache
+from workers.trial import fresh_network
+
+
+@pytest.fixture(scope="module")
+def network(corpus):
+    torch.manual_seed(0)
+    return fresh_network(SeparableConv(channels=16, blocks=2), corpus).eval()
+
+
+def heard(teacher, corpus, folder, key="k" * 64):
+    ear = Ear(teacher, corpus, (1.0,))
+    return TeacherCache(listen(ear, folder, key, hidden=True, progress=lambda i, n: None))
+
+
+def test_a_checkpoint_and_its_onnx_export_say_the_same(network, corpus, tmp_path):
+    save_network(network, corpus.symbols, tmp_path / "t.safetensors")
+    export_onnx(network, corpus.symbols, tmp_path / "t.onnx")
+    write_tokens(corpus.symbols, tmp_path / "tokens.txt")
+    config = TeacherConfig(checkpoint=str(tmp_path / "t.safetensors"))
+    first = heard(load_teacher(config), corpus, tmp_path / "a")
+    config = TeacherConfig(onnx=str(tmp_path / "t.onnx"), tokens=str(tmp_path / "tokens.txt"))
+    second = heard(load_teacher(config), corpus, tmp_path / "b")
+    items = ((0, 0), (3, 0))
+    assert first.kind == second.kind == "frames"
+    assert first.hidden_size == 16
+    assert second.hidden_size is None
+    assert torch.allclose(first.log_probs(items), second.log_probs(items), atol=2e-2)
+
+
+def test_a_teacher_whose_tokens_stand_in_another_order_is_aligned(network, corpus, tmp_path):
+    class Shuffled:
+        wants_samples = False
+        n_parameters = None
+        symbols = ("<blk>", *reversed(corpus.symbols[1:]), "extra")
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        def hear(self, features):
+            said = self.inner.hear(features)
+            order = [0, *range(len(corpus.symbols) - 1, 0, -1)]
+            extra = np.full((len(said.log_probs), 1), -20.0, np.float32)
+            return said._replace(log_probs=np.hstack([said.log_probs[:, order], extra]))
+
+    save_network(network, corpus.symbols, tmp_path / "t.safetensors")
+    plain = load_teacher(TeacherConfig(checkpoint=str(tmp_path / "t.safetensors")))
+    first = heard(plain, corpus, tmp_path / "a")
+    second = heard(Shuffled(plain), corpus, tmp_path / "b")
+    assert torch.allclose(first.log_probs(((2, 0),)), second.log_probs(((2, 0),)), atol=2e-2)
+
+
+def test_a_teacher_with_other_tokens_is_used_through_its_transcripts(corpus, tmp_path):
+    class Oracle:
+        """Writes whole words, as a teacher with another token set does."""
+
+        wants_samples = False
+        n_parameters = None
+
+        def __init__(self):
+            words = sorted({w for e in corpus.train for w in e.text.split()})
+            self.symbols = ("<blk>", *("▁" + w for w in words))
+            self.turn = 0
+
+        def hear(self, features):
+            entry = corpus.train[self.turn % len(corpus.train)]
+            self.turn += 1
+            ids = [i for w in entry.text.split() for i in (self.symbols.index("▁" + w), 0)]
+            log_probs = np.full((len(ids), len(self.symbols)), -20.0, np.float32)
+            log_probs[range(len(ids)), ids] = 0.0
+            return __import__("workers.teacher").teacher.Heard(log_probs, None)
+
+    cache = heard(Oracle(), corpus, tmp_path)
+    assert cache.kind == "transcripts"
+    assert cache.targets == [list(e.ids) for e in corpus.train]
+    index = json.loads(next((tmp_path / "teachers").iterdir()).joinpath("index.json").read_text())
+    assert index["n_taught"] == len(corpus.train)
+
+
+@pytest.fixture(scope="module")
+def huggingface_folder(tmp_path_factory):
+    """A wav2vec 2.0 CTC model of a few thousand random weights, saved as transformers does."""
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    folder = tmp_path_factory.mktemp("hf")
+    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
+    (folder / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(letters)}))
+    transformers.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2Config(
+        vocab_size=len(letters),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8, 8, 8, 8, 8, 8, 8),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        pad_token_id=0,
+    )
+    transformers.Wav2Vec2ForCTC(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' own making
+def test_a_hugging_face_model_is_heard_at_its_own_frame_rate(huggingface_folder, corpus, tmp_path):
+    teacher = load_teacher(TeacherConfig(huggingface=str(huggingface_folder)))
+    assert teacher.wants_samples
+    assert teacher.symbols[0] == "<blk>"
+    assert {"▁", "a", "z"} <= set(teacher.symbols)
+    said = Ear(teacher, corpus, (1.0,)).hear(corpus.train[0]).log_probs
+    assert len(said) == pytest.approx(corpus.train[0].seconds * 50, abs=2)  # 20 ms frames
+    cache = heard(teacher, corpus, tmp_path)
+    assert cache.kind == "frames"
+    assert cache.log_probs(((0, 0),)).shape[2] == len(corpus.symbols)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hugging_face_folder_with_pickled_weights_only_is_refused(huggingface_folder, tmp_path):
+    import shutil
+
+    folder = tmp_path / "pickled"
+    shutil.copytree(huggingface_folder, folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(TeacherFault, match="cannot be loaded"):
+        load_teacher(TeacherConfig(huggingface=str(folder)))
+
+
+def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
+    import torchaudio
+
+    class Bundle:
+        """As torchaudio's bundles are, with a small network: weights cannot be fetched in a test."""
+
+        def get_labels(self):
+            return ("-", "|", *"ETAOINSHRDLUCMWFGYPBVKXJQZ'")
+
+        def get_model(self):
+            torch.manual_seed(0)
+            return torchaudio.models.wav2vec2_model(
+                extractor_mode="group_norm",
+                extractor_conv_layer_config=[(8, 10, 5), (8, 8, 8), (8, 8, 8)],
+                extractor_conv_bias=False,
+                encoder_embed_dim=16,
+                encoder_projection_dropout=0.0,
+                encoder_pos_conv_kernel=16,
+                encoder_pos_conv_groups=2,
+                encoder_num_layers=1,
+                encoder_num_heads=2,
+                encoder_attention_dropout=0.0,
+                encoder_ff_interm_features=16,
+                encoder_ff_interm_dropout=0.0,
+                encoder_dropout=0.0,
+                encoder_layer_norm_first=False,
+                encoder_layer_drop=0.0,
+                aux_num_out=29,
+            )
+
+    monkeypatch.setattr(torchaudio.pipelines, "TINY_ASR", Bundle(), raising=False)
+    teacher = load_teacher(TeacherConfig(torchaudio="TINY_ASR"))
+    cache = heard(teacher, corpus, tmp_path)
+    assert cache.kind == "frames"
+
+
+def test_a_checkpoint_that_is_not_ours_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name, said in (("other.safetensors", "not a checkpoint written by"), ("no", "no such")):
+        with pytest.raises(TeacherFault, match=said):
+            load_teacher(TeacherConfig(checkpoint=str(Path(tmp_path) / name)))

@@ -1,0 +1,236 @@
+"""Real training on a few spoken utterances: exact to resume, to continue and to repeat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spaces.families import SeparableConv
+from spaces.recipe import Distil, Quantize, Training
+from spaces.space import Target
+from storage.artifacts import ArtifactStore
+from workers.checkpoint import load_network, load_tensors
+from workers.data.batches import epoch_plan, load_batch, spec_augment
+from workers.jobs import Compress, Export, Listen, Measure, Screen, Train, key_of
+from workers.teacher import output_steps
+from workers.train.distil import TeacherCache
+from workers.train.loop import Trainer, learning_rate_at
+from workers.trial import fresh_network, run_stage
+
+DIMS = SeparableConv(channels=16, blocks=2, kernel=5)
+
+
+class Cut(Exception):
+    """Stands for a kill in the middle of training."""
+
+
+def train(corpus, folder, epochs=6, cut_after=None, trunk=None, **settings):
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(1)
+
+    def report(said):
+        if said["epoch"] == cut_after:
+            raise Cut
+
+    trainer = Trainer(
+        fresh_network(DIMS, corpus),
+        corpus,
+        Training(epochs=epochs, **settings),
+        1,
+        folder,
+        trunk=trunk,
+        report=report,
+    )
+    return trainer, trainer.run()
+
+
+def weights(network):
+    return torch.cat([p.flatten() for p in network.state_dict().values()])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def test_the_same_recipe_and_seed_give_the_same_weights(corpus, tmp_path):
+    first, _ = train(corpus, tmp_path / "a", epochs=2)
+    second, _ = train(corpus, tmp_path / "b", epochs=2)
+    assert torch.equal(weights(first.network), weights(second.network))
+
+
+@pytest.mark.parametrize("cut_after", [1, 4, 5])
+def test_training_cut_off_and_resumed_gives_the_weights_of_an_uncut_run(
+    corpus, tmp_path, monkeypatch, cut_after
+):
+    monkeypatch.setattr("workers.train.loop._STATE_EVERY_S", 0.0)
+    whole, whole_history = train(corpus, tmp_path / "whole")
+    with pytest.raises(Cut):
+        train(corpus, tmp_path / "cut", cut_after=cut_after)
+    resumed, history = train(corpus, tmp_path / "cut")
+    assert torch.equal(weights(whole.network), weights(resumed.network))
+    assert [p["train_ctc"] for p in history] == [p["train_ctc"] for p in whole_history]
+
+
+def test_a_student_is_continued_from_its_trunk_to_a_larger_budget(corpus, tmp_path):
+    train(corpus, tmp_path / "small", epochs=5)
+    trunk = tmp_path / "small" / "trunk.safetensors"
+    _, header = load_tensors(trunk)
+    assert header["epoch"] == 3  # where the decay of five epochs begins
+    _, history = train(corpus, tmp_path / "large", epochs=10, trunk=trunk)
+    assert [p["epoch"] for p in history] == list(range(1, 11))
+    assert history[-1]["train_ctc"] < history[2]["train_ctc"]
+
+
+def test_training_lowers_the_loss(corpus, tmp_path):
+    _, history = train(corpus, tmp_path / "t", epochs=12, learning_rate=5e-3, batch_s=8)
+    assert history[-1]["train_ctc"] < 0.6 * history[0]["train_ctc"]
+
+
+def test_two_consistent_views_train_too(corpus, tmp_path):
+    _, history = train(corpus, tmp_path / "t", epochs=3, consistency=0.2, intermediate_ctc=0.3)
+    assert history[-1]["train_ctc"] < history[0]["train_ctc"]
+
+
+def test_the_learning_rate_warms_up_stays_and_decays_to_zero():
+    rates = [learning_rate_at(s, 1.0) for s in (0.0, 0.05, 0.1, 0.5, 0.6, 0.8, 1.0)]
+    assert rates == pytest.approx([0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_an_epoch_holds_every_utterance_once_and_no_batch_is_too_long(corpus):
+    plan = epoch_plan(corpus, batch_s=8.0, rng=np.random.default_rng(0))
+    assert sorted(i for batch in plan for i, _ in batch) == list(range(len(corpus.train)))
+    for items in plan:
+        batch = load_batch(corpus, items)
+        assert len(items) == 1 or batch.features.shape[0] * batch.features.shape[1] <= 800
+
+
+def test_augmentation_masks_bins_and_frames_but_never_all(corpus):
+    batch = load_batch(corpus, [(0, 0), (1, 0)])
+    ones = torch.ones_like(batch.features)
+    masked = spec_augment(ones, batch.lengths, 1.0, np.random.default_rng(0))
+    kept = masked.mean().item()
+    assert 0.3 < kept < 1.0
+    assert set(masked.unique().tolist()) == {0.0, 1.0}
+    untouched = spec_augment(ones, batch.lengths, 0.0, np.random.default_rng(0))
+    assert untouched.mean().item() > 0.95
+
+
+def train_job(corpus, **changes):
+    fields = {
+        "student": DIMS,
+        "training": Training(epochs=2),
+        "corpus": corpus.folder.name,
+        "seed": 0,
+        "threads": 1,
+    }
+    return Train(**{**fields, **changes})
+
+
+def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
+    targets = {"cpu": Target(runs=10)}
+    screened = run_stage(
+        Screen(student=DIMS, quantize=Quantize(), corpus=corpus.folder.name, targets=targets),
+        place,
+    )
+    teacher = run_stage(train_job(corpus, seed=7), place)
+    from pathlib import Path
+
+    conftest = (Path(__file__).parent / "conftest.py").read_text()
+    tiny = conftest.partition('TINY = """')[2].partition('"""')[0]
+    heard = run_stage(
+        Listen(
+            space_yaml=tiny.replace(
+                "teacher: {train: {}}", "teacher: {train: {}}\ndistil: {hidden_weight: [0.5]}"
+            ),
+            space_path="tiny.yaml",
+            corpus=corpus.folder.name,
+            checkpoint=teacher.artifacts["checkpoint"],
+        ),
+        place,
+    )
+    distil = Distil(weight=0.6, temperature=2.0, hidden_weight=0.5)
+    taught = run_stage(train_job(corpus, distil=distil, teacher=heard.facts["teacher"]), place)
+    pruned = run_stage(
+        Compress(
+            checkpoint=taught.artifacts["checkpoint"],
+            ratio=0.5,
+            training=Training(epochs=2),
+            distil=distil,
+            teacher=heard.facts["teacher"],
+            corpus=corpus.folder.name,
+            seed=0,
+            threads=1,
+        ),
+        place,
+    )
+    exported = run_stage(
+        Export(
+            checkpoint=pruned.artifacts["checkpoint"],
+            quantize=Quantize(encoder="int8_static"),
+            corpus=corpus.folder.name,
+        ),
+        place,
+    )
+    measured = run_stage(
+        Measure(
+            model=exported.artifacts["model"],
+            tokens=exported.artifacts["tokens"],
+            corpus=corpus.folder.name,
+            targets=targets,
+        ),
+        place,
+    )
+    assert exported.facts["parity"] < 1e-3
+    assert exported.value("params") < screened.value("params")
+    assert measured.value("size_mb") == exported.value("size_mb")
+    total, features, graph = (
+        measured.value(m, "cpu") for m in ("latency_p50_ms", "features_p50_ms", "graph_p50_ms")
+    )
+    assert 0 < graph < total
+    assert features < total
+    assert len(next(f.samples for f in measured.figures if f.metric == "latency_p50_ms")) == 10
+    assert 0 <= measured.value("wer_low") <= measured.value("wer") <= measured.value("wer_high")
+
+
+def test_a_stage_that_is_done_is_found_and_not_done_again(corpus, place):
+    job = train_job(corpus, seed=42)
+    first = run_stage(job, place)
+    again = run_stage(job, place)
+    assert not first.reused
+    assert again.reused
+    assert again.artifacts == first.artifacts
+
+
+def test_a_stage_whose_artifact_was_lost_is_done_again(corpus, place):
+    job = train_job(corpus, seed=43)
+    digest = run_stage(job, place).artifacts["checkpoint"]
+    store = ArtifactStore(place.artifacts)
+    (__import__("pathlib").Path(place.artifacts) / digest[:2] / digest).unlink()
+    again = run_stage(job, place)
+    assert not again.reused
+    assert again.artifacts["checkpoint"] == digest  # the same work gives the same file
+    assert store.has(digest)
+
+
+def test_a_checkpoint_describes_itself(corpus, place, tmp_path):
+    digest = run_stage(train_job(corpus, seed=0), place).artifacts["checkpoint"]
+    path = ArtifactStore(place.artifacts).fetch(digest, tmp_path / "c.safetensors")
+    network, symbols, _ = load_network(path)
+    assert network.dims == DIMS
+    assert symbols == corpus.symbols
+
+
+def test_jobs_with_other_seeds_have_other_keys(corpus):
+    assert key_of(train_job(corpus, seed=1)) != key_of(train_job(corpus, seed=2))
+
+
+def test_what_the_teacher_said_has_the_students_frame_rate(corpus, place):
+    cached = next((place.cache / "teachers").iterdir())
+    teacher = TeacherCache(cached)
+    items = ((0, 0), (1, 0))
+    said = teacher.log_probs(items)
+    lengths = [output_steps(corpus.train[i].at[v][1]) for i, v in items]
+    assert said.shape == (2, max(lengths), len(corpus.symbols))
+    assert said[0, : lengths[0]].exp().sum(-1).sub(1).abs().max() < 0.02

@@ -1,0 +1,72 @@
+"""Features are Kaldi's: the numbers that a student will see on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchaudio.compliance import kaldi
+
+from workers.data.features import N_MELS, SAMPLE_RATE_HZ, fbank, n_frames_of
+
+
+def _speech_like(n_samples: int, seed: int = 0) -> np.ndarray:
+    """Noise that swells and falls, and a gliding tone."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n_samples) / SAMPLE_RATE_HZ
+    swell = 0.6 + 0.4 * np.sin(2 * np.pi * 3 * t)
+    tone = np.sin(2 * np.pi * (200 + 400 * t) * t)
+    return (0.2 * swell * (tone + 0.3 * rng.standard_normal(n_samples))).astype(np.float32)
+
+
+def _by_torchaudio(samples: np.ndarray) -> np.ndarray:
+    features = kaldi.fbank(
+        torch.from_numpy(samples)[None],
+        sample_frequency=SAMPLE_RATE_HZ,
+        num_mel_bins=N_MELS,
+        low_freq=20.0,
+        high_freq=-400.0,
+        dither=0.0,
+        energy_floor=0.0,
+        snip_edges=False,
+    )
+    return features.numpy()
+
+
+@pytest.mark.parametrize("n_samples", [800, 16_000, 16_079, 16_080, 40_123])
+def test_features_agree_with_torchaudio(n_samples: int) -> None:
+    samples = _speech_like(n_samples)
+    features = fbank(samples)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, _by_torchaudio(samples), atol=1e-3)
+
+
+def test_features_follow_the_sound() -> None:
+    low, high = (
+        0.3 * np.sin(2 * np.pi * f * np.arange(8000) / SAMPLE_RATE_HZ).astype(np.float32)
+        for f in (300, 3000)
+    )
+    assert fbank(low)[25].argmax() < fbank(high)[25].argmax()
+    difference = fbank(high)[5:45] - fbank(high / 2)[5:45]
+    np.testing.assert_allclose(difference.max(axis=1), np.log(4.0), atol=1e-3)  # energy, not size
+
+
+def test_silence_has_finite_features() -> None:
+    assert np.isfinite(fbank(np.zeros(1600, np.float32))).all()
+
+
+@given(st.integers(0, 40_000))
+def test_the_number_of_frames_is_known_before_they_are_computed(n_samples: int) -> None:
+    features = fbank(np.zeros(n_samples, np.float32))
+    assert features.shape == (n_frames_of(n_samples), N_MELS)
+
+
+@pytest.mark.parametrize("n_samples", [0, 79, 80, 81, 239, 240, 399, 400, 15_999, 16_000, 16_001])
+def test_the_number_of_frames_is_right_at_every_edge(n_samples: int) -> None:
+    assert len(fbank(np.zeros(n_samples, np.float32))) == n_frames_of(n_samples)
+
+
+def test_a_second_has_a_hundred_frames() -> None:
+    assert n_frames_of(SAMPLE_RATE_HZ) == 100
