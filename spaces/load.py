@@ -157,13 +157,12 @@ class _Endless(Exception):
         self.line, self.loc = line, loc
 
 
-def _walk(
-    node: yaml.Node, loc: tuple[str, ...], document: _Document, open_nodes: set[int]
-) -> None:
+def _walk(node: yaml.Node, loc: tuple[str, ...], document: _Document, open_nodes: set[int]) -> None:
     line = document.lines.setdefault(loc, node.start_mark.line + 1)
     if id(node) in open_nodes:
         raise _Endless("refers to itself", line, loc)
     if len(document.lines) > _MAX_VALUES:
+        line = document.lines.get(loc[:1], line)
         raise _Endless(f"its aliases stand for more than {_MAX_VALUES:,} values", line, loc[:1])
     open_nodes = open_nodes | {id(node)}
     if isinstance(node, yaml.MappingNode):

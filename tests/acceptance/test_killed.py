@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from conftest import command
+from shell import command
 
 from storage.records import StudyState
 from storage.store import Store

@@ -15,7 +15,7 @@ from workers.checkpoint import save_network
 from workers.data.text import write_tokens
 from workers.errors import TeacherFault
 from workers.export.onnx import export_onnx
-from workers.teacher import Ear, load_teacher, listen
+from workers.teacher import Ear, Heard, listen, load_teacher
 from workers.train.distil import TeacherCache
 from workers.trial import fresh_network
 
@@ -86,7 +86,7 @@ def test_a_teacher_with_other_tokens_is_used_through_its_transcripts(corpus, tmp
             ids = [i for w in entry.text.split() for i in (self.symbols.index("▁" + w), 0)]
             log_probs = np.full((len(ids), len(self.symbols)), -20.0, np.float32)
             log_probs[range(len(ids)), ids] = 0.0
-            return __import__("workers.teacher").teacher.Heard(log_probs, None)
+            return Heard(log_probs, None)
 
     cache = heard(Oracle(), corpus, tmp_path)
     assert cache.kind == "transcripts"

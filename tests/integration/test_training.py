@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from corpora import TINY
 
 from spaces.families import SeparableConv
 from spaces.recipe import Distil, Quantize, Training
@@ -135,15 +138,9 @@ def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
         place,
     )
     teacher = run_stage(train_job(corpus, seed=7), place)
-    from pathlib import Path
-
-    conftest = (Path(__file__).parent / "conftest.py").read_text()
-    tiny = conftest.partition('TINY = """')[2].partition('"""')[0]
     heard = run_stage(
         Listen(
-            space_yaml=tiny.replace(
-                "teacher: {train: {}}", "teacher: {train: {}}\ndistil: {hidden_weight: [0.5]}"
-            ),
+            space_yaml=TINY + "distil: {hidden_weight: [0.5]}\n",
             space_path="tiny.yaml",
             corpus=corpus.folder.name,
             checkpoint=teacher.artifacts["checkpoint"],
@@ -207,7 +204,7 @@ def test_a_stage_whose_artifact_was_lost_is_done_again(corpus, place):
     job = train_job(corpus, seed=43)
     digest = run_stage(job, place).artifacts["checkpoint"]
     store = ArtifactStore(place.artifacts)
-    (__import__("pathlib").Path(place.artifacts) / digest[:2] / digest).unlink()
+    (Path(place.artifacts) / digest[:2] / digest).unlink()
     again = run_stage(job, place)
     assert not again.reused
     assert again.artifacts["checkpoint"] == digest  # the same work gives the same file

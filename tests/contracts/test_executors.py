@@ -1,0 +1,324 @@
+"""An executor brings back every job that ends, however it ends, and never one twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import child_entries
+import pytest
+from filelock import FileLock, Timeout
+
+from search.executors.base import Done, Executor
+from search.executors.inline import InlineExecutor
+from search.executors.local import LocalExecutor
+from spaces.recipe import Quantize
+from workers.jobs import Export, Place, Prepare, StageResult, key_of
+from workers.trial import run_stage
+
+pytestmark = pytest.mark.timeout(120)
+NEVER_S = 600.0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(
+        artifacts=str(tmp_path / "artifacts"),
+        cache=tmp_path / "cache",
+        work=tmp_path / "work",
+        locks=tmp_path / "locks",
+    )
+
+
+def _stand_in(kind: str, place: Place) -> Executor:
+    """Runs `child_entries.work` in place of the stages of a trial."""
+    if kind == "inline":
+        return InlineExecutor(child_entries.work)
+    return LocalExecutor(place, NEVER_S, child_entries.perform)
+
+
+def _real(kind: str, place: Place) -> Executor:
+    """Runs the stages of a trial."""
+    if kind == "inline":
+        return InlineExecutor(lambda job: run_stage(job, place))
+    return LocalExecutor(place, NEVER_S)
+
+
+@pytest.fixture(params=["inline", "local"])
+def executor(request: pytest.FixtureRequest, place: Place) -> Iterator[Executor]:
+    executor = _stand_in(request.param, place)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture(params=["inline", "local"])
+def real(request: pytest.FixtureRequest, place: Place) -> Iterator[Executor]:
+    executor = _real(request.param, place)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def children(place: Place) -> Iterator[LocalExecutor]:
+    executor = LocalExecutor(place, NEVER_S, child_entries.perform)
+    yield executor
+    executor.close()
+
+
+def _job(what: str) -> Export:
+    return Export(checkpoint=what, quantize=Quantize(), corpus="none")
+
+
+def _folder(place: Place, job: Export | Prepare) -> Path:
+    return place.work / job.stage / key_of(job)[:32]
+
+
+def _ended(executor: Executor, count: int = 1) -> dict[int, Done]:
+    """So many ended jobs by ticket, and a look that nothing comes after them."""
+    done: list[Done] = []
+    while len(done) < count:
+        done += executor.poll(0.1)
+    assert executor.poll(0.0) == []
+    assert len({d.ticket for d in done}) == len(done) == count
+    return {d.ticket: d for d in done}
+
+
+@contextmanager
+def _blocked(place: Place, job: Export) -> Iterator[Path]:
+    """Holds the lock of a job's folder, so that its stage waits; gives the child's own lock."""
+    folder = _folder(place, job)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        yield folder / "alive"
+
+
+def _is_held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _wait_for(what: Callable[[], object]) -> None:
+    while not what():
+        time.sleep(0.01)
+
+
+# every executor
+
+
+def test_a_job_brings_its_result_under_its_ticket(executor: Executor) -> None:
+    executor.submit(7, _job("succeed abc"))
+    done = _ended(executor)[7]
+    assert done.error is None
+    assert done.log is None
+    assert not done.is_user_fault
+    assert isinstance(done.result, StageResult)
+    assert done.result.artifacts == {"model": "abc"}
+    assert done.result.cpu_s == 0.5
+    assert done.duration_s >= 0
+
+
+def test_jobs_submitted_together_all_end_once(executor: Executor) -> None:
+    for ticket in range(5):
+        executor.submit(ticket, _job(f"succeed {ticket}"))
+    done = _ended(executor, 5)
+    assert {t: d.result and d.result.artifacts["model"] for t, d in done.items()} == {
+        t: str(t) for t in range(5)
+    }
+
+
+def test_equal_jobs_under_two_tickets_both_end(executor: Executor) -> None:
+    executor.submit(1, _job("succeed same"))
+    executor.submit(2, _job("succeed same"))
+    done = _ended(executor, 2)
+    assert all(d.result and d.result.artifacts == {"model": "same"} for d in done.values())
+
+
+def test_without_jobs_nothing_ends(executor: Executor) -> None:
+    assert executor.poll(0.0) == []
+    assert executor.progress(1) is None
+    executor.cancel(1)
+    assert executor.poll(0.0) == []
+
+
+def test_a_cancelled_job_brings_nothing(executor: Executor) -> None:
+    executor.submit(1, _job("succeed a"))
+    executor.submit(2, _job("succeed b"))
+    executor.cancel(1)
+    assert set(_ended(executor)) == {2}
+
+
+def test_a_closed_executor_has_no_jobs_left(executor: Executor) -> None:
+    executor.submit(1, _job("succeed a"))
+    executor.submit(2, _job("succeed b"))
+    executor.close()
+    assert executor.poll(0.0) == []
+
+
+def test_after_an_end_other_jobs_may_follow(executor: Executor) -> None:
+    for ticket in range(3):
+        executor.submit(ticket, _job("succeed same"))
+        assert set(_ended(executor)) == {ticket}
+
+
+# every executor, with the stages of a trial
+
+
+def test_a_stage_done_before_is_found_done(real: Executor, place: Place) -> None:
+    job = _job("0" * 64)
+    _folder(place, job).mkdir(parents=True)
+    before = StageResult(facts={"parity": 0.001}, cpu_s=9.0)
+    (_folder(place, job) / "result.json").write_text(before.model_dump_json())
+    real.submit(1, job)
+    done = _ended(real)[1]
+    assert done.error is None
+    assert done.result == StageResult(facts={"parity": 0.001}, reused=True, cpu_s=0.0)
+
+
+def test_a_fault_of_the_user_is_told_in_its_own_words(real: Executor, place: Place) -> None:
+    space_yaml = (
+        "{name: t, data: {train: none.jsonl, dev: none.jsonl}, teacher: {train: {}}, "
+        "students: {recurrent: {}}}"
+    )
+    real.submit(1, Prepare(space_yaml=space_yaml, space_path=str(place.work / "t.yaml")))
+    done = _ended(real)[1]
+    assert done.is_user_fault
+    assert done.result is None
+    assert done.error == f"{place.work}/none.jsonl: no such file or folder"
+
+
+def test_an_error_of_ours_is_told_with_its_type(real: Executor, place: Place) -> None:
+    real.submit(1, _job("0" * 64))
+    done = _ended(real)[1]
+    assert not done.is_user_fault
+    assert done.result is None
+    index = place.corpus("none") / "index.json"
+    assert done.error == f"FileNotFoundError: [Errno 2] No such file or directory: '{index}'"
+
+
+@pytest.mark.parametrize("real", ["local"], indirect=True)
+def test_an_error_of_ours_comes_with_its_traceback(real: Executor) -> None:
+    real.submit(1, _job("0" * 64))
+    log = _ended(real)[1].log
+    assert log is not None
+    assert "Traceback (most recent call last)" in log
+    assert log.splitlines()[-1].startswith("FileNotFoundError: ")
+
+
+# child processes
+
+
+def test_every_job_has_a_process_of_its_own(children: LocalExecutor) -> None:
+    for ticket in range(2):
+        children.submit(ticket, _job(f"succeed {ticket}"))
+    pids = {d.result.facts["pid"] for d in _ended(children, 2).values() if d.result}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("exit", "its process ended with 3 and no result"),
+        ("kill", "its process was ended by SIGKILL (out of memory?)"),
+        ("raise boom", "its process ended with 1 and no result"),
+        ("no json", "its process ended with 0 and no result"),
+    ],
+)
+def test_a_process_that_ends_without_a_result_is_an_error(
+    children: LocalExecutor, end: str, error: str
+) -> None:
+    children.submit(1, _job(end))
+    children.submit(2, _job("succeed a"))
+    done = _ended(children, 2)
+    assert (done[1].error, done[1].result, done[1].is_user_fault) == (error, None, False)
+    assert done[2].result is not None  # one job's end is no other's
+
+
+def test_a_process_that_fails_after_its_result_has_a_result(children: LocalExecutor) -> None:
+    children.submit(1, _job("late exit"))
+    done = _ended(children)[1]
+    assert done.error is None
+    assert done.result == StageResult()
+
+
+def test_a_job_that_hangs_is_ended_when_its_time_is_up(place: Place) -> None:
+    executor = LocalExecutor(place, 1.0, child_entries.perform)
+    executor.submit(1, _job("hang"))
+    done = _ended(executor)[1]
+    assert done.error == "took more than 1 s and was ended"
+    assert done.result is None
+    assert not done.is_user_fault
+    executor.close()
+
+
+def test_an_ended_job_keeps_its_last_words(place: Place) -> None:
+    executor = LocalExecutor(place, NEVER_S, child_entries.perform)
+    job = _job("hang")
+    executor.submit(1, job)
+    _wait_for(lambda: executor.progress(1))
+    executor.close()
+    assert (_folder(place, job) / "log.txt").read_text() == "began\nhangs\n"
+
+
+def test_a_running_job_says_how_far_it_is(children: LocalExecutor) -> None:
+    children.submit(1, _job("hang"))
+    _wait_for(lambda: children.progress(1))
+    assert children.progress(1) == {"what": "x", "done": 1, "of": 4}
+    assert children.progress(2) is None
+    children.cancel(1)
+    assert children.progress(1) is None
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_a_job_ended_from_outside_leaves_no_process(place: Place, end: str) -> None:
+    executor = LocalExecutor(place, NEVER_S, child_entries.hold_and_run)
+    job = _job("0" * 64)
+    with _blocked(place, job) as alive:
+        executor.submit(1, job)
+        _wait_for(lambda: _is_held(alive))
+        executor.cancel(1) if end == "cancel" else executor.close()
+        assert not _is_held(alive)
+        assert executor.poll(0.0) == []
+    executor.close()
+
+
+def test_an_outcome_of_an_earlier_job_is_not_taken_for_this_ones(
+    children: LocalExecutor, place: Place
+) -> None:
+    children.submit(1, _job("exit"))
+    _ended(children)
+    children.submit(2, _job("succeed a"))
+    _ended(children)
+    left = [p.name for p in place.work.rglob("outcome*")]
+    assert left == []
+
+
+def test_a_child_ends_when_its_coordinator_is_killed(place: Place) -> None:
+    job = _job("0" * 64)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from child_entries import hold_and_run\n"
+        "from search.executors.local import LocalExecutor\n"
+        "from workers.jobs import Export, Place\n"
+        "executor = LocalExecutor(Place.model_validate_json(sys.argv[2]), 600, hold_and_run)\n"
+        "executor.submit(1, Export.model_validate_json(sys.argv[3]))\n"
+        "while True: executor.poll(1.0)\n"
+    )
+    arguments = [str(Path(__file__).parent), place.model_dump_json(), job.model_dump_json()]
+    with _blocked(place, job) as alive:
+        coordinator = subprocess.Popen([sys.executable, "-c", code, *arguments])
+        _wait_for(lambda: _is_held(alive) or coordinator.poll() is not None)
+        assert coordinator.poll() is None
+        coordinator.kill()
+        coordinator.wait()
+        FileLock(alive).acquire(timeout=60).lock.release()
