@@ -380,6 +380,10 @@ class Coordinator:
         who = "study" if number is None else f"trial {number}"
         how = "found done" if done.result and done.result.reused else f"{done.duration_s:.1f} s"
         self._event("stage", f"{who}: {stage} {how}", number)
+        faults = done.result.facts.get("faults") if done.result and stage == "prepare" else None
+        if faults:
+            lines = "\n".join(f"  {fault}" for fault in faults)
+            self._event("data", f"{len(faults)} faulty items of the data are left out:\n{lines}")
 
     def _take_failure(self, ticket: _Ticket, done: Done) -> None:
         number, stage = ticket.trial_number, ticket.job.stage

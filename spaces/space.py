@@ -43,7 +43,8 @@ def check_name(name: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise ValueError(
-            f'"{name}" is no name: a letter or digit, then up to 63 letters, digits, ".", "-" or "_"'
+            f'"{name}" is no name: a letter or digit, then up to 63 letters, digits, ".", "-" '
+            'or "_"'
         )
     return name
 

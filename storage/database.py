@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
+READS = "search_reads_only"  # execution option of connections that do not write
 _ADVISORY_LOCK = 7_305_461_001
 
 
@@ -27,7 +28,7 @@ def open_database(url: str) -> sa.Engine:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise StoreUnreachable(
             f'"{url}" is no database URL; write sqlite:///path/store.sqlite or '
             "postgresql://user@host/name"
@@ -38,7 +39,7 @@ def open_database(url: str) -> sa.Engine:
         raise StoreUnreachable(f"{parsed.get_backend_name()}: the store is SQLite or PostgreSQL")
     try:
         engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
-        _migrate(engine)
+        _brought_up_to_date(engine)
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         shown = parsed.render_as_string(hide_password=True)
@@ -67,14 +68,24 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # A deferred transaction that turns to writing can fail as busy without waiting.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # A deferred transaction that turns to writing can fail as busy without waiting; one that
+        # only reads needs no lock and never waits for a writer.
+        reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:
     return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _brought_up_to_date(engine: sa.Engine) -> None:
+    try:
+        _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _migrate(engine: sa.Engine) -> None:

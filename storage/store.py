@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import tables as t
-from storage.database import open_database
+from storage.database import READS, open_database
 from storage.errors import NoSuchStudy, NoSuchTrial, StorageError
 from storage.records import (
     Command,
@@ -35,6 +35,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = open_database(url)
+        self._reader = self._engine.execution_options(**{READS: True})
 
     def close(self) -> None:
         self._engine.dispose()
@@ -77,12 +78,12 @@ class Store:
         return self.study(name)
 
     def studies(self) -> list[Study]:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             rows = connection.execute(sa.select(t.studies).order_by(t.studies.c.id))
             return [_study(row) for row in rows]
 
     def find_study(self, name: str) -> Study | None:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(sa.select(t.studies).where(t.studies.c.name == name)).first()
             return None if row is None else _study(row)
 
@@ -142,7 +143,7 @@ class Store:
     def trials(self, study_id: int) -> list[Trial]:
         """All trials of a study, by number."""
         query = sa.select(t.trials).where(t.trials.c.study_id == study_id)
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             return [_trial(row) for row in connection.execute(query.order_by(t.trials.c.number))]
 
     def trial(self, study_id: int, number: int) -> Trial:
@@ -154,7 +155,7 @@ class Store:
         query = sa.select(t.trials).where(
             t.trials.c.study_id == study_id, t.trials.c.number == number
         )
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             row = connection.execute(query).first()
             if row is None:
                 count = connection.scalar(
@@ -168,7 +169,7 @@ class Store:
         """Write back what a trial may change: state, reason, metrics, what was told."""
         changes = {
             "state": trial.state,
-            "reason": trial.reason,
+            "reason": _storable(trial.reason),
             "finished_at": trial.finished_at,
             "metrics": dict(trial.metrics),
             "told": None if trial.told is None else list(trial.told),
@@ -182,6 +183,8 @@ class Store:
     # stage runs
 
     def add_stage_run(self, study_id: int, **columns: Any) -> None:
+        for name in ("error", "log"):
+            columns[name] = _storable(columns.get(name))
         with self._engine.begin() as connection:
             connection.execute(
                 sa.insert(t.stage_runs).values({"study_id": study_id, "result": {}, **columns})
@@ -192,7 +195,7 @@ class Store:
         query = sa.select(t.stage_runs).where(t.stage_runs.c.study_id == study_id)
         if trial_number != -1:
             query = query.where(t.stage_runs.c.trial_number == trial_number)
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             rows = connection.execute(query.order_by(t.stage_runs.c.id))
             return [StageRun(**row._mapping) for row in rows]
 
@@ -225,7 +228,7 @@ class Store:
         query = sa.select(t.measurements).where(t.measurements.c.study_id == study_id)
         if subject is not None:
             query = query.where(t.measurements.c.subject == subject)
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             rows = connection.execute(query.order_by(t.measurements.c.id)).all()
         return [
             Measurement(
@@ -251,7 +254,7 @@ class Store:
         row = {
             "at": time.time(),
             "kind": kind,
-            "message": message,
+            "message": _storable(message),
             "trial_number": trial_number,
             "data": dict(data or {}),
         }
@@ -269,7 +272,7 @@ class Store:
             .order_by(t.events.c.id.desc())
             .limit(last)
         )
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             rows = connection.execute(query).all()
         return [
             Event(
@@ -296,7 +299,10 @@ class Store:
         open_ones = (t.commands.c.study_id == study_id) & t.commands.c.done_at.is_(None)
         with self._engine.begin() as connection:
             rows = connection.execute(
-                sa.select(t.commands).where(open_ones).order_by(t.commands.c.id)
+                sa.select(t.commands)
+                .where(open_ones)
+                .order_by(t.commands.c.id)
+                .with_for_update(skip_locked=True)
             ).all()
             if rows:
                 connection.execute(
@@ -305,6 +311,11 @@ class Store:
                     .values(done_at=time.time())
                 )
         return [Command(id=row.id, kind=row.kind, argument=row.argument) for row in rows]
+
+
+def _storable(text: str | None) -> str | None:
+    """What a process printed may hold a NUL, which PostgreSQL takes in no text."""
+    return None if text is None else text.replace("\0", "�")
 
 
 def _study(row: sa.Row[Any]) -> Study:

@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from spaces.load import parse_space
 from spaces.space import Space
 
-# No deadline: a test machine may be busy. Derandomised: a run today is a run tomorrow.
-settings.register_profile("tests", deadline=None, derandomize=True, database=None)
+# Nothing is timed: a test machine may be busy. Derandomised: a run today is a run tomorrow.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("tests")
 
 _SMALLEST: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 import click
 
@@ -36,6 +37,7 @@ def launch_command(
       search launch --space edge.yaml
       search launch --space my.yaml --study my-2 --trials 50 --parallel 4
     """
+    from search.cli.front import front_command
     from search.launch import Options, launch
     from search.views import open_view
     from storage.records import StudyState
@@ -46,6 +48,8 @@ def launch_command(
     if as_json:
         return 0 if state is StudyState.FINISHED else 130
     if state is StudyState.FINISHED:
+        if plain or not sys.stdout.isatty():  # the live page ends with its front
+            ctx.invoke(front_command, name=study.name)
         click.echo(
             f"next: search front {study.name} · search export --study {study.name} --best wer OUT"
         )

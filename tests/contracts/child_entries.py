@@ -17,7 +17,6 @@ from filelock import FileLock
 
 from search.executors.local import run_child
 from storage.store import Store
-from workers.errors import UserFault
 from workers.jobs import Export, StageResult
 
 
@@ -34,13 +33,7 @@ def work(job: Export) -> StageResult:
     word, _, rest = job.checkpoint.partition(" ")
     if word == "succeed":
         return StageResult(artifacts={"model": rest}, facts={"pid": os.getpid()}, cpu_s=0.5)
-    if word == "fault":
-        raise UserFault(rest)
     if word == "raise":
-        raise ValueError(rest)
-    if word == "print":
-        for number in range(100):
-            print("line", number, flush=True)
         raise ValueError(rest)
     raise AssertionError(word)
 
@@ -53,7 +46,6 @@ def perform(job_json: str, _place_json: str, outcome: str) -> None:
     if job.checkpoint == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if job.checkpoint == "hang":
-        (Path(outcome).parent / "log.txt").write_text("began\nhangs\n")
         (Path(outcome).parent / "progress.json").write_text('{"what": "x", "done": 1, "of": 4}')
         time.sleep(600)
     if job.checkpoint == "no json":

@@ -193,7 +193,8 @@ def test_a_fault_of_the_user_is_told_in_its_own_words(real: Executor, place: Pla
     done = _ended(real)[1]
     assert done.is_user_fault
     assert done.result is None
-    assert done.error == f"{place.work}/none.jsonl: no such file or folder"
+    assert done.error is not None
+    assert done.error.startswith(f"{place.work}/none.jsonl: no such file or folder")
 
 
 def test_an_error_of_ours_is_told_with_its_type(real: Executor, place: Place) -> None:
@@ -252,22 +253,29 @@ def test_a_process_that_fails_after_its_result_has_a_result(children: LocalExecu
 
 
 def test_a_job_that_hangs_is_ended_when_its_time_is_up(place: Place) -> None:
-    executor = LocalExecutor(place, 1.0, child_entries.perform)
-    executor.submit(1, _job("hang"))
+    executor, job = LocalExecutor(place, 1.0, child_entries.perform), _job("hang")
+    _folder(place, job).mkdir(parents=True)
+    (_folder(place, job) / "log.txt").write_text("began\nhangs\n")
+    executor.submit(1, job)
     done = _ended(executor)[1]
     assert done.error == "took more than 1 s and was ended"
+    assert done.log == "began\nhangs"
     assert done.result is None
     assert not done.is_user_fault
     executor.close()
 
 
-def test_an_ended_job_keeps_its_last_words(place: Place) -> None:
-    executor = LocalExecutor(place, NEVER_S, child_entries.perform)
-    job = _job("hang")
-    executor.submit(1, job)
-    _wait_for(lambda: executor.progress(1))
-    executor.close()
-    assert (_folder(place, job) / "log.txt").read_text() == "began\nhangs\n"
+def test_a_job_that_failed_brings_the_last_lines_of_its_log(
+    children: LocalExecutor, place: Place
+) -> None:
+    job = _job("exit")
+    _folder(place, job).mkdir(parents=True)
+    said = [f"line {number}" for number in range(100)]
+    (_folder(place, job) / "log.txt").write_bytes("\n".join(said).encode() + b"\n\xff\xfe\n")
+    children.submit(1, job)
+    log = _ended(children)[1].log
+    assert log is not None
+    assert log.splitlines() == [*said[-29:], "\ufffd\ufffd"]
 
 
 def test_a_running_job_says_how_far_it_is(children: LocalExecutor) -> None:

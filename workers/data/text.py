@@ -150,10 +150,14 @@ def tokenizer_of(folder: Path, symbols: Sequence[str]) -> Tokenizer:
 
 
 def decode(ids: Iterable[int], symbols: Sequence[str]) -> str:
-    """Collapse repeats, drop blanks, join: greedy CTC decoding (Graves et al., 2006)."""
-    out, last = [], BLANK_ID
+    """Collapse repeats, drop blanks, join: greedy CTC decoding (Graves et al., 2006).
+
+    The blank is the symbol of that name, else symbol 0.
+    """
+    blank = symbols.index(BLANK) if BLANK in symbols else BLANK_ID
+    out, last = [], blank
     for i in ids:
-        if i != last and i != BLANK_ID:
+        if i != last and i != blank:
             out.append(symbols[i])
         last = i
     return "".join(out).replace(WORD_START, " ").strip()

@@ -1,0 +1,93 @@
+"""The main job on recorded speech: a teacher, a search of 24 trials, what its front holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import HOME
+
+from search.front import front
+from search.home import Home
+from search.launch import Options, read_space
+from storage.artifacts import ArtifactStore
+from storage.store import Store
+from workers.recognizer import MODEL, TOKENS
+
+SHERPA = """
+import json, sys, numpy as np, sherpa_onnx
+folder, audio = sys.argv[1:]
+recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(
+    model=folder + "/model.onnx", tokens=folder + "/tokens.txt", num_threads=1)
+texts = []
+for name in json.load(open(audio)):
+    stream = recognizer.create_stream()
+    stream.accept_waveform(16000, np.load(name))
+    recognizer.decode_stream(stream)
+    texts.append(stream.result.text.strip())
+print(json.dumps(texts))
+"""
+
+
+def test_an4(an4, tmp_path):
+    search = str(Path(sys.executable).with_name("search"))
+    subprocess.run(
+        [search, "--home", str(HOME), "launch", "--space", "an4.yaml", "--plain"], check=True
+    )
+    home = Home.at(HOME)
+    space, _, _ = read_space("an4.yaml", Options())
+    store = Store(home.store_url)
+    study = store.study("an4")
+    trials = store.trials(study.id)
+    teacher = study.facts["teacher"]
+    for run in store.stage_runs(study.id, None):
+        if run.stage == "train":
+            print(f"\nteacher trained in {run.duration_s / 60:.1f} min ({run.state})")
+    span_s = max(t.finished_at for t in trials) - min(t.created_at for t in trials)
+    print(f"search of {len(trials)} trials: {span_s / 60:.1f} min")
+    print(f"teacher: WER {teacher['wer']:.2%}, {teacher['size_mb']:.2f} MB")
+    print("trial  WER (interval)  points  size  1/size  pipeline  graph")
+    for t in front(space, trials):
+        m = t.metrics
+        print(
+            f"{t.number:5d}  {m['wer']:.2%} ({m['wer_low']:.1%} to {m['wer_high']:.1%})  "
+            f"{(m['wer'] - teacher['wer']) * 100:+.1f}  {m['size_mb']:.2f} MB  "
+            f"{teacher['size_mb'] / m['size_mb']:.1f}x  "
+            f"{teacher['latency_p50_ms'] / m['latency_p50_ms']:.1f}x  "
+            f"{teacher['graph_p50_ms'] / m['graph_p50_ms']:.1f}x"
+        )
+    print(f"words: {teacher['n_words']:.0f}; speeds are ratios of medians to the teacher's")
+    _same_in_sherpa(store, study, front(space, trials), home, an4, tmp_path)
+
+
+def _same_in_sherpa(store, study, on_front, home, corpus, folder):
+    """How many dev texts differ between sherpa-onnx and what was measured, for each student."""
+    import numpy as np
+
+    from workers.data.audio import read_audio
+
+    names = []
+    for i, entry in enumerate(corpus.dev):
+        np.save(folder / f"{i}.npy", read_audio(entry.audio))
+        names.append(str(folder / f"{i}.npy"))
+    (folder / "list.json").write_text(json.dumps(names))
+    artifacts = ArtifactStore(home.artifacts_url)
+    for trial in on_front:
+        made = {}
+        for run in store.stage_runs(study.id, trial.number):
+            made |= run.result.get("artifacts", {})
+        bundle = folder / str(trial.number)
+        artifacts.fetch(made["model"], bundle / MODEL)
+        artifacts.fetch(made["tokens"], bundle / TOKENS)
+        ours = json.loads(artifacts.fetch(made["texts"], bundle / "texts.json").read_text())
+        done = subprocess.run(
+            [sys.executable, "-c", SHERPA, str(bundle), str(folder / "list.json")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        theirs = json.loads(done.stdout)
+        n_other = sum(a != b for a, b in zip(ours, theirs, strict=True))
+        print(f"trial {trial.number}: {n_other} of {len(ours)} texts differ in sherpa-onnx")
