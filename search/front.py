@@ -10,22 +10,9 @@ import numpy as np
 
 from search.budgets import objective_values
 from search.errors import UsageFault
-from spaces.metrics import METRICS, metric_named
+from spaces.metrics import metric_named
 from spaces.space import Space
 from storage.records import Trial, TrialState
-
-# Metrics a trial has beside the objectives that may be asked about in `--where` and `--best`.
-EXTRA_METRICS = (
-    "graph_p50_ms",
-    "graph_p95_ms",
-    "features_p50_ms",
-    "load_ms",
-    "word_f1",
-    "word_precision",
-    "word_recall",
-    "worse_share",
-    "empty_share",
-)
 
 
 def _signed(space: Space, trials: Sequence[Trial], deterministic: bool) -> np.ndarray:
@@ -133,12 +120,10 @@ def parse_where(text: str) -> list[tuple[str, str, float]]:
 
 
 def _known(name: str) -> None:
-    base = name.partition("@")[0]
-    if base not in METRICS and base not in EXTRA_METRICS:
-        try:
-            metric_named(base)
-        except ValueError as error:
-            raise UsageFault(str(error)) from error
+    try:
+        metric_named(name)
+    except ValueError as error:
+        raise UsageFault(str(error)) from error
 
 
 def meets(trial: Trial, terms: Sequence[tuple[str, str, float]]) -> bool:
@@ -176,8 +161,7 @@ def best(trials: Sequence[Trial], metric: str, where: str | None = None) -> Tria
         raise UsageFault(f"{metric} was not measured in this study (measured: {known})")
     terms = parse_where(where) if where else []
     fitting = [t for t in measured if meets(t, terms)]
-    base = metric.partition("@")[0]
-    sign = -1 if base in METRICS and METRICS[base].higher_is_better else 1
+    sign = -1 if metric_named(metric).higher_is_better else 1
     if not fitting:
         misses = [f"{name}: {_nearest_miss(measured, name, s)}" for name, s, _ in terms]
         raise UsageFault(f"no complete trial meets {where} ({'; '.join(misses)})")

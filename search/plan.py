@@ -68,6 +68,7 @@ def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | N
             space_yaml=facts.space_yaml,
             space_path=facts.space_path,
             corpus=corpus,
+            threads=facts.teacher_threads,
             checkpoint=checkpoint,
             source_digest=":".join(sorted(facts.brought.values())),
         )

@@ -146,17 +146,17 @@ def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
     if isinstance(axis, Choice):
         return cast(Value, trial.suggest_categorical(name, axis.values))
     if isinstance(axis, IntRange):
-        return trial.suggest_int(name, axis.low, axis.high, step=axis.step, log=axis.log)
-    return trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
+        return trial.suggest_int(name, axis.low, axis.last, step=axis.step, log=axis.log)
+    return trial.suggest_float(name, axis.low, axis.last, step=axis.step, log=axis.log)
 
 
 def _distribution(axis: Axis) -> BaseDistribution:
     if isinstance(axis, Choice):
         return CategoricalDistribution(axis.values)
     if isinstance(axis, IntRange):
-        return IntDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+        return IntDistribution(axis.low, axis.last, log=axis.log, step=axis.step)
     assert isinstance(axis, FloatRange)
-    return FloatDistribution(axis.low, axis.high, log=axis.log, step=axis.step)
+    return FloatDistribution(axis.low, axis.last, log=axis.log, step=axis.step)
 
 
 def _is_told(trial: Trial) -> bool:

@@ -33,26 +33,36 @@ class Choice:
         ordered = sorted(self.values) if numeric else list(self.values)  # type: ignore[type-var]
         return ordered[round(quantile * (len(ordered) - 1))]
 
+    def values_in_order(self) -> list[Value]:
+        return list(self.values)
+
     def holds(self, value: Value) -> bool:
         return value in self.values
 
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers from low to high, both included."""
+    """Whole numbers from low to at most high, in steps; low is included."""
 
     low: int
     high: int
     step: int = 1
     log: bool = False
 
+    @property
+    def last(self) -> int:
+        """The largest value: high, or the last step before it."""
+        return self.low + (self.high - self.low) // self.step * self.step
+
     def size(self) -> int | None:
         return (self.high - self.low) // self.step + 1
 
+    def values_in_order(self) -> list[Value]:
+        return list(range(self.low, self.last + 1, self.step))
+
     def at(self, quantile: float) -> int:
-        raw = _between(self.low, self.high, quantile, self.log)
-        steps = min(round((raw - self.low) / self.step), (self.high - self.low) // self.step)
-        return self.low + steps * self.step
+        raw = _between(self.low, self.last, quantile, self.log)
+        return self.low + round((raw - self.low) / self.step) * self.step
 
     def holds(self, value: Value) -> bool:
         return (
@@ -63,28 +73,50 @@ class IntRange:
         )
 
 
+_DIGITS = 12  # steps of 0.1 are told apart from what adding them up makes of them
+
+
 @dataclass(frozen=True)
 class FloatRange:
-    """Real numbers from low to high; `step` makes them a grid."""
+    """Real numbers from low to high; `step` makes them a grid that begins at low."""
 
     low: float
     high: float
     step: float | None = None
     log: bool = False
 
+    @property
+    def last(self) -> float:
+        """The largest value: high, or the last step before it."""
+        size = self.size()
+        return self.high if self.step is None or size is None else self._on_grid(size - 1)
+
     def size(self) -> int | None:
         if self.low == self.high:
             return 1
-        return None if self.step is None else math.floor((self.high - self.low) / self.step) + 1
+        if self.step is None:
+            return None
+        return math.floor(round((self.high - self.low) / self.step, _DIGITS)) + 1
+
+    def _on_grid(self, i: int) -> float:
+        return round(self.low + i * (self.step or 0.0), _DIGITS)
+
+    def values_in_order(self) -> list[Value]:
+        """The grid; of a continuous range its middle stands for all."""
+        size = self.size()
+        return [self.at(0.5)] if size is None else [self._on_grid(i) for i in range(size)]
 
     def at(self, quantile: float) -> float:
-        raw = _between(self.low, self.high, quantile, self.log)
-        if self.step is None:
-            return raw
-        return min(self.low + round((raw - self.low) / self.step) * self.step, self.high)
+        raw = _between(self.low, self.last, quantile, self.log)
+        return raw if self.step is None else self._on_grid(round((raw - self.low) / self.step))
 
     def holds(self, value: Value) -> bool:
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if isinstance(value, bool | str) or not self.low <= value <= self.high:
+            return False
+        if self.step is None:
+            return True
+        steps = round((value - self.low) / self.step, 6)
+        return steps == round(steps)
 
 
 Axis = Choice | IntRange | FloatRange

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from spaces.axes import Axis, AxisError, FloatRange, parse_axis
+from spaces.axes import Axis, AxisError, Choice, FloatRange, parse_axis
 from spaces.errors import Fault, SpaceError
 from spaces.families import FAMILIES
 from spaces.metrics import metric_named
-from spaces.points import breaks_rule, grid, random_values
-from spaces.recipe import PARTS, Distil, Prune, Training
+from spaces.points import random_values, rule_fault
+from spaces.recipe import Distil, Prune, Training
 from spaces.space import Space, parse_budget
 
 SHIPPED_FOLDER = Path(__file__).parent
@@ -228,7 +229,7 @@ def _check_axis(document: _Document, loc: Loc, raw: object, record: type[BaseMod
         except ValidationError as error:
             document.add(loc, f"{value!r}: {error.errors()[0]['msg'].lower()}")
             return
-    if loc[-1] == "kernel" and any(int(v) % 2 == 0 for v in grid(axis)):
+    if loc[-1] == "kernel" and any(int(v) % 2 == 0 for v in axis.values_in_order()):
         document.add(loc, "a kernel is an odd number of frames (with a range: odd low, step 2)")
 
 
@@ -340,22 +341,26 @@ def _unknown(name: str, known: list[str], noun: str) -> str:
 
 
 def _check_rules(document: _Document, space: Space) -> None:
-    known = set(_rule_keys(space))
+    known = dict(_rule_axes(space))
     for i, rule in enumerate(space.forbid):
-        for key in rule:
+        for key, wanted in rule.items():
+            loc: Loc = ("forbid", i, key)
             if key not in known:
-                document.add(("forbid", i, key), _unknown(key, sorted(known), "axis"))
-    if not document.faults and random_values(space, __import__("random").Random(0)) is None:
+                document.add(loc, _unknown(key, sorted(known), "axis"))
+            elif fault := rule_fault(wanted, known[key]):
+                document.add(loc, fault)
+    if not document.faults and random_values(space, random.Random(0)) is None:
         document.add(("forbid",), "forbids every recipe of the space; take a rule out")
 
 
-def _rule_keys(space: Space) -> Iterator[str]:
-    yield "family"
+def _rule_axes(space: Space) -> Iterator[tuple[str, Axis]]:
+    """Axes by every name that a rule may call them."""
+    yield "family", Choice(tuple(space.students))
     for family in space.students:
-        for name in space.axes_of(family):
-            yield name
+        for name, axis in space.axes_of(family).items():
+            yield name, axis
             if name.startswith(f"{family}."):
-                yield name.partition(".")[2]
+                yield name.partition(".")[2], axis
 
 
 def _with_absolute_paths(space: Space, folder: Path) -> Space:
@@ -380,4 +385,4 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
     return space.model_copy(update={"data": data, "teacher": teacher.model_copy(update=update)})
 
 
-__all__ = ["PARTS", "breaks_rule", "find_space", "load_space", "parse_space", "shipped_spaces"]
+__all__ = ["find_space", "load_space", "parse_space", "shipped_spaces"]

@@ -37,6 +37,15 @@ METRICS: dict[str, Metric] = {
         Metric("size_mb", "MB", "10^6 bytes of the files that ship", known_untrained=True),
         Metric("macs", "MAC/s", "multiply-accumulates per second of audio", known_untrained=True),
         Metric("params", "", "parameters of the network", known_untrained=True),
+        Metric("graph_p50_ms", "ms", "median time of the network alone", **_TIMED),
+        Metric("graph_p95_ms", "ms", "95th percentile of the same", **_TIMED),
+        Metric("features_p50_ms", "ms", "median time of the filter banks", **_TIMED),
+        Metric("load_ms", "ms", "time to load the model", **_TIMED),
+        Metric("word_precision", "fraction", "right words of those written", higher_is_better=True),
+        Metric("word_recall", "fraction", "right words of those said", higher_is_better=True),
+        Metric("word_f1", "fraction", "harmonic mean of both", higher_is_better=True),
+        Metric("worse_share", "fraction", "utterances with more errors than the teacher makes"),
+        Metric("empty_share", "fraction", "utterances for which nothing was written"),
     )
 }
 

@@ -31,8 +31,6 @@ def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
         return float(values.get("distil.weight", 0)) > 0
     if axis_name == "prune.epochs":
         return float(values.get("prune.ratio", 0)) > 0
-    if axis_name == "quantize.scheme":
-        return True
     return True
 
 
@@ -92,6 +90,18 @@ def _condition(wanted: Any, value: Value | None) -> bool:
     return bool(value == wanted)
 
 
+def rule_fault(wanted: Any, axis: Axis) -> str | None:
+    """What is wrong with one condition of a rule on this axis, or None."""
+    sign = next((s for s in _SIGNS if isinstance(wanted, str) and wanted.startswith(s)), None)
+    if sign in (None, "!="):
+        return None
+    if not isinstance(_number(wanted[len(sign) :]), float):
+        return f"{wanted!r} compares with no number"
+    if any(isinstance(v, str) for v in axis.values_in_order()):
+        return f"{wanted!r} compares a name with a number"
+    return None
+
+
 def _number(text: str) -> float | str:
     try:
         return float(text)
@@ -141,23 +151,13 @@ def enumerate_values(space: Space) -> Iterator[Values]:
     for family in space.students:
         axes = space.axes_of(family)
         seen: set[tuple[tuple[str, Value], ...]] = set()
-        for combination in itertools.product(*(grid(axis) for axis in axes.values())):
+        for combination in itertools.product(*(axis.values_in_order() for axis in axes.values())):
             chosen = dict(zip(axes, combination, strict=True))
             values = choose(space, family, lambda name, _, chosen=chosen: chosen[name])  # type: ignore[misc]
             key = tuple(values.items())
             if key not in seen and breaks_rule(space, values) is None:
                 seen.add(key)
                 yield values
-
-
-def grid(axis: Axis) -> list[Value]:
-    size = axis.size()
-    if isinstance(axis, Choice):
-        return list(axis.values)
-    if size is None:
-        return [axis.at(0.5)]
-    step = axis.step or 1
-    return [axis.low + i * step for i in range(size)]
 
 
 def random_values(space: Space, rng: random.Random, attempts: int = 1000) -> Values | None:

@@ -325,7 +325,8 @@ class Space(Section):
             part = getattr(self, section)
             for name in type(part).model_fields:
                 axes[f"{section}.{name}"] = getattr(part, name)
-        for name in ("scheme", *PARTS):
+        parts = [part for part in PARTS if getattr(self.quantize, part) is not None]
+        for name in parts if len(parts) == len(PARTS) else ("scheme", *parts):
             axis = getattr(self.quantize, name)
             if axis is not None:
                 axes[f"quantize.{name}"] = axis

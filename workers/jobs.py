@@ -112,6 +112,7 @@ class Listen(Record):
     space_yaml: str
     space_path: str
     corpus: str
+    threads: int = 1
     checkpoint: str | None = None  # of a teacher trained here
     source_digest: str = ""  # content of a teacher brought along
 

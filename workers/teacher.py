@@ -27,6 +27,7 @@ from workers.data.batches import Corpus, Entry
 from workers.data.prepare import perturbed
 from workers.data.text import BLANK, WORD_START, Unencodable, decode, tokenizer_of
 from workers.errors import MissingExtra, TeacherFault, UserFault
+from workers.students.layers import fold_norms
 
 PSEUDO_LABEL_WER = 0.10  # a teacher's text further than this from the transcript is not taught
 
@@ -58,8 +59,9 @@ class CheckpointTeacher:
     wants_samples = False
 
     def __init__(self, path: Path) -> None:
-        self.network, self.symbols, _ = load_network(path)
-        self.n_parameters: int | None = sum(p.numel() for p in self.network.parameters())
+        network, self.symbols, _ = load_network(path)
+        self.n_parameters: int | None = sum(p.numel() for p in network.parameters())
+        self.network = fold_norms(network)
 
     def hear(self, heard: np.ndarray) -> Heard:
         with torch.inference_mode():

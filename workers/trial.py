@@ -223,6 +223,7 @@ def do_measure(job: Measure, place: Place, store: ArtifactStore, folder: Path) -
 
 
 def do_listen(job: Listen, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
+    torch.set_num_threads(job.threads)
     space = parse_space(job.space_yaml, job.space_path)
     corpus = Corpus(place.corpus(job.corpus))
     trained = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from shell import TINY_SPACE, command
 
+
 @pytest.fixture(scope="session")
 def tiny_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("space") / "tiny.yaml"
@@ -42,4 +43,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_space: Path, cli: Cl
     done = cli("--home", home, "launch", "--space", tiny_space)
     assert done.returncode == 0, done.stdout + done.stderr
     return home
-

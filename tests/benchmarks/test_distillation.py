@@ -42,9 +42,7 @@ def test_distillation(an4, place):
     trained = space.teacher.train
     corpus = an4.folder.name
     teacher = run_stage(
-        Train(
-            student=trained.student, training=trained.training, corpus=corpus, seed=0, threads=2
-        ),
+        Train(student=trained.student, training=trained.training, corpus=corpus, seed=0, threads=2),
         place,
     )
     path = shipped_spaces()["an4"]

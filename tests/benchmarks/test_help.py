@@ -21,4 +21,6 @@ def median_s(command: list[str]) -> float:
 def test_help():
     search = str(Path(sys.executable).with_name("search"))
     ours, bare = median_s([search, "--help"]), median_s([sys.executable, "-c", "pass"])
-    print(f"\nsearch --help: median {ours * 1000:.0f} ms of 10; python -c pass: {bare * 1000:.0f} ms")
+    print(
+        f"\nsearch --help: median {ours * 1000:.0f} ms of 10; python -c pass: {bare * 1000:.0f} ms"
+    )

@@ -100,9 +100,7 @@ def plain_rate(corpus) -> float:
 
 
 def our_rate(corpus, folder) -> float:
-    trainer = Trainer(
-        fresh_network(DIMS, corpus), corpus, Training(batch_s=BATCH_S), 0, folder
-    )
+    trainer = Trainer(fresh_network(DIMS, corpus), corpus, Training(batch_s=BATCH_S), 0, folder)
     trainer.network.train()
     rng = np.random.default_rng(0)
     seconds, start = 0.0, time.process_time()

@@ -7,8 +7,9 @@ import gc
 import math
 import multiprocessing
 import re
+import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -118,6 +119,20 @@ def test_processes_that_open_a_new_database_at_once_all_find_it_ready(url: str) 
     with ProcessPoolExecutor(3, mp_context=context) as pool:
         ids = list(pool.map(open_and_add, [url] * 3, [STUDY] * 3, range(3)))
     assert len(set(ids)) == 3
+
+
+def test_a_new_sqlite_file_that_another_is_about_to_write_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(Store, f"sqlite:///{path}")
+        wait([opened], timeout=0.5)  # long enough for it to meet the lock
+        other.execute("COMMIT")
+        store = opened.result()
+    assert store.studies() == []
+    store.close()
+    other.close()
 
 
 def test_two_stores_on_one_database_see_each_other(url: str) -> None:

@@ -9,6 +9,7 @@ from workers.data.batches import Corpus
 from workers.data.prepare import prepare
 from workers.jobs import Place
 
+
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home.at(tmp_path_factory.mktemp("home"))

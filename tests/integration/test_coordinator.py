@@ -33,7 +33,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the coordinator catches it."""
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tmp_path):
     return Home.at(tmp_path)
 

@@ -52,5 +52,15 @@ def test_what_varies_from_run_to_run_is_marked_so() -> None:
         "size_mb",
         "macs",
         "params",
+        "word_precision",
+        "word_recall",
+        "word_f1",
+        "worse_share",
+        "empty_share",
     }
-    assert [n for n, m in METRICS.items() if m.higher_is_better] == ["throughput"]
+    assert [n for n, m in METRICS.items() if m.higher_is_better] == [
+        "throughput",
+        "word_precision",
+        "word_recall",
+        "word_f1",
+    ]

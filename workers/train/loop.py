@@ -91,13 +91,12 @@ class Trainer:
         teacher: TeacherCache | None = None,
         host: Host | None = None,
         trunk: Path | None = None,
-        time_limit_s: float | None = None,
         report: Report | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.corpus, self.training, self.seed, self.folder = corpus, training, seed, folder
-        self.host, self.report, self.time_limit_s = host, report, time_limit_s
+        self.host, self.report = host, report
         distil = distil or Distil(weight=0.0)
         if distil.weight == 0.0:
             teacher = None

@@ -1,0 +1,25 @@
+"""Two real searches that differ only in how many trials run at once end in the same front."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_a_deterministic_search_ends_in_the_same_front_however_parallel(tmp_path, cli, tiny_space):
+    outcomes = []
+    for parallel in (1, 3):
+        home = ("--home", tmp_path / str(parallel))
+        options = ("--deterministic", "--parallel", parallel, "--trials", 9)
+        done = cli(*home, "launch", "--space", tiny_space, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        trials = json.loads(cli(*home, "front", "--all", "--json").stdout)
+        best = json.loads(cli(*home, "front", "--json").stdout)
+        assert len(trials) == 9
+        outcomes.append(
+            (
+                [t["recipe"] for t in trials],
+                [(t["metrics"].get("wer"), t["metrics"]["size_mb"]) for t in trials],
+                [t["trial"] for t in best],
+            )
+        )
+    assert outcomes[0] == outcomes[1]
