@@ -304,7 +304,7 @@ class Coordinator:
         if proposal is None:
             self._exhausted = True
             return False
-        recipe = recipe_of(self._space, proposal.values)
+        recipe = recipe_of(proposal.values)
         trial = self._store.add_trial(
             self._study.id,
             number=number,

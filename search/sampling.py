@@ -70,7 +70,7 @@ def propose(
     n_experts = space.search.expert_trials
     experts = expert_values(space, DEFAULT_EXPERTS if n_experts is None else n_experts)
     for values in experts[number:]:
-        if recipe_of(space, values).digest() not in tried:
+        if recipe_of(values).digest() not in tried:
             return Proposal(values, "expert")
     seen = list(trials)
     if deterministic:
@@ -81,7 +81,7 @@ def propose(
         if (
             proposal is not None
             and breaks_rule(space, proposal.values) is None
-            and recipe_of(space, proposal.values).digest() not in tried
+            and recipe_of(proposal.values).digest() not in tried
         ):
             return proposal
     return _untried(space, _seed(seed, number, _ATTEMPTS), tried)
@@ -100,12 +100,12 @@ def _untried(space: Space, seed: int, tried: set[str]) -> Proposal | None:
     rng = random.Random(seed)
     for _ in range(200):
         values = random_values(space, rng)
-        if values is not None and recipe_of(space, values).digest() not in tried:
+        if values is not None and recipe_of(values).digest() not in tried:
             return Proposal(values, "random")
     size = count_recipes(space)
     if size.continuous or size.at_most > _SMALL_SPACE:
         return None
-    left = [v for v in enumerate_values(space) if recipe_of(space, v).digest() not in tried]
+    left = [v for v in enumerate_values(space) if recipe_of(v).digest() not in tried]
     return Proposal(rng.choice(left), "random") if left else None
 
 

@@ -37,7 +37,7 @@ def shown(metric: str, value: float | None) -> str:
 def columns_of(space: Space) -> list[str]:
     """Objectives first, then what an engineer asks next."""
     columns = list(space.objectives)
-    for extra in ("wer", "latency_p95_ms", "size_mb", "rtf", "params"):
+    for extra in ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb", "params"):
         if extra not in columns:
             columns.append(extra)
     return columns

@@ -78,7 +78,7 @@ def check_space(space: Space, place: Place, progress: Progress) -> SpaceReport:
             extremes.append(_measured(space, family, smallest, corpus, place))
     progress("exporting the ends of the space", total, total)
     epoch_s = [
-        _epoch_s(recipe_of(space, sized_values(space, f, 0.5)), corpus) for f in space.students
+        _epoch_s(recipe_of(sized_values(space, f, 0.5)), corpus) for f in space.students
     ]
     teacher_s = None
     if space.teacher.train is not None:
@@ -99,7 +99,7 @@ def _teacher_fault(space: Space) -> str | None:
 
 
 def _measured(space: Space, family: str, smallest: bool, corpus: object, place: Place) -> Extreme:
-    recipe = recipe_of(space, extreme_values(space, family, smallest))
+    recipe = recipe_of(extreme_values(space, family, smallest))
     job = Screen(
         student=pruned_dims(recipe.student, recipe.prune.ratio),
         quantize=recipe.quantize,
@@ -166,7 +166,7 @@ def cost_lines(space: Space, report: SpaceReport) -> list[str]:
 def _time_lines(space: Space, report: SpaceReport) -> list[str]:
     assert report.epoch_s is not None
     family = next(iter(space.students))
-    epochs = recipe_of(space, sized_values(space, family, 0.5)).training.epochs
+    epochs = recipe_of(sized_values(space, family, 0.5)).training.epochs
     trial_s = report.epoch_s * epochs
     total_s = trial_s * space.search.trials / space.search.parallel
     out = [

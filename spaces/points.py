@@ -43,7 +43,7 @@ def choose(space: Space, family: str, pick: Callable[[str, Axis], Value]) -> Val
     return values
 
 
-def recipe_of(space: Space, values: Mapping[str, Value]) -> Recipe:
+def recipe_of(values: Mapping[str, Value]) -> Recipe:
     """The recipe that a full choice of axis values stands for."""
     family = str(values["family"])
     sections: dict[str, dict[str, Value]] = {
@@ -245,7 +245,7 @@ def expert_values(space: Space, n_trials: int) -> list[Values]:
     for i in range(n_sizes):
         for family in families:
             values = sized_values(space, family, i / (n_sizes - 1))
-            digest = recipe_of(space, values).digest()
+            digest = recipe_of(values).digest()
             if breaks_rule(space, values) is None and digest not in digests:
                 digests.add(digest)
                 out.append(values)

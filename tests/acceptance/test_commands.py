@@ -169,7 +169,7 @@ def test_a_study_is_extended_and_the_same_command_runs_the_rest(finished, cli, t
     done = cli("--home", home, "launch", "--space", space, "--json")
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [e["message"] for e in events][0] == 'study "tiny" continues'
+    assert events[0]["message"] == 'study "tiny" continues'
     assert {e["trial"] for e in events if e["kind"] == "trial"} == {6}
 
 

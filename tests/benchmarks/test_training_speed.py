@@ -117,7 +117,8 @@ def test_training_speed(an4, tmp_path):
         rows.append((plain_rate(an4), our_rate(an4, tmp_path)))
     plain, ours = np.median(rows, axis=0)
     print(
-        f"\nseconds of audio trained per CPU second, {DIMS.channels} channels, {DIMS.blocks} blocks, "
-        f"one thread, median of 3: plain {plain:.0f}, ours {ours:.0f} ({ours / plain:.1f}x); "
+        f"\nseconds of audio trained per CPU second, {DIMS.channels} channels, "
+        f"{DIMS.blocks} blocks, one thread, median of 3: plain {plain:.0f}, ours {ours:.0f} "
+        f"({ours / plain:.1f}x); "
         f"ratios {', '.join(f'{b / a:.2f}' for a, b in rows)}"
     )

@@ -62,7 +62,7 @@ def run(home, work, text=SPACE, view=None, executor=None, **options):
 
 
 def test_every_trial_asked_for_is_tried_and_recorded(home):
-    state, trials, store, study = run(home, Work())
+    state, trials, *_ = run(home, Work())
     assert state is StudyState.FINISHED
     assert [t.number for t in trials] == list(range(14))
     assert {t.state for t in trials} == {TrialState.COMPLETE}
@@ -95,7 +95,7 @@ def test_killed_at_random_moments_it_ends_with_every_trial_once_and_no_stage_don
 
     for _ in range(60):
         try:
-            state, trials, store, study = run(home, work, executor=Mortal(work))
+            state, trials, _, study = run(home, work, executor=Mortal(work))
         except Killed:
             continue
         break
@@ -140,7 +140,7 @@ def test_a_measured_student_over_a_budget_is_infeasible_and_not_on_the_front(hom
 
 def test_a_budget_may_lean_on_the_teacher(home):
     text = SPACE + 'budgets: {wer: "<= teacher + 0.05"}\n'
-    _, trials, store, study = run(home, Work(), text)
+    _, trials, *_ = run(home, Work(), text)
     teacher = Store(home.store_url).study("fake").facts["teacher"]["wer"]
     for trial in trials:
         met = trial.metrics["wer"] <= teacher + 0.05
@@ -179,7 +179,7 @@ def test_a_fault_in_the_users_data_ends_the_study_as_the_users(home):
         def _prepare(self, job):
             raise UserFault("train.jsonl:3: no such file")
 
-    with pytest.raises(StudyFault, match="train.jsonl:3") as caught:
+    with pytest.raises(StudyFault, match=r"train\.jsonl:3") as caught:
         run(home, Refusing())
     assert caught.value.is_user_fault
     assert Store(home.store_url).study("fake").state is StudyState.FAILED

@@ -149,7 +149,7 @@ def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
     import torchaudio
 
     class Bundle:
-        """As torchaudio's bundles are, with a small network: weights cannot be fetched in a test."""
+        """As torchaudio's bundles are, with a small network: no weights are fetched in a test."""
 
         def get_labels(self):
             return ("-", "|", *"ETAOINSHRDLUCMWFGYPBVKXJQZ'")

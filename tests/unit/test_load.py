@@ -130,7 +130,7 @@ def test_experts_of_a_shipped_space_survive_json(name: str) -> None:
     experts = expert_values(space, 20)
     assert experts
     for values in experts:
-        recipe = recipe_of(space, values)
+        recipe = recipe_of(values)
         assert _again(recipe) == recipe
         assert _again(recipe).digest() == recipe.digest()
 
@@ -140,7 +140,7 @@ def test_any_recipe_of_a_shipped_space_survives_json(name: str, seed: int) -> No
     space = load_space(name)
     values = random_values(space, random.Random(seed))
     assert values is not None
-    recipe = recipe_of(space, values)
+    recipe = recipe_of(values)
     again = _again(recipe)
     assert again == recipe
     assert hash(again) == hash(recipe)
@@ -154,7 +154,7 @@ def test_different_recipes_have_different_digests(make_space: Callable[..., Spac
         quantize={"scheme": ["fp32", "int4"]},
         distil={"weight": [0.0, 0.5]},
     )
-    recipes = [recipe_of(space, values) for values in enumerate_values(space)]
+    recipes = [recipe_of(values) for values in enumerate_values(space)]
     assert len({r.digest() for r in recipes}) == len(set(recipes)) == 2 * 2 * (4 + 1)
 
 

@@ -83,7 +83,7 @@ def test_every_value_finds_its_place_in_the_recipe(make_space: MakeSpace) -> Non
         "prune.epochs": 2,
         "quantize.scheme": "fp16",
     }
-    recipe = recipe_of(make_space(), values)
+    recipe = recipe_of(values)
     assert recipe.student.family == "separable_conv"
     assert recipe.student.channels == 24
     assert recipe.training.epochs == 3
@@ -95,7 +95,7 @@ def test_every_value_finds_its_place_in_the_recipe(make_space: MakeSpace) -> Non
 def test_a_part_named_on_its_own_overrides_the_scheme(make_space: MakeSpace) -> None:
     space = make_space(quantize={"scheme": "int8_dynamic", "head": ["fp32"]})
     values = choose(space, "separable_conv", lambda _, axis: axis.at(0.0))
-    quantize = recipe_of(space, values).quantize
+    quantize = recipe_of(values).quantize
     assert (quantize.frontend, quantize.encoder) == ("int8_dynamic", "int8_dynamic")
     assert quantize.head == "fp32"
 
@@ -104,9 +104,8 @@ def test_equal_recipes_have_equal_digests_however_they_were_written(make_space: 
     whole = {"family": "separable_conv", "separable_conv.expand": 2}
     real = {"separable_conv.expand": 2.0, "family": "separable_conv"}
     other = {"family": "separable_conv", "separable_conv.expand": 2.5}
-    space = make_space()
-    assert recipe_of(space, whole).digest() == recipe_of(space, real).digest()
-    assert recipe_of(space, whole).digest() != recipe_of(space, other).digest()
+    assert recipe_of(whole).digest() == recipe_of(real).digest()
+    assert recipe_of(whole).digest() != recipe_of(other).digest()
 
 
 # rules
@@ -157,8 +156,8 @@ def test_random_choices_never_break_a_rule(make_space: MakeSpace) -> None:
     rng = random.Random(0)
     drawn = [random_values(space, rng) for _ in range(300)]
     assert all(values is not None and breaks_rule(space, values) is None for values in drawn)
-    assert {recipe_of(space, v).digest() for v in drawn if v} == {
-        recipe_of(space, v).digest() for v in enumerate_values(space)
+    assert {recipe_of(v).digest() for v in drawn if v} == {
+        recipe_of(v).digest() for v in enumerate_values(space)
     }
 
 
@@ -242,7 +241,7 @@ def test_the_count_is_what_counting_by_hand_gives(
     counted = count(space)
     assert counted == Count(len(by_hand), counted.at_most, ())
     assert counted.at_most >= len(by_hand)
-    assert {recipe_of(space, v).digest() for v in enumerate_values(space)} == by_hand
+    assert {recipe_of(v).digest() for v in enumerate_values(space)} == by_hand
 
 
 @given(forbidden=_some([16, 24, 32], most=2), pair=st.tuples(st.sampled_from([1, 2]), st.just(16)))
@@ -295,7 +294,7 @@ def test_a_count_says_what_it_could_not_enumerate(make_space: MakeSpace) -> None
 def test_experts_are_different_allowed_recipes_of_every_family(name: str, n_trials: int) -> None:
     space = load_space(name)
     experts = expert_values(space, n_trials)
-    digests = [recipe_of(space, values).digest() for values in experts]
+    digests = [recipe_of(values).digest() for values in experts]
     assert len(experts) <= n_trials
     assert len(set(digests)) == len(digests)
     assert all(breaks_rule(space, values) is None for values in experts)
@@ -337,7 +336,7 @@ def test_experts_take_sound_settings_where_the_axes_allow_them(make_space: MakeS
         quantize={"scheme": ["fp32", "int8_dynamic", "int4"]},
     )
     for values in expert_values(space, 4):
-        recipe = recipe_of(space, values)
+        recipe = recipe_of(values)
         assert (recipe.distil.weight, recipe.distil.temperature) == (0.67, 1.0)
         assert (recipe.training.epochs, recipe.training.learning_rate) == (20, 4e-3)
         assert (recipe.prune.ratio, recipe.quantize.encoder) == (0.0, "int8_dynamic")
@@ -358,8 +357,8 @@ def test_the_extremes_enclose_every_size(make_space: MakeSpace) -> None:
         prune={"ratio": [0.0, 0.5]},
         quantize={"scheme": ["fp32", "int8_static", "fp16"]},
     )
-    small = recipe_of(space, extreme_values(space, "conformer", smallest=True))
-    large = recipe_of(space, extreme_values(space, "conformer", smallest=False))
+    small = recipe_of(extreme_values(space, "conformer", smallest=True))
+    large = recipe_of(extreme_values(space, "conformer", smallest=False))
     assert (small.student.channels, small.student.heads, small.student.blocks) == (16, 1, 1)
     assert (large.student.channels, large.student.heads, large.student.blocks) == (32, 2, 2)
     assert (small.prune.ratio, small.quantize.encoder) == (0.5, "int8_static")

@@ -38,7 +38,7 @@ def _space(make_space: MakeSpace, sampler: str, **sections: Any) -> Space:
 def _figures(space: Space, values: Mapping[str, Any]) -> tuple[float, ...]:
     """Three made-up objectives that pull against each other; a function of the recipe."""
     size = float(values.get("separable_conv.channels") or values.get("recurrent.hidden") or 20)
-    noise = int(recipe_of(space, values).digest()[:4], 16) / 0xFFFF
+    noise = int(recipe_of(values).digest()[:4], 16) / 0xFFFF
     return (1.0 / size + noise / 50, size / 4 + noise, size / 20)
 
 
@@ -49,7 +49,7 @@ def _trial(space: Space, number: int, proposal: Proposal, **changes: Any) -> Tri
         "number": number,
         "values": proposal.values,
         "recipe": {},
-        "recipe_digest": recipe_of(space, proposal.values).digest(),
+        "recipe_digest": recipe_of(proposal.values).digest(),
         "source": proposal.source,
         "state": TrialState.RUNNING,
         "created_at": 0.0,
@@ -137,7 +137,7 @@ def test_another_seed_gives_other_proposals(make_space: MakeSpace) -> None:
     space = _space(make_space, "tpe")
     trials = _run(space, 8)
     proposals = [propose(space, seed, 8, trials) for seed in range(4)]
-    digests = {recipe_of(space, p.values).digest() for p in proposals if p is not None}
+    digests = {recipe_of(p.values).digest() for p in proposals if p is not None}
     assert len(digests) > 1
 
 
@@ -221,7 +221,7 @@ def test_a_sampler_learns_from_trials_however_they_ended(
     assert len(trials) == 32
     assert {t.state for t in trials} == set(TrialState) - {TrialState.QUEUED}
     assert (
-        len({recipe_of(space, proposal.values).digest(), *(t.recipe_digest for t in trials)}) == 33
+        len({recipe_of(proposal.values).digest(), *(t.recipe_digest for t in trials)}) == 33
     )
 
 
@@ -243,7 +243,7 @@ def test_every_recipe_of_a_small_space_is_tried_once_and_then_none(
         forbid=[{"channels": 24, "distil.weight": 0}],
         search={"sampler": sampler, "expert_trials": 2},
     )
-    every = {recipe_of(space, values).digest() for values in enumerate_values(space)}
+    every = {recipe_of(values).digest() for values in enumerate_values(space)}
     assert len(every) == 8
     trials = _run(space, 50)
     assert [t.recipe_digest for t in trials].count(trials[0].recipe_digest) == 1
@@ -317,4 +317,4 @@ def test_after_many_trials_a_proposal_is_still_new_and_still_pure(make_space: Ma
     proposal = propose(space, 0, 1700, trials)
     assert proposal is not None
     assert proposal == propose(space, 0, 1700, trials)
-    assert recipe_of(space, proposal.values).digest() not in {t.recipe_digest for t in trials}
+    assert recipe_of(proposal.values).digest() not in {t.recipe_digest for t in trials}
