@@ -220,9 +220,7 @@ def test_a_sampler_learns_from_trials_however_they_ended(
     assert proposal.source == "sampler"
     assert len(trials) == 32
     assert {t.state for t in trials} == set(TrialState) - {TrialState.QUEUED}
-    assert (
-        len({recipe_of(proposal.values).digest(), *(t.recipe_digest for t in trials)}) == 33
-    )
+    assert len({recipe_of(proposal.values).digest(), *(t.recipe_digest for t in trials)}) == 33
 
 
 def test_nsga2_breeds_from_its_first_population(make_space: MakeSpace) -> None:

@@ -25,7 +25,7 @@ from spaces.space import Synthetic
 from workers.data.features import SAMPLE_RATE_HZ
 from workers.errors import WorkError
 
-_VERSION = 1
+_VERSION = 2
 _ACCENTS = ("en-us", "gmw/en", "gmw/en-GB-scotland", "gmw/en-GB-x-rp", "gmw/en-US-nyc")
 _VARIANTS = (
     tuple(f"m{i}" for i in range(1, 9))
@@ -152,7 +152,7 @@ def _speakers(config: Synthetic, rng: random.Random) -> list[tuple[str, int, int
     """(voice, words per minute, pitch) of each speaker; voices are not shared."""
     voices = [f"{accent}+{variant}" for accent in _ACCENTS for variant in _VARIANTS]
     rng.shuffle(voices)
-    return [(v, rng.randint(130, 210), rng.randint(25, 75)) for v in voices[: config.speakers]]
+    return [(v, rng.randint(110, 170), rng.randint(25, 75)) for v in voices[: config.speakers]]
 
 
 def _noisy(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
