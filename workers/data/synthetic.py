@@ -25,7 +25,8 @@ from spaces.space import Synthetic
 from workers.data.features import SAMPLE_RATE_HZ
 from workers.errors import WorkError
 
-_VERSION = 2
+_VERSION = 3
+_VOICE_NOISE_SEED = 1
 _ACCENTS = ("en-us", "gmw/en", "gmw/en-GB-scotland", "gmw/en-GB-x-rp", "gmw/en-US-nyc")
 _VARIANTS = (
     tuple(f"m{i}" for i in range(1, 9))
@@ -124,6 +125,8 @@ class Espeak:
         self._library.espeak_SetParameter(self._RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(self._PITCH, pitch, 0)
         self._chunks = []
+        # Breathy voices have noise in them, seeded with the time unless told otherwise.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_VOICE_NOISE_SEED))
         raw = text.encode()
         self._library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, self._UTF8, None, None)
         return np.concatenate(self._chunks).astype(np.float32) / 32768
