@@ -8,9 +8,9 @@ step: an equal job finds that result and does nothing.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -298,7 +298,7 @@ def timed_audio(corpus: Corpus) -> tuple[Path, ...]:
     """Samples of dev utterances, short to long, as .npy for the process that times."""
     folder = corpus.folder / "timed"
     if not folder.exists():
-        partial = folder.with_name(f"timed.{os.getpid()}.partial")
+        partial = folder.with_name(f"timed.{uuid.uuid4().hex}.partial")
         partial.mkdir()
         by_length = sorted(corpus.dev, key=lambda e: e.seconds)
         for i, entry in enumerate(spread(by_length, _N_TIMED_UTTERANCES)):

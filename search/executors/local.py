@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -56,7 +57,7 @@ class LocalExecutor:
     def submit(self, ticket: int, job: Job) -> None:
         folder = self._place.work / job.stage / key_of(job)[:32]
         folder.mkdir(parents=True, exist_ok=True)
-        outcome = folder / f"outcome.{os.getpid()}.{ticket}.json"
+        outcome = folder / f"outcome.{uuid.uuid4().hex}.json"
         process = self._context.Process(
             target=self._entry,
             args=(_JOB.dump_json(job).decode(), self._place.model_dump_json(), str(outcome)),

@@ -17,17 +17,20 @@ from storage.store import Store
 from workers.recognizer import MODEL, TOKENS
 
 SHERPA = """
-import json, sys, numpy as np, sherpa_onnx
+import json, sys, time, numpy as np, sherpa_onnx
 folder, audio = sys.argv[1:]
 recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc(
     model=folder + "/model.onnx", tokens=folder + "/tokens.txt", num_threads=1)
-texts = []
+texts, spent = [], []
 for name in json.load(open(audio)):
+    samples = np.load(name)
+    start = time.perf_counter()
     stream = recognizer.create_stream()
-    stream.accept_waveform(16000, np.load(name))
+    stream.accept_waveform(16000, samples)
     recognizer.decode_stream(stream)
+    spent.append((time.perf_counter() - start) * 1000)
     texts.append(stream.result.text.strip())
-print(json.dumps(texts))
+print(json.dumps([texts, sorted(spent[5:])[len(spent[5:]) // 2]]))
 """
 
 
@@ -74,11 +77,12 @@ def _same_in_sherpa(store, study, on_front, home, corpus, folder):
         names.append(str(folder / f"{i}.npy"))
     (folder / "list.json").write_text(json.dumps(names))
     artifacts = ArtifactStore(home.artifacts_url)
-    for trial in on_front:
+    teacher_ms = None
+    for number in (None, *(t.number for t in on_front)):
         made = {}
-        for run in store.stage_runs(study.id, trial.number):
+        for run in store.stage_runs(study.id, number):
             made |= run.result.get("artifacts", {})
-        bundle = folder / str(trial.number)
+        bundle = folder / str(number)
         artifacts.fetch(made["model"], bundle / MODEL)
         artifacts.fetch(made["tokens"], bundle / TOKENS)
         ours = json.loads(artifacts.fetch(made["texts"], bundle / "texts.json").read_text())
@@ -88,6 +92,10 @@ def _same_in_sherpa(store, study, on_front, home, corpus, folder):
             text=True,
             check=True,
         )
-        theirs = json.loads(done.stdout)
+        theirs, median_ms = json.loads(done.stdout)
+        teacher_ms = teacher_ms or median_ms
         n_other = sum(a != b for a, b in zip(ours, theirs, strict=True))
-        print(f"trial {trial.number}: {n_other} of {len(ours)} texts differ in sherpa-onnx")
+        print(
+            f"in sherpa-onnx, {'teacher' if number is None else f'trial {number}'}: {n_other} of "
+            f"{len(ours)} texts differ; median {median_ms:.2f} ms, {teacher_ms / median_ms:.1f}x"
+        )
