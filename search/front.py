@@ -102,7 +102,7 @@ def parse_where(text: str) -> list[tuple[str, str, float]]:
         UsageFault: naming the term that is wrong.
     """
     terms = []
-    for part in re.split(r"\band\b|,|&&", text):
+    for part in re.split(r"\s+and(?:\s+|$)|,|&&", text):
         match = _TERM.match(part)
         if match is None:
             raise UsageFault(

@@ -77,9 +77,7 @@ def check_space(space: Space, place: Place, progress: Progress) -> SpaceReport:
             progress("exporting the ends of the space", 2 * i + j, total)
             extremes.append(_measured(space, family, smallest, corpus, place))
     progress("exporting the ends of the space", total, total)
-    epoch_s = [
-        _epoch_s(recipe_of(sized_values(space, f, 0.5)), corpus) for f in space.students
-    ]
+    epoch_s = [_epoch_s(recipe_of(sized_values(space, f, 0.5)), corpus) for f in space.students]
     teacher_s = None
     if space.teacher.train is not None:
         trained = space.teacher.train

@@ -71,6 +71,7 @@ class ArtifactStore:
             raise ArtifactError(f"artifact {digest[:12]} is missing from {self._root}") from error
         if file_digest(partial) != digest:
             partial.unlink()
+            self._fs.rm(source)  # whoever makes it again can then store it
             raise ArtifactError(f"artifact {digest[:12]} in {self._root} is damaged")
         os.replace(partial, path)
         return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
 READS = "search_reads_only"  # execution option of connections that do not write
+_IN_MEMORY = (None, "", ":memory:")
+_WAIT_S = 60.0  # for a lock that another process holds
 _ADVISORY_LOCK = 7_305_461_001
 
 
@@ -29,11 +33,12 @@ def open_database(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError) as error:
+        shown = url if "@" not in url else f"…@{url.rpartition('@')[2]}"  # no password is shown
         raise StoreUnreachable(
-            f'"{url}" is no database URL; write sqlite:///path/store.sqlite or '
+            f'"{shown}" is no database URL; write sqlite:///path/store.sqlite or '
             "postgresql://user@host/name"
         ) from error
-    if parsed.get_backend_name() == "postgresql":
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     elif parsed.get_backend_name() != "sqlite":
         raise StoreUnreachable(f"{parsed.get_backend_name()}: the store is SQLite or PostgreSQL")
@@ -55,13 +60,13 @@ def open_database(url: str) -> sa.Engine:
 def _sqlite(url: sa.URL) -> sa.Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, connect_args={"timeout": _WAIT_S})
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, below
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _set_wal(cursor)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -74,6 +79,19 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _set_wal(cursor: sqlite3.Cursor) -> None:
+    """Turning a new file to WAL does not wait for another that is about to write it: we do."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _postgresql(url: sa.URL) -> sa.Engine:
@@ -129,7 +147,7 @@ def _upgrade(engine: sa.Engine) -> None:
 def _one_at_a_time(engine: sa.Engine) -> Iterator[None]:
     database = engine.url.database
     if engine.dialect.name == "sqlite":
-        with FileLock(f"{database}.lock") if database else nullcontext():
+        with FileLock(f"{database}.lock") if database not in _IN_MEMORY else nullcontext():
             yield
         return
     with engine.connect() as connection:

@@ -132,7 +132,7 @@ class Figure(Record):
 
     target: str = ""
     metric: str
-    value: float
+    value: Annotated[float, Field(allow_inf_nan=False)]
     samples: tuple[float, ...] | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from workers.errors import UserFault
 from workers.jobs import Job, StageResult
 
 
@@ -18,6 +19,15 @@ class Done:
     error: str | None = None
     is_user_fault: bool = False
     log: str | None = None
+
+
+def said_of(error: Exception) -> tuple[str, bool]:
+    """An error as a `Done` tells it: its text, with its type where it is ours, and whether it is
+    the user's."""
+    text = str(error).strip()
+    if isinstance(error, UserFault):
+        return text or type(error).__name__, True
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__, False
 
 
 class Executor(Protocol):

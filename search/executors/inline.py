@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from search.executors.base import Done
-from workers.errors import UserFault
+from search.executors.base import Done, said_of
 from workers.jobs import Job, StageResult
 
 
@@ -34,8 +33,9 @@ class InlineExecutor:
         try:
             result = self._perform(job)
         except Exception as error:
-            fault = isinstance(error, UserFault)
-            return [Done(ticket, time.monotonic() - started, error=str(error), is_user_fault=fault)]
+            text, is_user_fault = said_of(error)
+            spent_s = time.monotonic() - started
+            return [Done(ticket, spent_s, error=text, is_user_fault=is_user_fault)]
         return [Done(ticket, time.monotonic() - started, result=result)]
 
     def progress(self, ticket: int) -> dict[str, Any] | None:  # noqa: ARG002

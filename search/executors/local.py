@@ -25,8 +25,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from search.executors.base import Done
-from workers.errors import UserFault
+from search.executors.base import Done, said_of
 from workers.jobs import Job, Place, StageResult, key_of
 
 _LOG_LINES = 30
@@ -164,10 +163,8 @@ def run_child(job_json: str, place_json: str, outcome: str) -> None:
         said: dict[str, Any] = {"result": run_stage(job, place).model_dump(mode="json")}
     except Exception as error:
         traceback.print_exc()
-        reason = str(error).strip() or type(error).__name__
-        if not isinstance(error, UserFault):
-            reason = f"{type(error).__name__}: {reason}"
-        said = {"error": reason, "is_user_fault": isinstance(error, UserFault)}
+        text, is_user_fault = said_of(error)
+        said = {"error": text, "is_user_fault": is_user_fault}
     partial = Path(f"{outcome}.partial")
     partial.write_text(json.dumps(said))
     os.replace(partial, outcome)

@@ -14,7 +14,9 @@ from search.home import Home
 from search.launch import Options, read_space
 from storage.artifacts import ArtifactStore
 from storage.store import Store
+from workers.measure.latency import LatencyRequest, measure_latency
 from workers.recognizer import MODEL, TOKENS
+from workers.trial import timed_audio
 
 SHERPA = """
 import json, sys, time, numpy as np, sherpa_onnx
@@ -50,19 +52,52 @@ def test_an4(an4, tmp_path):
             print(f"\nteacher trained in {run.duration_s / 60:.1f} min ({run.state})")
     span_s = max(t.finished_at for t in trials) - min(t.created_at for t in trials)
     print(f"search of {len(trials)} trials: {span_s / 60:.1f} min")
-    print(f"teacher: WER {teacher['wer']:.2%}, {teacher['size_mb']:.2f} MB")
-    print("trial  WER (interval)  points  size  1/size  pipeline  graph")
+    print(f"teacher: WER {teacher['wer']:.2%} of {teacher['n_words']:.0f} words")
+    print("trial  WER (interval)  points  size  1/size")
     for t in front(space, trials):
         m = t.metrics
         print(
             f"{t.number:5d}  {m['wer']:.2%} ({m['wer_low']:.1%} to {m['wer_high']:.1%})  "
             f"{(m['wer'] - teacher['wer']) * 100:+.1f}  {m['size_mb']:.2f} MB  "
-            f"{teacher['size_mb'] / m['size_mb']:.1f}x  "
-            f"{teacher['latency_p50_ms'] / m['latency_p50_ms']:.1f}x  "
-            f"{teacher['graph_p50_ms'] / m['graph_p50_ms']:.1f}x"
+            f"{teacher['size_mb'] / m['size_mb']:.1f}x"
         )
-    print(f"words: {teacher['n_words']:.0f}; speeds are ratios of medians to the teacher's")
+    _speeds(store, study, front(space, trials), home, an4, tmp_path)
     _same_in_sherpa(store, study, front(space, trials), home, an4, tmp_path)
+
+
+def _made(store, study, number) -> dict[str, str]:
+    """Artifacts of a trial, or of the teacher (None)."""
+    made: dict[str, str] = {}
+    for run in store.stage_runs(study.id, number):
+        made |= run.result.get("artifacts", {})
+    return made
+
+
+def _speeds(store, study, on_front, home, corpus, folder):
+    """Latencies taken anew, the teacher before each student: ratios of one run."""
+    artifacts = ArtifactStore(home.artifacts_url)
+
+    def taken(number):
+        made = _made(store, study, number)
+        return measure_latency(
+            LatencyRequest(
+                model=str(artifacts.fetch(made["model"], folder / "timed.onnx")),
+                tokens=str(artifacts.fetch(made["tokens"], folder / "timed.txt")),
+                backend="onnxruntime",
+                threads=1,
+                runs=120,
+                audio=tuple(map(str, timed_audio(corpus))),
+            )
+        ).summary()
+
+    print("trial  pipeline p50 (teacher)  graph p50 (teacher), ms, one thread")
+    for trial in on_front:
+        teacher, student = taken(None), taken(trial.number)
+        cells = [
+            f"{student[m]:.2f} ({teacher[m]:.2f}) {teacher[m] / student[m]:.1f}x"
+            for m in ("latency_p50_ms", "graph_p50_ms")
+        ]
+        print(f"{trial.number:5d}  {'  '.join(cells)}")
 
 
 def _same_in_sherpa(store, study, on_front, home, corpus, folder):
@@ -79,9 +114,7 @@ def _same_in_sherpa(store, study, on_front, home, corpus, folder):
     artifacts = ArtifactStore(home.artifacts_url)
     teacher_ms = None
     for number in (None, *(t.number for t in on_front)):
-        made = {}
-        for run in store.stage_runs(study.id, number):
-            made |= run.result.get("artifacts", {})
+        made = _made(store, study, number)
         bundle = folder / str(number)
         artifacts.fetch(made["model"], bundle / MODEL)
         artifacts.fetch(made["tokens"], bundle / TOKENS)

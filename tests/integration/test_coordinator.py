@@ -169,7 +169,7 @@ def test_a_trial_that_keeps_failing_ends_failed_and_the_study_goes_on(home):
     _, trials, *_ = run(home, Broken())
     failed = [t for t in trials if t.state is TrialState.FAILED]
     assert failed
-    assert all(t.reason == "compress: no such channel (2 attempts)" for t in failed)
+    assert all(t.reason == "compress: RuntimeError: no such channel (2 attempts)" for t in failed)
     assert all(t.values["prune.ratio"] > 0 for t in failed)
     assert any(t.state is TrialState.COMPLETE for t in trials)
 

@@ -150,6 +150,11 @@ def test_holding_every_token_longer_changes_no_text(ids: list[int]) -> None:
     assert decode([i for i in ids for _ in range(3)], symbols) == decode(ids, symbols)
 
 
+def test_the_blank_is_known_by_its_name_wherever_it_stands() -> None:
+    assert decode([0, 0, 3, 0, 1, 3, 2], ("a", WORD_START, "b", BLANK)) == "aa b"
+    assert decode([1, 0, 1, 2, 2], ("(blank)", "a", "b")) == "aab"  # else it is symbol 0
+
+
 # tokens.txt
 
 

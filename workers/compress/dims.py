@@ -10,6 +10,8 @@ _MULTIPLES = {"channels": 8, "hidden": 8, "feed_forward": 8, "heads": 1}
 
 def pruned_dims(dims: Student, ratio: float) -> Student:
     """Dimensions with a share `ratio` of every prunable width removed."""
+    if ratio == 0:
+        return dims
     kept = {}
     for name, multiple in _MULTIPLES.items():
         size = getattr(dims, name, None)

@@ -85,7 +85,7 @@ def check_parity(network: nn.Module, path: Path, utterances: list[np.ndarray]) -
     """
     contract = _Contract(network).eval()
     session = open_session("onnxruntime", path, threads=1)
-    worst = 0.0
+    differences = [0.0]
     for features in utterances:
         with torch.inference_mode():
             x = torch.from_numpy(np.array(features))[None]
@@ -95,7 +95,8 @@ def check_parity(network: nn.Module, path: Path, utterances: list[np.ndarray]) -
             raise ParityError(
                 f"{path.name}: shape {got.shape} instead of {tuple(wanted.shape[1:])}"
             )
-        worst = max(worst, float(np.abs(got - wanted[0].numpy()).max()))
+        differences.append(float(np.abs(got - wanted[0].numpy()).max()))
+    worst = float(np.max(differences))  # NaN if any is, and then no parity
     if not worst <= _TOLERANCE:
         raise ParityError(
             f"{path.name}: differs from its network by {worst:.2e} in log-probability"
