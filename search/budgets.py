@@ -48,15 +48,23 @@ def objective_values(
     return tuple(values)
 
 
+def enforced_budgets(space: Space, deterministic: bool) -> tuple[Budget, ...]:
+    """The budgets that decide. What varies from run to run decides nothing in a deterministic
+    study, or two runs of it could not end alike."""
+    return tuple(
+        b for b in space.budget_list() if not (deterministic and metric_named(b.metric).noisy)
+    )
+
+
 def excesses(
-    space: Space, metrics: Mapping[str, float], teacher: Mapping[str, float]
+    budgets: Iterable[Budget], metrics: Mapping[str, float], teacher: Mapping[str, float]
 ) -> dict[str, float]:
     """How far each budget is broken, by its text; 0 or less where it is met.
 
     Budgets on metrics that are not known yet are left out.
     """
     out = {}
-    for budget in space.budget_list():
+    for budget in budgets:
         value = metrics.get(budget.metric)
         if value is None:
             continue

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from search.budgets import broken, excesses, metrics_of, objective_values
+from search.budgets import broken, enforced_budgets, excesses, metrics_of, objective_values
 from search.executors.base import Done, Executor
 from search.plan import (
     Ground,
@@ -27,7 +27,7 @@ from search.screening import reason_to_screen_out
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Space
-from storage.records import Event, Measurement, Study, StudyState, Trial, TrialState
+from storage.records import Event, Measurement, StageRun, Study, StudyState, Trial, TrialState
 from storage.store import Store
 from workers.jobs import Figure, Job, StageResult, key_of
 
@@ -117,10 +117,20 @@ class Coordinator:
         """Take up what the store knows of finished stages."""
         finals = {n for n, t in self._trials.items() if t.state.is_final}
         for run in self._store.stage_runs(self._study.id):
-            if run.trial_number in finals or run.stage == "prepare" or run.state == "failed":
+            # Data and what the teacher said of it lie in a cache, which may be gone.
+            if run.state == "failed" or run.stage in ("prepare", "listen"):
+                continue
+            self._count_compute(run)
+            if run.trial_number in finals:
                 continue
             result = StageResult.model_validate(run.result)
             self._results.setdefault(run.trial_number, {})[run.stage] = result
+
+    def _count_compute(self, run: StageRun) -> None:
+        trial = self._trials.get(-1 if run.trial_number is None else run.trial_number)
+        if trial is not None and not trial.state.is_final:
+            spent_s = trial.compute_s + float(run.result.get("cpu_s", 0.0))
+            self._trials[trial.number] = trial.evolve(compute_s=spent_s)
 
     # the loop
 
@@ -245,14 +255,39 @@ class Coordinator:
             self._start(None, job)
             return
         self._ground = ground_of(self._space, results)
-        self._check_same_corpus()
+        self._check_budgets()
         self._save_teacher(results)
 
-    def _check_same_corpus(self) -> None:
-        """Data that changed under a study would make its trials incomparable."""
+    def _check_budgets(self) -> None:
+        """A budget that leans on a figure the teacher has not could never be broken."""
         assert self._ground is not None
+        lacking = [
+            m for m in self._space.needs_teacher_value() if m not in self._ground.teacher_metrics
+        ]
+        if lacking:
+            raise StudyFault(
+                f"budgets: {', '.join(lacking)} of this teacher is not measured here, so "
+                '"<= teacher" means nothing; write a number',
+                is_user_fault=True,
+            )
+        left_out = set(self._space.budget_list()) - set(
+            enforced_budgets(self._space, self._study.deterministic)
+        )
+        if left_out:
+            self._event(
+                "study",
+                f"deterministic: {', '.join(map(str, left_out))} is timed, varies from run to run "
+                "and therefore decides nothing; use --where on the front",
+            )
+
+    def _remember_corpus(self, corpus: str) -> None:
+        """Data that changed under a study would make its teacher and trials incomparable."""
         before = self._study.facts.get("corpus")
-        if before is not None and before != self._ground.corpus:
+        if before is None:
+            facts = {**self._study.facts, "corpus": corpus}
+            self._study = replace(self._study, facts=facts)
+            self._store.set_study(self._study.id, facts=facts)
+        elif before != corpus:
             raise StudyFault(
                 "the data changed since this study began (audio, transcripts or tokens differ), so "
                 "its trials could not be compared; put it back, or start a new study with --study",
@@ -268,7 +303,6 @@ class Coordinator:
             self._study,
             facts={
                 **self._study.facts,
-                "corpus": self._ground.corpus,
                 "teacher": dict(teacher),
                 "data": dict(results["prepare"].facts),
             },
@@ -370,11 +404,14 @@ class Coordinator:
             return
         self._results.setdefault(number, {})[stage] = done.result
         self._note_stage(number, stage, done)
+        if stage == "prepare":
+            self._remember_corpus(str(done.result.facts["corpus"]))
         if number is not None:
             trial = self._trials[number]
             trial = trial.evolve(compute_s=trial.compute_s + done.result.cpu_s)
             self._trials[number] = trial
-            self._advance(trial)
+            if self._state is StudyState.RUNNING:  # else it is taken up again by `_submit`
+                self._advance(trial)
 
     def _note_stage(self, number: int | None, stage: str, done: Done) -> None:
         who = "study" if number is None else f"trial {number}"
@@ -422,11 +459,12 @@ class Coordinator:
         stages = ("screen",) if is_out else _FIGURE_STAGES
         figures = [f for s in stages if s in results for f in results[s].figures]
         metrics = metrics_of(self._space, figures)
-        excess = excesses(self._space, metrics, self._ground.teacher_metrics)
+        budgets = enforced_budgets(self._space, self._study.deterministic)
+        excess = excesses(budgets, metrics, self._ground.teacher_metrics)
         told = None
         if not is_out:
             told = objective_values(self._space, metrics, self._study.deterministic)
-            reason = broken(excess, metrics, self._space.budget_list())
+            reason = broken(excess, metrics, budgets)
             state = TrialState.INFEASIBLE if reason else TrialState.COMPLETE
         self._store.save_measurements(self._study.id, measurements_of(str(trial.number), figures))
         self._finish(

@@ -36,13 +36,18 @@ def front(space: Space, trials: Sequence[Trial], deterministic: bool = False) ->
     return sorted(chosen, key=lambda t: objective_values(space, t.metrics, deterministic))
 
 
-def hypervolume(space: Space, trials: Sequence[Trial], reference: Mapping[str, float]) -> float:
+def hypervolume(
+    space: Space,
+    trials: Sequence[Trial],
+    reference: Mapping[str, float],
+    deterministic: bool = False,
+) -> float:
     """Share of the box between zero and the reference that the front dominates, 0 to 1.
 
     Timed objectives are taken on a logarithmic scale from a thousandth of the reference on, so
     that no objective drowns the others. The reference is the teacher, with a WER of 1.
     """
-    on_front = front(space, trials)
+    on_front = front(space, trials, deterministic)
     if not on_front:
         return 0.0
     rows = []
@@ -72,6 +77,7 @@ def reference_of(
 
 
 def _share(objective: str, value: float, reference: float) -> float:
+    reference = max(reference, 1e-12)
     if metric_named(objective).higher_is_better:
         value, reference = 1 / max(value, 1e-12), 1 / max(reference, 1e-12)
     if metric_named(objective).name in ("wer", "cer"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +23,7 @@ from search.plan import StudyFacts
 from spaces.load import find_space, parse_space, read_text
 from spaces.recipe import digest_of
 from spaces.space import Search, Space, check_name
-from storage.artifacts import ArtifactStore
+from storage.artifacts import ArtifactStore, file_digest
 from storage.errors import StudyChanged
 from storage.records import Study, StudyState
 from storage.store import Store
@@ -162,8 +164,27 @@ def study_facts(store: Store, study: Study, space: Space, artifacts: ArtifactSto
         seed=study.seed,
         threads=int(facts["threads"]),
         teacher_threads=int(facts["teacher_threads"]),
+        host=host_digest(),
         brought=facts["brought"],
     )
+
+
+def host_digest() -> str:
+    """Digest of what a timing depends on: the machine and the runtime."""
+    cores = os.cpu_count()
+    cpu = platform.processor() or platform.machine()
+    model = Path("/proc/cpuinfo")
+    if model.exists():
+        lines = model.read_text(errors="replace").splitlines()
+        cpu = next((line for line in lines if line.startswith("model name")), cpu)
+    runtime = importlib.metadata.version("onnxruntime")
+    return digest_of([platform.node(), cpu, cores, runtime])
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of the files of a folder, by name and content."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return digest_of([(str(p.relative_to(folder)), file_digest(p)) for p in files])
 
 
 def bring_teacher(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
@@ -178,7 +199,10 @@ def bring_teacher(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
     except TeacherFault as error:
         raise TeacherFault(f"teacher: {error}") from error
     files = {"checkpoint": config.checkpoint, "model": config.onnx, "tokens": config.tokens}
-    return {role: artifacts.put(Path(path)) for role, path in files.items() if path is not None}
+    brought = {role: artifacts.put(Path(path)) for role, path in files.items() if path is not None}
+    if config.huggingface is not None and Path(config.huggingface).is_dir():
+        brought["folder"] = folder_digest(Path(config.huggingface))
+    return brought
 
 
 @contextmanager

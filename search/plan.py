@@ -23,6 +23,7 @@ class StudyFacts:
     seed: int
     threads: int
     teacher_threads: int
+    host: str  # digest of machine and runtime, for what is timed
     brought: Mapping[
         str, str
     ]  # digests of teacher files that the user brought: checkpoint, model, tokens
@@ -62,7 +63,9 @@ def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | N
         model = results["export"].artifacts["model"]
         tokens = results["export"].artifacts["tokens"]
     if model is not None and "measure" not in results:
-        return Measure(model=model, tokens=tokens, corpus=corpus, targets=space.targets)
+        return Measure(
+            host=facts.host, model=model, tokens=tokens, corpus=corpus, targets=space.targets
+        )
     if "listen" not in results:
         return Listen(
             space_yaml=facts.space_yaml,
@@ -70,7 +73,9 @@ def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | N
             corpus=corpus,
             threads=facts.teacher_threads,
             checkpoint=checkpoint,
-            source_digest=":".join(sorted(facts.brought.values())),
+            model=facts.brought.get("model"),
+            tokens=facts.brought.get("tokens"),
+            source_digest=facts.brought.get("folder", ""),
         )
     return None
 
@@ -99,6 +104,7 @@ def next_trial_job(
     teacher = ground.teacher if recipe.distil.weight > 0 else None
     if "screen" not in results:
         return Screen(
+            host=facts.host,
             student=pruned_dims(recipe.student, recipe.prune.ratio),
             quantize=recipe.quantize,
             corpus=ground.corpus,
@@ -136,6 +142,7 @@ def next_trial_job(
         )
     if "measure" not in results:
         return Measure(
+            host=facts.host,
             model=results["export"].artifacts["model"],
             corpus=ground.corpus,
             targets=space.targets,

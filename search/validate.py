@@ -107,7 +107,7 @@ def _measured(space: Space, family: str, smallest: bool, corpus: object, place: 
     with tempfile.TemporaryDirectory() as work:
         result = do_screen(job, place, None, Path(work))  # type: ignore[arg-type]
     metrics = metrics_of(space, result.figures)
-    excess = excesses(space, metrics, {})
+    excess = excesses(space.budget_list(), metrics, {})
     broken = tuple(text for text, e in excess.items() if e > 0)
     return Extreme(f"{'smallest' if smallest else 'largest'} {family}", recipe, metrics, broken)
 

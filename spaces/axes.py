@@ -206,6 +206,7 @@ def _finite(value: Value) -> None:
 
 
 def _between(low: float, high: float, quantile: float, log: bool) -> float:
-    if log:
-        return math.exp(math.log(low) + quantile * (math.log(high) - math.log(low)))
-    return low + quantile * (high - low)
+    if not log:
+        return low + quantile * (high - low)
+    raw = math.exp(math.log(low) + quantile * (math.log(high) - math.log(low)))
+    return min(max(raw, low), high)  # the way there and back may end a last bit outside

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Dims(BaseModel):
@@ -16,7 +16,13 @@ class Dims(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Odd = Annotated[int, Field(ge=3, le=63, multiple_of=1)]
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("a kernel is an odd number of frames")
+    return kernel
+
+
+Odd = Annotated[int, Field(ge=3, le=63), AfterValidator(_odd)]
 Width = Annotated[int, Field(ge=8, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]

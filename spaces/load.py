@@ -223,14 +223,15 @@ def _check_axis(document: _Document, loc: Loc, raw: object, record: type[BaseMod
     if isinstance(axis, FloatRange) and record.model_fields[str(loc[-1])].annotation is int:
         document.add(loc, "takes whole numbers: write {int: [low, high]}")
         return
+    if loc[-1] == "kernel" and any(int(v) % 2 == 0 for v in axis.values_in_order()):
+        document.add(loc, "a kernel is an odd number of frames (with a range: odd low, step 2)")
+        return
     for value in _bounds(axis):
         try:
             record.model_validate({loc[-1]: value})
         except ValidationError as error:
             document.add(loc, f"{value!r}: {error.errors()[0]['msg'].lower()}")
             return
-    if loc[-1] == "kernel" and any(int(v) % 2 == 0 for v in axis.values_in_order()):
-        document.add(loc, "a kernel is an odd number of frames (with a range: odd low, step 2)")
 
 
 def _bounds(axis: Axis) -> list[Any]:

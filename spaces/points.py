@@ -188,14 +188,17 @@ def sized_values(space: Space, family: str, quantile: float) -> Values:
     return choose(space, family, pick)
 
 
+_BITS = {"int4": 4, "int8_static": 8, "int8_dynamic": 8, "fp16": 16, "fp32": 32}
+_NEIGHBOURS = 400  # allowed recipes looked at when the very end of a family is forbidden
+
+
 def extreme_values(space: Space, family: str, smallest: bool) -> Values:
-    """The choice that ships fewest (or most) bytes, as far as its axes tell."""
-    bits = ("int4", "int8_static", "int8_dynamic", "fp16", "fp32")
+    """The allowed choice that ships fewest (or most) bytes, as far as its axes tell."""
 
     def pick(name: str, axis: Axis) -> Value:
         key = name.rpartition(".")[2]
         if name.startswith("quantize.") and isinstance(axis, Choice):
-            order = sorted(axis.values, key=lambda v: bits.index(str(v)))
+            order = sorted(axis.values, key=lambda v: _BITS[str(v)])
             return order[0 if smallest else -1]
         if name == "prune.ratio":
             return axis.at(1.0 if smallest else 0.0)
@@ -203,7 +206,25 @@ def extreme_values(space: Space, family: str, smallest: bool) -> Values:
             return axis.at(0.0 if smallest else 1.0)
         return _sound(name, axis)
 
-    return choose(space, family, pick)
+    end = choose(space, family, pick)
+    if breaks_rule(space, end) is None:
+        return end
+    rng = random.Random(0)
+    others = [choose(space, family, lambda _, a: a.at(rng.random())) for _ in range(_NEIGHBOURS)]
+    allowed = [values for values in others if breaks_rule(space, values) is None]
+    best = min if smallest else max
+    return best(allowed, key=_weight) if allowed else end
+
+
+def _weight(values: Values) -> float:
+    """Grows with the bytes of a student: enough to order recipes, no estimate of anything."""
+    weight = math.log1p(-float(values.get("prune.ratio", 0)))
+    for name, value in values.items():
+        if name.rpartition(".")[2] in CAPACITY and isinstance(value, int | float):
+            weight += math.log(value)
+        elif name.startswith("quantize."):
+            weight += math.log(_BITS[str(value)])
+    return weight
 
 
 # What small CTC students were seen to do well with; taken where the axis allows it.

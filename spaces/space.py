@@ -237,27 +237,37 @@ class Budget:
 
 
 _LIMIT = re.compile(
-    r"^\s*(?P<sign><=|>=)\s*(?P<teacher>teacher\s*(?:\+\s*)?)?(?P<number>-?[0-9.]+(?:e-?\d+)?)?\s*$"
+    r"\s*(?P<sign><=|>=)\s*(?P<teacher>teacher)?\s*(?P<turn>[+-])?\s*"
+    r"(?P<number>[0-9.]+(?:e-?\d+)?)?\s*(?P<percent>%)?\s*"
 )
 
 
 def parse_budget(metric: str, raw: object) -> Budget:
-    """Read `"<= 15"` or `"<= teacher + 0.012"`.
+    """Read `"<= 15"`, `"<= 12%"` or `"<= teacher + 0.012"`.
 
     Raises:
         ValueError: with the reason.
     """
-    sign = ">=" if metric_named(metric).higher_is_better else "<="
+    known = metric_named(metric)
+    sign = ">=" if known.higher_is_better else "<="
     form = f'write "{sign} 15" or "{sign} teacher + 0.012"'
-    match = _LIMIT.match(raw) if isinstance(raw, str) else None
+    match = _LIMIT.fullmatch(raw) if isinstance(raw, str) else None
     if match is None or not (match["teacher"] or match["number"]):
         raise ValueError(f"{raw!r} is no budget: {form}")
     if match["sign"] != sign:
         raise ValueError(f"{raw!r} limits {metric} from the wrong side: {form}")
+    if match["teacher"] and bool(match["turn"]) != bool(match["number"]):
+        raise ValueError(f"{raw!r} is no budget: {form}")
     try:
-        number = float(match["number"] or 0)
+        number = float(match["number"] or 0) * (-1 if match["turn"] == "-" else 1)
     except ValueError as error:
         raise ValueError(f"{raw!r} is no budget: {form}") from error
+    if match["percent"]:
+        if known.unit != "fraction":
+            raise ValueError(f"{raw!r}: {metric} is no share, so % says nothing: {form}")
+        number /= 100
+    if known.unit == "fraction" and abs(number) > 1:
+        raise ValueError(f"{raw!r}: {metric} is a fraction; write {number / 100:g} or {number:g}%")
     return Budget(metric, number, bool(match["teacher"]))
 
 

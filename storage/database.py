@@ -33,7 +33,9 @@ def open_database(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError) as error:
-        shown = url if "@" not in url else f"…@{url.rpartition('@')[2]}"  # no password is shown
+        shown = (
+            url if "@" not in url else f"…@{url.rpartition('@')[2].partition('?')[0]}"
+        )  # no password is shown
         raise StoreUnreachable(
             f'"{shown}" is no database URL; write sqlite:///path/store.sqlite or '
             "postgresql://user@host/name"
@@ -47,7 +49,7 @@ def open_database(url: str) -> sa.Engine:
         _brought_up_to_date(engine)
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        shown = parsed.render_as_string(hide_password=True)
+        shown = parsed.set(query={}).render_as_string(hide_password=True)
         hint = "" if parsed.get_backend_name() == "sqlite" else "; is the server running?"
         raise StoreUnreachable(f"the store {shown} cannot be opened: {reason}{hint}") from error
     except ModuleNotFoundError as error:

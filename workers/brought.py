@@ -83,6 +83,16 @@ def with_blank_first(symbols: tuple[str, ...], where: object) -> Symbols:
     return made
 
 
+def blank_named(symbols: tuple[str, ...], where: object) -> tuple[str, ...]:
+    """The same symbols in their order, the blank by its one name.
+
+    Raises:
+        TeacherFault: when there is no blank.
+    """
+    place = with_blank_first(symbols, where).order[0]
+    return (*symbols[:place], BLANK, *symbols[place + 1 :])
+
+
 def open_onnx(model: Path, tokens: Path) -> tuple[Session, Symbols]:
     """An ONNX CTC file in the contract of the exports, and what it writes.
 

@@ -48,9 +48,13 @@ class Prepare(Record):
 
 
 class Screen(Record):
-    """Size, cost and latency of a student before it is trained."""
+    """Size, cost and latency of a student before it is trained.
+
+    `host` is a digest of machine and runtime: what was timed on another is not used again.
+    """
 
     stage: Literal["screen"] = "screen"
+    host: str = ""
     student: Student
     quantize: Quantize
     corpus: str
@@ -95,9 +99,10 @@ class Export(Record):
 
 
 class Measure(Record):
-    """Errors and latency of an exported file."""
+    """Errors and latency of an exported file; `host` as in `Screen`."""
 
     stage: Literal["measure"] = "measure"
+    host: str = ""
     model: str
     tokens: str | None = None  # of a foreign model; a student's are the corpus's
     corpus: str
@@ -113,8 +118,10 @@ class Listen(Record):
     space_path: str
     corpus: str
     threads: int = 1
-    checkpoint: str | None = None  # of a teacher trained here
-    source_digest: str = ""  # content of a teacher brought along
+    checkpoint: str | None = None  # artifacts of the teacher, where it is made of such
+    model: str | None = None
+    tokens: str | None = None
+    source_digest: str = ""  # content of a teacher that is a folder
 
 
 Job = Annotated[

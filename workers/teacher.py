@@ -29,6 +29,7 @@ from workers.data.text import BLANK, WORD_START, Unencodable, decode, tokenizer_
 from workers.errors import MissingExtra, TeacherFault, UserFault
 from workers.students.layers import fold_norms
 
+_SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
 PSEUDO_LABEL_WER = 0.10  # a teacher's text further than this from the transcript is not taught
 
 
@@ -156,7 +157,7 @@ def torchaudio_teacher(name: str) -> WaveformTeacher:
         known = [n for n in dir(torchaudio.pipelines) if "_ASR_" in n]
         raise TeacherFault(f"torchaudio: no CTC pipeline {name} (known: {', '.join(known)})")
     try:
-        network = bundle.get_model().eval()
+        network = bundle.get_model(dl_kwargs={"weights_only": True}).eval()
     except Exception as error:  # urllib, hashing and unpickling errors of many types
         raise TeacherFault(f"torchaudio: {name}: weights cannot be fetched ({error})") from error
     symbols = tuple(_folded(s, "|") for s in bundle.get_labels())
@@ -169,16 +170,13 @@ def _folded(symbol: str, space: str) -> str:
     return symbol if symbol.startswith(("<", "[")) else symbol.lower()
 
 
-def load_teacher(config: TeacherConfig, trained: Path | None = None) -> Teacher:
-    """The teacher of a space; `trained` is the checkpoint of one trained by the service.
+def load_teacher(config: TeacherConfig) -> Teacher:
+    """The teacher of these files or that name; one trained here is a checkpoint by now.
 
     Raises:
         TeacherFault: saying what is wrong with it.
         MissingExtra: naming the extra.
     """
-    if config.train is not None:
-        assert trained is not None
-        return CheckpointTeacher(trained)
     try:
         if config.checkpoint is not None:
             return CheckpointTeacher(Path(config.checkpoint))
@@ -277,7 +275,7 @@ def _texts(ear: Ear, progress: Callable[[int, int], None]) -> dict[str, Any]:
     tokenizer = tokenizer_of(ear.corpus.folder, ear.corpus.symbols)
     targets, n_taught = [], 0
     for i, entry in enumerate(ear.corpus.train):
-        text = ear.text(entry).lower()
+        text = ear.corpus.normalise(ear.text(entry))
         ids = list(entry.ids)
         if text and jiwer.wer(entry.text, text) <= PSEUDO_LABEL_WER:
             try:
@@ -298,7 +296,8 @@ def output_steps(n_frames: int) -> int:
 def normalised(log_probs: np.ndarray) -> np.ndarray:
     """Make the chosen columns a distribution again."""
     top = log_probs.max(-1, keepdims=True)
-    return log_probs - top - np.log(np.exp(log_probs - top).sum(-1, keepdims=True))
+    made = log_probs - top - np.log(np.exp(log_probs - top).sum(-1, keepdims=True))
+    return np.maximum(made, _SMALLEST_LOG_PROB)
 
 
 def at_rate(rows: np.ndarray, n_steps: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+import errno
 
 from search.coordinator import StudyFault
 from search.errors import UsageFault
@@ -10,21 +10,31 @@ from spaces.errors import SpaceError
 from storage.errors import ArtifactError, StorageError
 from workers.errors import UserFault
 
+# What a path that the user gave can be; a full disk or a broken pipe is nobody's mistake.
+_WRONG_PATH = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+
 
 def is_users(error: Exception) -> bool:
     if isinstance(error, StudyFault):
         return error.is_user_fault
     if isinstance(error, ArtifactError):
         return False
-    return isinstance(
-        error, UsageFault | SpaceError | StorageError | UserFault | ValidationError | OSError
-    )
+    if isinstance(error, OSError):
+        return error.filename is not None and error.errno in _WRONG_PATH
+    return isinstance(error, UsageFault | SpaceError | StorageError | UserFault)
 
 
 def said(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        return "; ".join(faults)
     if isinstance(error, StudyFault) and error.log and not error.is_user_fault:
         return f"{error}\nlast lines of its log:\n{error.log}"
     if isinstance(error, OSError) and error.filename is not None:

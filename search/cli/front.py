@@ -56,7 +56,9 @@ def front_command(
         teacher = study.facts.get("teacher")
         Console().print(tables.front_table(space, chosen, bend, title, teacher))
         if teacher and not everything:
-            share = hypervolume(space, trials, reference_of(space, trials, teacher))
+            share = hypervolume(
+                space, trials, reference_of(space, trials, teacher), study.deterministic
+            )
             click.echo(
                 f"hypervolume {share:.3f} (1 is no errors at no cost, seen from the teacher)"
             )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from search.cli.common import open_store, study_named, whole_number
+
+if TYPE_CHECKING:
+    from storage.records import Measurement
 
 
 @click.command("show")
@@ -20,6 +24,7 @@ def show_command(
 ) -> None:
     """Recipe, stages, figures and outcome of one trial."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from search.tables import shown
@@ -52,7 +57,11 @@ def show_command(
     stages = Table("stage", "attempt", "state", "time", "error")
     for run in runs:
         stages.add_row(
-            run.stage, str(run.attempt), run.state, f"{run.duration_s:.1f} s", run.error or ""
+            run.stage,
+            str(run.attempt),
+            run.state,
+            f"{run.duration_s:.1f} s",
+            escape(run.error or ""),
         )
     console.print(stages)
     table = Table("metric", "target", "value", "samples")
@@ -66,7 +75,7 @@ def show_command(
             figure.target,
             value,
             n_samples,
-            shown(figure.metric, teacher.get(figure.metric)),
+            shown(figure.metric, teacher.get(_named(figure))),
         )
     console.print(table)
     if log:
@@ -74,3 +83,8 @@ def show_command(
             if run.log:
                 console.print(f"log of {run.stage}, attempt {run.attempt}:", highlight=False)
                 console.print(run.log, markup=False, highlight=False)
+
+
+def _named(figure: Measurement) -> str:
+    """How metrics name a figure of a target."""
+    return f"{figure.metric}@{figure.target}" if figure.target else figure.metric

@@ -42,7 +42,7 @@ class _Running:
 
 
 class LocalExecutor:
-    """Child processes; `timeout_s` ends a stage that hangs."""
+    """Child processes; a stage that tells of no progress for `timeout_s` is ended."""
 
     def __init__(
         self, place: Place, timeout_s: float, entry: Callable[..., None] | None = None
@@ -75,7 +75,7 @@ class LocalExecutor:
         for ticket, running in list(self._running.items()):
             if running.process.exitcode is not None:
                 ended.append(self._collect(ticket))
-            elif time.monotonic() - running.started > self._timeout_s:
+            elif _idle_s(running) > self._timeout_s:
                 _end(running)
                 del self._running[ticket]
                 ended.append(self._timed_out(ticket, running))
@@ -85,7 +85,7 @@ class LocalExecutor:
         return Done(
             ticket,
             time.monotonic() - running.started,
-            error=f"took more than {self._timeout_s:g} s and was ended",
+            error=f"made no progress for {self._timeout_s:g} s and was ended",
             log=_last_lines(running.folder),
         )
 
@@ -128,6 +128,16 @@ class LocalExecutor:
     def close(self) -> None:
         for ticket in list(self._running):
             self.cancel(ticket)
+
+
+def _idle_s(running: _Running) -> float:
+    """Seconds since a stage began or last told of progress."""
+    since_start_s = time.monotonic() - running.started
+    try:
+        told_s = time.time() - (running.folder / "progress.json").stat().st_mtime
+    except OSError:
+        return since_start_s
+    return min(since_start_s, max(0.0, told_s))
 
 
 def _end(running: _Running) -> None:

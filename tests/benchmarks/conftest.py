@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
+from places import AN4, HOME
 
 from spaces.load import load_space
 from workers.data.batches import Corpus
 from workers.data.prepare import prepare
 from workers.jobs import Place
-
-AN4 = Path(__file__).parents[3] / "shared" / "data" / "an4"
-HOME = Path(os.environ.get("BENCH_HOME", Path(__file__).parents[2] / ".search" / "bench"))
 
 
 @pytest.fixture(scope="session")

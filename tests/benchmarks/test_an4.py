@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import HOME
+from places import HOME
 
 from search.front import front
 from search.home import Home

@@ -258,7 +258,7 @@ def test_a_job_that_hangs_is_ended_when_its_time_is_up(place: Place) -> None:
     (_folder(place, job) / "log.txt").write_text("began\nhangs\n")
     executor.submit(1, job)
     done = _ended(executor)[1]
-    assert done.error == "took more than 1 s and was ended"
+    assert done.error == "made no progress for 1 s and was ended"
     assert done.log == "began\nhangs"
     assert done.result is None
     assert not done.is_user_fault

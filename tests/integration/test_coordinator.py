@@ -17,6 +17,8 @@ from storage.records import StudyState, TrialState
 from storage.store import Store
 from workers.errors import UserFault
 
+CACHED = ("prepare", "listen")  # looked for anew at every launch: a cache may be gone
+
 
 class Silent:
     def __init__(self):
@@ -75,7 +77,7 @@ def test_a_finished_study_launched_again_does_nothing(home):
     again = Work()
     state, trials, *_ = run(home, again)
     assert state is StudyState.FINISHED
-    assert {job.stage for job in again.jobs} <= {"prepare"}
+    assert {job.stage for job in again.jobs} <= {"prepare", "listen"}
     assert len(trials) == 14
 
 
@@ -103,7 +105,7 @@ def test_killed_at_random_moments_it_ends_with_every_trial_once_and_no_stage_don
     assert [t.number for t in trials] == list(range(14))
     assert {t.state for t in trials} == {TrialState.COMPLETE}
     runs = Store(home.store_url).stage_runs(study.id)
-    recorded = [(r.trial_number, r.stage) for r in runs if r.stage != "prepare"]
+    recorded = [(r.trial_number, r.stage) for r in runs if r.stage not in CACHED]
     assert len(recorded) == len(set(recorded))
 
 
@@ -308,3 +310,62 @@ def test_a_student_that_a_finished_one_beats_even_at_the_teachers_wer_is_not_tra
     out = [t for t in trials if t.state is TrialState.SCREENED_OUT]
     assert out
     assert all("would beat it even at the teacher's error rate" in t.reason for t in out)
+
+
+def test_a_paused_study_starts_no_further_stage(home, monkeypatch):
+    monkeypatch.setattr("search.coordinator._COMMANDS_EVERY_S", 0.0)
+    work = Work()
+    at_pause = []
+
+    class Pausing(InlineExecutor):
+        n_idle = 0
+
+        def poll(self, timeout_s):
+            store = Store(home.store_url)
+            study = store.study("fake")
+            if not at_pause and sum(j.stage == "train" for j in work.jobs) == 3:
+                store.add_command(study.id, "pause")
+                at_pause.append(len(work.jobs))
+            done = super().poll(timeout_s)
+            if at_pause and not done:
+                self.n_idle += 1
+                if self.n_idle == 5:
+                    at_pause.append(len(work.jobs))
+                    store.add_command(study.id, "resume")
+            store.close()
+            return done
+
+    _, trials, *_ = run(home, work, executor=Pausing(work))
+    under_way = at_pause[1] - at_pause[0]
+    assert under_way <= 3  # one being done when the pause was asked for, one waiting in each slot
+    assert all(t.state is TrialState.COMPLETE for t in trials)
+
+
+def test_data_that_changed_while_the_teacher_was_trained_is_refused(home):
+    class Cut(Work):
+        def _export(self, job):
+            raise KeyboardInterrupt
+
+    run(home, Cut())
+
+    class Changed(Work):
+        def _prepare(self, job):
+            return super()._prepare(job).model_copy(update={"facts": {"corpus": "corpus-2"}})
+
+    with pytest.raises(StudyFault, match="the data changed since this study began"):
+        run(home, Changed())
+
+
+def test_a_budget_that_leans_on_a_figure_the_teacher_lacks_is_refused(home):
+    text = SPACE + 'budgets: {peak_memory_mb: "<= teacher + 0"}\n'
+    with pytest.raises(StudyFault, match="peak_memory_mb of this teacher is not measured here"):
+        run(home, Work(), text)
+
+
+def test_a_timed_budget_decides_nothing_in_a_deterministic_study_and_that_is_said(home):
+    text = SPACE + 'budgets: {latency_p95_ms: "<= 3"}\n'
+    view = Silent()
+    _, trials, *_ = run(home, Work(), text, view=view, deterministic=True)
+    assert any(t.metrics["latency_p95_ms"] > 3 and t.state is TrialState.COMPLETE for t in trials)
+    assert not any("latency" in (t.reason or "") for t in trials)
+    assert any("latency_p95_ms <= 3 is timed" in m for m in view.messages)

@@ -154,7 +154,8 @@ def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
         def get_labels(self):
             return ("-", "|", *"ETAOINSHRDLUCMWFGYPBVKXJQZ'")
 
-        def get_model(self):
+        def get_model(self, dl_kwargs):
+            assert dl_kwargs == {"weights_only": True}  # nothing is unpickled
             torch.manual_seed(0)
             return torchaudio.models.wav2vec2_model(
                 extractor_mode="group_norm",

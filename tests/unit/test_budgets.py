@@ -143,17 +143,20 @@ def test_only_budgets_on_what_is_known_are_compared(make_space: MakeSpace) -> No
         budgets={"size_mb": "<= 5", "wer": "<= teacher + 0.01", "cer": "<= 0.2", "params": "<= 9"}
     )
     metrics = {"size_mb": 6.5, "wer": 0.2, "params": 4.0}
-    assert excesses(space, metrics, teacher={}) == {"size_mb <= 5": 1.5, "params <= 9": -5.0}
-    with_teacher = excesses(space, metrics, teacher={"wer": 0.3})
+    assert excesses(space.budget_list(), metrics, teacher={}) == {
+        "size_mb <= 5": 1.5,
+        "params <= 9": -5.0,
+    }
+    with_teacher = excesses(space.budget_list(), metrics, teacher={"wer": 0.3})
     assert with_teacher["wer <= teacher + 0.01"] == pytest.approx(-0.11)
 
 
 def test_broken_budgets_are_told_with_what_was_measured(make_space: MakeSpace) -> None:
     space = make_space(budgets={"size_mb": "<= 5", "wer": "<= 0.1", "throughput": ">= 20"})
     metrics = {"size_mb": 6.51234, "wer": 0.05, "throughput": 12.0}
-    excess = excesses(space, metrics, {})
+    excess = excesses(space.budget_list(), metrics, {})
     assert broken(excess, metrics, space.budget_list()) == (
         "breaks size_mb <= 5 (is 6.512) and throughput >= 20 (is 12)"
     )
     met = {**metrics, "size_mb": 5.0, "throughput": 20.0}
-    assert broken(excesses(space, met, {}), met, space.budget_list()) is None
+    assert broken(excesses(space.budget_list(), met, {}), met, space.budget_list()) is None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workers.data.features import FRAMES_PER_SECOND, N_MELS
+from workers.data.text import normalise
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Corpus:
         self.mean = torch.tensor(self._index["mean"], dtype=torch.float32)
         self.inv_std = torch.tensor(self._index["inv_std"], dtype=torch.float32)
         self.n_views: int = self._index["views"]["train"]
+
+    def normalise(self, text: str) -> str:
+        """A text as the transcripts of this corpus were normalised."""
+        return normalise(text, **self._index["text"])
 
     @cached_property
     def features(self) -> np.ndarray:

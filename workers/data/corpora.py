@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -159,11 +160,12 @@ _COLUMNS = {
 
 def read_table(path: Path, data: Data) -> Iterator[Item]:
     """CSV or TSV with a header, as Common Voice has; its audio may lie in `clips/`."""
-    lines = _text_of(path).splitlines()
-    is_tsv = path.suffix.lower() == ".tsv" or (bool(lines) and "\t" in lines[0])
-    # Common Voice writes its sentences unquoted: in TSV a quotation mark is only a character.
+    text = _text_of(path)
+    is_tsv = path.suffix.lower() == ".tsv" or "\t" in text.partition("\n")[0]
+    # Common Voice writes its sentences unquoted: in TSV a quotation mark is only a character. In
+    # CSV a quoted sentence may go over two lines.
     reader = csv.DictReader(
-        lines,
+        io.StringIO(text, newline=""),
         delimiter="\t" if is_tsv else ",",
         quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
     )

@@ -42,7 +42,7 @@ from workers.data.text import (
 )
 from workers.errors import DataFault, DataRefused, MissingExtra
 
-_VERSION = 2
+_VERSION = 3
 SUBSAMPLING = 4
 _SHOWN_FAULTS = 50
 
@@ -316,7 +316,10 @@ def prepare(space: Space, cache: Path, progress: Progress | None = None) -> tupl
 
 def _digest(space: Space, checked: dict[str, list[_Checked]]) -> str:
     content = {split: [(c.digest, c.text) for c in good] for split, good in checked.items()}
-    settings = space.data.model_dump(mode="json", include={"denoise", "speeds", "noise_snr_db"})
+    settings = space.data.model_dump(
+        mode="json",
+        include={"denoise", "speeds", "noise_snr_db", "lowercase", "remove_punctuation"},
+    )
     return digest_of([_VERSION, content, settings, space.tokens.model_dump(mode="json")])
 
 
@@ -365,6 +368,7 @@ def _write(
     index["mean"] = mean.tolist()
     index["inv_std"] = (1 / np.sqrt(variance)).tolist()
     index["symbols"] = list(tokenizer.symbols)
+    index["text"] = data.model_dump(include={"lowercase", "remove_punctuation"})
     write_tokens(tokenizer.symbols, folder / "tokens.txt")
     if isinstance(tokenizer, Pieces):
         (folder / "bpe.model").write_bytes(tokenizer.model)

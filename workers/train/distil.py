@@ -4,8 +4,8 @@ The teacher's part is computed once over the training set and read from a cache:
 
     frames.f16       float16 [frames, V]   log-probabilities at the student's frame rate
     hidden.f16       float16 [frames, C]   what the teacher's head reads (if it has one)
-    transcripts.json its text of every training utterance, when its tokens are not the student's
-    index.json       shapes, digest, where each utterance lies
+    index.json       shapes, where each utterance lies; or, when the teacher's tokens are not the
+                     student's, the token ids of its text of every training utterance
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class TeacherCache:
         self._index: dict[str, Any] = json.loads((folder / "index.json").read_text())
         self.kind: str = self._index["kind"]  # frames or transcripts
         self.hidden_size: int | None = self._index.get("hidden_size")
+        self.n_taught: int | None = self._index.get("n_taught")  # transcripts near the truth
 
     @cached_property
     def _frames(self) -> np.ndarray:

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from spaces.recipe import Distil, Training
 from workers.checkpoint import load_tensors, save_tensors
-from workers.data.batches import Batch, Corpus, Entry, batches, spec_augment
+from workers.data.batches import Batch, Corpus, Entry, epoch_plan, load_batch, spec_augment
 from workers.data.text import decode
 from workers.measure.quiet import Host
 from workers.train.distil import HiddenMatch, Objective, TeacherCache
@@ -75,7 +76,7 @@ class Trainer:
 
     Args:
         network: a student with its normalisation set.
-        first_epoch: where the schedule starts; above 0 when a trunk is continued.
+        trunk: state at the start of a decay, to continue to a larger budget from.
         host: taken for each step, so that measurements find quiet; None to do without.
     """
 
@@ -136,11 +137,6 @@ class Trainer:
         ]
         return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
-    @property
-    def peak_learning_rate(self) -> float:
-        scale = getattr(self.network, "learning_rate_scale", 1.0)
-        return self.training.learning_rate * scale
-
     def run(self) -> list[dict[str, Any]]:
         """Train to the end of the budget; the network then holds the averaged weights.
 
@@ -173,20 +169,18 @@ class Trainer:
         # Each epoch has random numbers of its own, so that a resumed run repeats them.
         rng = np.random.default_rng([self.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
-        plan = list(batches(self.corpus, self.training.batch_s, rng))
+        plan = epoch_plan(self.corpus, self.training.batch_s, rng)
         losses = []
-        for step, batch in enumerate(plan):
+        for step, items in enumerate(plan):
+            batch = load_batch(self.corpus, items)
             share = (epoch + step / len(plan)) / self.training.epochs
-            if self.host is None:
+            with self.host.busy() if self.host else nullcontext():
                 losses.append(self.step(batch, share, rng))
-            else:
-                with self.host.busy():
-                    losses.append(self.step(batch, share, rng))
         return float(np.mean(losses))
 
     def step(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate_at(share, self.peak_learning_rate)
+            group["lr"] = learning_rate_at(share, self.training.learning_rate)
         if self.training.consistency:
             batch = batch.twice()
         features = self.network.frontend.normalise(batch.features)  # type: ignore[union-attr,operator]
@@ -214,7 +208,8 @@ class Trainer:
         epochs = self.training.epochs
         dev_wer = None
         if epoch % max(1, epochs // _N_EVALUATIONS) == 0 or epoch == epochs:
-            dev_wer = dev_error_rate(self.network, self.corpus)
+            with self.host.busy() if self.host else nullcontext():
+                dev_wer = dev_error_rate(self.network, self.corpus)
             self.network.train()
         point = Progress(epoch, epochs, train_ctc, time.process_time() - self._cpu_start, dev_wer)
         self._state.history.append(vars(point))
