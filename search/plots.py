@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from search.tables import shown, unit_of
@@ -28,6 +28,15 @@ def _scaled(metric: str, value: float) -> float:
 def _label(metric: str) -> str:
     unit = "%" if metric in ("wer", "cer") else unit_of(metric)
     return f"{metric} ({unit})" if unit else metric
+
+
+def _scale(metric: str, trials: Sequence[Trial], teacher: Mapping[str, float]) -> str:
+    """Logarithmic where the values go over more than a third of a decade."""
+    values = [t.metrics[metric] for t in trials]
+    if metric in teacher:
+        values.append(teacher[metric])
+    is_wide = bool(values) and min(values) > 0 and max(values) > 2 * min(values)
+    return "log" if is_wide else "linear"
 
 
 def _families(trials: Sequence[Trial]) -> list[str]:
@@ -82,7 +91,8 @@ def write_html(
                 row=1,
                 col=column,
             )
-        figure.update_xaxes(title_text=_label(x), type="log", row=1, col=column)
+        scale = _scale(x, measured, teacher)
+        figure.update_xaxes(title_text=_label(x), type=scale, row=1, col=column)
         figure.update_yaxes(title_text=_label(y), row=1, col=column)
     figure.update_layout(title=f"{study.name}: front (large) and other trials", height=560)
     figure.write_html(str(path), include_plotlyjs=True)
@@ -127,7 +137,7 @@ def write_png(
         if x in teacher and y in teacher:
             point = (_scaled(x, teacher[x]), _scaled(y, teacher[y]))
             axes.scatter(*point, marker="*", s=140, color="#555555", label="teacher")
-        axes.set_xscale("log")
+        axes.set_xscale(_scale(x, measured, teacher))
         axes.set_xlabel(_label(x))
         axes.set_ylabel(_label(y))
         axes.grid(alpha=0.3)

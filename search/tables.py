@@ -16,15 +16,15 @@ from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Trial
 
-_FRACTIONS = ("wer", "cer")
+_INTERVAL = ("wer_low", "wer_high")
 
 
 def shown(metric: str, value: float | None) -> str:
-    """A figure with its unit; WER as a percentage; – where not measured."""
+    """A figure with its unit; fractions as percentages; – where not measured."""
     if value is None:
         return "–"
     base = metric.partition("@")[0]
-    if base in _FRACTIONS:
+    if base in _INTERVAL or (base in METRICS and METRICS[base].unit == "fraction"):
         return f"{value:.1%}"
     if base == "macs":
         return f"{value / 1e6:.1f} M/s"
@@ -37,7 +37,7 @@ def shown(metric: str, value: float | None) -> str:
 def columns_of(space: Space) -> list[str]:
     """Objectives first, then what an engineer asks next."""
     columns = list(space.objectives)
-    for extra in ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb", "params"):
+    for extra in ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb"):
         if extra not in columns:
             columns.append(extra)
     return columns
@@ -51,15 +51,15 @@ def front_table(
     teacher: Mapping[str, float] | None = None,
 ) -> Table:
     """Trials a row; the knee of the front is marked."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("trial", justify="right")
+    table = Table(title=title, title_justify="left", caption="◆ knee of the front" * bool(marked))
+    table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("student")
     columns = columns_of(space)
-    for column in columns:
-        table.add_column(column, justify="right")
+    for column in columns:  # its words below each other keep a column as narrow as its figures
+        table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
     for trial in trials:
         is_marked = marked is not None and trial.number == marked.number
-        name = Text(Recipe.model_validate(trial.recipe).label() + (" ◆ knee" if is_marked else ""))
+        name = Text(Recipe.model_validate(trial.recipe).label() + (" ◆" if is_marked else ""))
         cells = [shown(c, trial.metrics.get(c)) for c in columns]
         table.add_row(str(trial.number), name, *cells, style="bold" if is_marked else None)
     if teacher:
