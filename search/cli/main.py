@@ -84,14 +84,12 @@ class LazyGroup(click.Group):
 )
 @click.option("--store", show_envvar=True, help="Database URL [default: SQLite in the home].")
 @click.option("--artifacts", show_envvar=True, help="Artifact folder or fsspec URL.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.version_option(package_name="compression-search")
 @click.pass_context
-def search(
-    ctx: click.Context, home: str, store: str | None, artifacts: str | None, debug: bool
-) -> None:
+def search(ctx: click.Context, home: str, store: str | None, artifacts: str | None) -> None:
     """Search for small speech-recognition students of a big teacher, measured on your device."""
-    ctx.obj = {"home": home, "store": store, "artifacts": artifacts, "debug": debug}
+    ctx.obj = {"home": home, "store": store, "artifacts": artifacts}
 
 
 def main() -> None:
@@ -128,5 +126,5 @@ def _report(error: Exception) -> int:
     click.echo(f"search: {said(error)}", err=True)
     if is_users(error):
         return 2
-    click.echo("search: run it again with --debug for the traceback", err=True)
+    click.echo("search: run it again as `search --debug …` for the traceback", err=True)
     return 1

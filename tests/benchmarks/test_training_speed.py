@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from spaces.families import SeparableConv
 from spaces.recipe import Training
 from workers.data.audio import read_audio
-from workers.data.batches import batches
+from workers.data.batches import epoch_plan, load_batch
 from workers.data.features import fbank
 from workers.train.loop import Trainer
 from workers.trial import fresh_network
@@ -104,7 +104,8 @@ def our_rate(corpus, folder) -> float:
     trainer.network.train()
     rng = np.random.default_rng(0)
     seconds, start = 0.0, time.process_time()
-    for batch in batches(corpus, BATCH_S, rng):
+    for items in epoch_plan(corpus, BATCH_S, rng):
+        batch = load_batch(corpus, items)
         trainer.step(batch, 0.5, rng)
         seconds += float(batch.lengths.sum()) / 100
     return seconds / (time.process_time() - start)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -165,9 +164,3 @@ def _spans(size: int, width: np.ndarray, limit: np.ndarray, rng: np.random.Gener
     positions = torch.arange(size)
     low, high = torch.from_numpy(start), torch.from_numpy(start + width)
     return (positions >= low[:, None]) & (positions < high[:, None])
-
-
-def batches(corpus: Corpus, batch_s: float, rng: np.random.Generator) -> Iterator[Batch]:
-    """The batches of one epoch."""
-    for items in epoch_plan(corpus, batch_s, rng):
-        yield load_batch(corpus, items)

@@ -13,7 +13,6 @@ SAMPLE_RATE_HZ = 16_000
 N_MELS = 80
 FRAME_SHIFT_S = 0.010
 FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_S)
-PADDING_VALUE = -23.0259  # log of the smallest energy; what sherpa-onnx pads batches with
 
 
 def fbank_options() -> knf.FbankOptions:

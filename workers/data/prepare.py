@@ -67,7 +67,6 @@ class DataReport:
 
     splits: dict[str, SplitStats]
     faults: tuple[str, ...]
-    n_items: int
     refused: str | None
     symbols: tuple[str, ...]
     unknown_characters: tuple[str, ...]
@@ -123,14 +122,12 @@ def check_data(
     data = space.data
     checked: dict[str, list[_Checked]] = {}
     faults: list[str] = []
-    n_items = 0
     over_limit = []
     for split, paths in split_paths(data, cache).items():
         items = read_split(paths, data)
         good, bad = _check_items(items, data, f"checking {split}", progress)
         checked[split] = good
         faults += bad
-        n_items += len(items)
         if len(bad) > data.max_faulty * len(items):
             over_limit.append(f"{len(bad)} of {len(items)} items of {split} are faulty")
     shared_audio = _shared_audio(checked)
@@ -157,7 +154,6 @@ def check_data(
     report = DataReport(
         splits={split: _stats(good) for split, good in checked.items()},
         faults=tuple(faults),
-        n_items=n_items,
         refused=_refusal(over_limit, data.max_faulty),
         symbols=tokenizer.symbols,
         unknown_characters=unknown,

@@ -52,7 +52,6 @@ class Latency:
     load_ms: float
     peak_memory_mb: float
     disturbed: bool
-    cpu_total_ms: float
 
     def summary(self) -> dict[str, float]:
         """Figures by metric name."""
@@ -145,7 +144,6 @@ def _take(request: LatencyRequest) -> Latency:
         load_ms=load_ms,
         peak_memory_mb=max(0.0, _peak_mb() - before_mb),
         disturbed=request.threads == 1 and wall > DISTURBED_RATIO * cpu_s,
-        cpu_total_ms=cpu_s * 1000,
     )
 
 

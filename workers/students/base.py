@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
 
-from spaces.families import FAMILIES, Dims
+from spaces.families import Dims
 
 
 class Output(NamedTuple):
@@ -69,7 +69,3 @@ def build(dims: Dims, vocabulary: int) -> nn.Module:
     family = type(dims).model_fields["family"].default
     module = importlib.import_module(f"workers.students.{family}")
     return cast(nn.Module, module.Network(dims, vocabulary))
-
-
-def family_names() -> tuple[str, ...]:
-    return tuple(FAMILIES)

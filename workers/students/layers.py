@@ -282,7 +282,7 @@ class RecurrentLayer(nn.Module):
 
 
 class RecurrentStack(nn.Module):
-    """Recurrent layers with dropout between them; returns the halfway state too."""
+    """Recurrent layers with dropout after each."""
 
     def __init__(
         self, cell: str, n_in: int, hidden: int, layers: int, bidirectional: bool, dropout: float
