@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 import zipfile
 
 import numpy as np
@@ -181,7 +180,9 @@ def test_ctrl_c_stops_and_says_how_to_continue(tmp_path, tiny_space):
         text=True,
         start_new_session=True,
     )
-    time.sleep(6)
+    for line in process.stdout:
+        if "study: prepare" in line:
+            break
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
