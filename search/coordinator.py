@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from search.budgets import broken, enforced_budgets, excesses, metrics_of, objective_values
 from search.executors.base import Done, Executor
@@ -22,48 +21,19 @@ from search.plan import (
     next_study_job,
     next_trial_job,
 )
+from search.progress import Running, Snapshot, View
 from search.sampling import GENERATION, propose
 from search.screening import reason_to_screen_out
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Space
-from storage.records import Event, Measurement, StageRun, Study, StudyState, Trial, TrialState
+from storage.records import Measurement, StageRun, Study, StudyState, Trial, TrialState
 from storage.store import Store
 from workers.jobs import Figure, Job, StageResult, key_of
 
 _POLL_S = 0.2
 _COMMANDS_EVERY_S = 1.0
 _FIGURE_STAGES = ("export", "listen", "measure")
-
-
-@dataclass(frozen=True)
-class Running:
-    """A stage under way, for the live view."""
-
-    trial_number: int | None
-    stage: str
-    elapsed_s: float
-    progress: dict[str, object] | None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a live view shows."""
-
-    study: Study
-    space: Space
-    trials: Sequence[Trial]
-    running: Sequence[Running]
-    elapsed_s: float
-    eta_s: float | None
-
-
-class View(Protocol):
-    """Told of what happens."""
-
-    def event(self, event: Event) -> None: ...
-
-    def tick(self, snapshot: Snapshot) -> None: ...
 
 
 @dataclass

@@ -14,12 +14,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from search.coordinator import Coordinator, View
+from search.coordinator import Coordinator
 from search.errors import UsageFault
 from search.executors.base import Executor
 from search.executors.local import LocalExecutor
 from search.home import Home
 from search.plan import StudyFacts
+from search.progress import View
 from spaces.load import find_space, parse_space, read_text
 from spaces.recipe import digest_of
 from spaces.space import Search, Space, check_name

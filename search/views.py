@@ -16,8 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.coordinator import Snapshot, View
 from search.front import front, knee
+from search.progress import Snapshot, View
 from search.tables import front_table
 from storage.records import Event, TrialState
 

@@ -241,7 +241,7 @@ def do_listen(job: Listen, place: Place, store: ArtifactStore, folder: Path) -> 
     speeds = tuple(s for s, noise in views_of(space.data) if noise is None)
     ear = Ear(teacher, corpus, speeds)
     report = _progress(folder)
-    hidden = any(float(v) > 0 for v in _bounds(space.distil.hidden_weight))
+    hidden = any(float(v) > 0 for v in space.distil.hidden_weight.values_in_order())
     heard = listen(
         ear, place.cache, key_of(job), hidden, lambda i, n: report("teacher listens", i, n)
     )
@@ -393,7 +393,3 @@ def _put_tokens(symbols: tuple[str, ...], store: ArtifactStore, folder: Path) ->
 def _put_texts(texts: list[str], store: ArtifactStore, folder: Path) -> str:
     write_json(folder / "texts.json", texts)
     return store.put(folder / "texts.json")
-
-
-def _bounds(axis: Any) -> tuple[Any, ...]:
-    return axis.values if hasattr(axis, "values") else (axis.low, axis.high)
