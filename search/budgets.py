@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from spaces.gates import Judged
 from spaces.metrics import metric_named
 from spaces.space import Budget, Space
 from workers.jobs import Figure
@@ -56,6 +57,11 @@ def enforced_budgets(space: Space, deterministic: bool) -> tuple[Budget, ...]:
     )
 
 
+def timed_gates_decide(deterministic: bool) -> bool:
+    """For the same reason."""
+    return not deterministic
+
+
 def excesses(
     budgets: Iterable[Budget], metrics: Mapping[str, float], teacher: Mapping[str, float]
 ) -> dict[str, float]:
@@ -75,11 +81,15 @@ def excesses(
 
 
 def broken(
-    excess: Mapping[str, float], metrics: Mapping[str, float], budgets: Iterable[Budget]
+    excess: Mapping[str, float],
+    metrics: Mapping[str, float],
+    budgets: Iterable[Budget],
+    gates: Iterable[Judged] = (),
 ) -> str | None:
-    """A sentence on the budgets that are broken, or None."""
+    """A sentence on the budgets and gates that are broken, or None."""
     by_text = {str(b): b for b in budgets}
     said = [
         f"{text} (is {metrics[by_text[text].metric]:.4g})" for text, e in excess.items() if e > 0
     ]
+    said += [f"{gate.text} ({gate.said})" for gate in gates if gate.excess > 0]
     return "breaks " + " and ".join(said) if said else None

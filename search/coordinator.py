@@ -11,29 +11,39 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from search.budgets import broken, enforced_budgets, excesses, metrics_of, objective_values
+from search.absences import Absences
+from search.budgets import (
+    broken,
+    enforced_budgets,
+    excesses,
+    metrics_of,
+    objective_values,
+    timed_gates_decide,
+)
 from search.executors.base import Done, Executor
 from search.plan import (
     Ground,
     Results,
     StudyFacts,
+    figures_of,
     ground_of,
     next_study_job,
     next_trial_job,
+    waiting_for,
 )
 from search.progress import Running, Snapshot, View
 from search.sampling import GENERATION, propose
 from search.screening import reason_to_screen_out
+from spaces.gates import judge
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Measurement, StageRun, Study, StudyState, Trial, TrialState
 from storage.store import Store
-from workers.jobs import Figure, Job, StageResult, key_of
+from workers.jobs import Figure, Job, Measure, StageResult, key_of, name_of
 
 _POLL_S = 0.2
 _COMMANDS_EVERY_S = 1.0
-_FIGURE_STAGES = ("export", "listen", "measure")
 
 
 @dataclass
@@ -43,6 +53,11 @@ class _Ticket:
     started: float
     started_at: float
     attempt: int
+
+    @property
+    def target(self) -> str | None:
+        """The target that it measures on, if it does."""
+        return self.job.target_name if isinstance(self.job, Measure) else None
 
 
 class StudyFault(Exception):
@@ -65,7 +80,14 @@ class Coordinator:
         executor: Executor,
         view: View,
         parallel: int,
+        asks: bool = True,
+        again: frozenset[int] = frozenset(),
     ) -> None:
+        """
+        Args:
+            asks: whether new trials are begun; else what is there is brought to its end.
+            again: trials to measure anew.
+        """
         self._store, self._study, self._space, self._facts = store, study, space, facts
         self._executor, self._view, self._parallel = executor, view, parallel
         self._trials = {t.number: t for t in store.trials(study.id)}
@@ -80,8 +102,19 @@ class Coordinator:
         self._begun = time.monotonic()
         self._elapsed_before = float(study.facts.get("elapsed_s", 0.0))
         self._exhausted = False
+        self._asks, self._again, self._now = asks, again, int(time.time())
+        self._absences = Absences(space)
         self._is_resumed = bool(self._trials) or bool(store.stage_runs(study.id, None))
+        self._reopen()
         self._recall()
+
+    def _reopen(self) -> None:
+        """Trials that waited for a device when the search ended, or that are measured anew."""
+        for trial in list(self._trials.values()):
+            if trial.state is TrialState.UNMEASURED or trial.number in self._again:
+                open_again = trial.evolve(state=TrialState.RUNNING, reason=None, finished_at=None)
+                self._trials[trial.number] = open_again
+                self._store.save_trial(open_again)
 
     def _recall(self) -> None:
         """Take up what the store knows of finished stages."""
@@ -92,6 +125,8 @@ class Coordinator:
                 continue
             self._count_compute(run)
             if run.trial_number in finals:
+                continue
+            if run.trial_number in self._again and run.stage.startswith("measure@"):
                 continue
             result = StageResult.model_validate(run.result)
             self._results.setdefault(run.trial_number, {})[run.stage] = result
@@ -136,13 +171,26 @@ class Coordinator:
     def _over(self) -> bool:
         if self._state is StudyState.STOPPING:
             return True
-        return (
-            self._ground is not None
-            and not self._tickets
-            and not self._may_ask()
-            and not any(not t.state.is_final for t in self._trials.values())
-            and self._state is not StudyState.PAUSED
-        )
+        if self._ground is None or self._tickets or self._may_ask():
+            return False
+        if self._state is StudyState.PAUSED:
+            return False
+        self._give_up_waiting()
+        return all(t.state.is_final for t in self._trials.values())
+
+    def _give_up_waiting(self) -> None:
+        """Nothing is left to do but to wait for devices: they have so long to come back."""
+        patience_s = self._space.search.device_patience_s
+        for trial in [t for t in self._trials.values() if not t.state.is_final]:
+            targets = waiting_for(self._space, self._results.get(trial.number, {}))
+            if not self._absences.are_all_away(targets):
+                continue
+            if self._absences.longest_s(targets) >= patience_s:
+                reason = (
+                    f"not measured on {', '.join(targets)} ({self._absences.reason(targets)}); "
+                    f"`search measure {self._study.name}` does it when the device is back"
+                )
+                self._finish(trial.evolve(state=TrialState.UNMEASURED, reason=reason))
 
     def _conclude(self) -> None:
         if self._state is StudyState.RUNNING:
@@ -154,10 +202,12 @@ class Coordinator:
 
     def _closing_words(self) -> str:
         complete = sum(t.state is TrialState.COMPLETE for t in self._trials.values())
+        unmeasured = sum(t.state is TrialState.UNMEASURED for t in self._trials.values())
+        waits = f", {unmeasured} wait to be measured" if unmeasured else ""
         why = "every recipe of the space has been tried" if self._exhausted else "finished"
         if self._out_of_time():
             why = "time is up"
-        return f"{why}: {complete} of {len(self._trials)} trials complete"
+        return f"{why}: {complete} of {len(self._trials)} trials complete{waits}"
 
     def _set_state(self, state: StudyState) -> None:
         self._state = state
@@ -207,6 +257,8 @@ class Coordinator:
             if not self._tickets:
                 self._submit_study_stage()
             return
+        if not self._is_under_way(None) and len(self._tickets) < self._parallel:
+            self._measure_teacher()
         for trial in [t for t in self._trials.values() if not t.state.is_final]:
             if len(self._tickets) >= self._parallel:
                 return
@@ -215,12 +267,17 @@ class Coordinator:
         while len(self._tickets) < self._parallel and self._may_ask() and self._ask():
             pass
 
-    def _is_under_way(self, number: int) -> bool:
+    def _is_under_way(self, number: int | None) -> bool:
         return any(t.trial_number == number for t in self._tickets.values())
+
+    def _put_off(self) -> set[str]:
+        """Targets on which nothing can be measured now."""
+        now = [t.target for t in self._tickets.values() if t.target is not None]
+        return self._absences.put_off(now)
 
     def _submit_study_stage(self) -> None:
         results = self._results.setdefault(None, {})
-        job = next_study_job(self._space, self._facts, results)
+        job = next_study_job(self._space, self._facts, results, self._put_off())
         if job is not None:
             self._start(None, job)
             return
@@ -228,13 +285,27 @@ class Coordinator:
         self._check_budgets()
         self._save_teacher(results)
 
+    def _measure_teacher(self) -> None:
+        """On a device that was away when the search began and is back."""
+        results = self._results.setdefault(None, {})
+        if not results or not any(t.is_remote for t in self._space.targets.values()):
+            return
+        job = next_study_job(self._space, self._facts, results, self._put_off())
+        if job is not None:
+            self._start(None, job)
+
     def _check_budgets(self) -> None:
         """A budget that leans on a figure the teacher has not could never be broken."""
         assert self._ground is not None
+        known = self._ground.teacher_metrics
+        waiting = waiting_for(self._space, self._results.get(None, {}))
+        away = [name for name in waiting if self._space.targets[name].is_remote]
         lacking = [
-            m for m in self._space.needs_teacher_value() if m not in self._ground.teacher_metrics
+            m
+            for m in self._space.needs_teacher_value()
+            if m not in known and m.partition("@")[2] not in away
         ]
-        if lacking:
+        if lacking and not (away and away[0] == next(iter(self._space.targets))):
             raise StudyFault(
                 f"budgets: {', '.join(lacking)} of this teacher is not measured here, so "
                 '"<= teacher" means nothing; write a number',
@@ -266,7 +337,7 @@ class Coordinator:
 
     def _save_teacher(self, results: Results) -> None:
         assert self._ground is not None
-        figures = [f for s in _FIGURE_STAGES if s in results for f in results[s].figures]
+        figures = figures_of(self._space, results)
         self._store.save_measurements(self._study.id, measurements_of("teacher", figures))
         teacher = self._ground.teacher_metrics
         self._study = replace(
@@ -283,7 +354,7 @@ class Coordinator:
         self._event("teacher", f"teacher ready: {', '.join(parts)}")
 
     def _may_ask(self) -> bool:
-        if self._exhausted or self._out_of_time():
+        if self._exhausted or not self._asks or self._out_of_time():
             return False
         number = len(self._trials)
         if number >= self._study.trials_wanted:
@@ -331,9 +402,12 @@ class Coordinator:
             self._judge(trial, results, TrialState.SCREENED_OUT, reason)
             return
         recipe = self._recipes[trial.number]
-        job = next_trial_job(self._space, self._facts, self._ground, recipe, results)
+        job = next_trial_job(
+            self._space, self._facts, self._ground, recipe, results, self._put_off()
+        )
         if job is None:
-            self._judge(trial, results)
+            if not waiting_for(self._space, results):
+                self._judge(trial, results)
             return
         if trial.state is TrialState.QUEUED:
             trial = trial.evolve(state=TrialState.RUNNING)
@@ -342,9 +416,11 @@ class Coordinator:
         self._start(trial.number, job)
 
     def _start(self, number: int | None, job: Job) -> None:
+        if number in self._again and isinstance(job, Measure):
+            job = job.model_copy(update={"again": self._now})
         ticket = self._next_ticket
         self._next_ticket += 1
-        attempt = self._failures.get((number, job.stage), 0) + 1
+        attempt = self._failures.get((number, name_of(job)), 0) + 1
         self._tickets[ticket] = _Ticket(number, job, time.monotonic(), time.time(), attempt)
         self._executor.submit(ticket, job)
 
@@ -354,7 +430,12 @@ class Coordinator:
         ticket = self._tickets.pop(done.ticket, None)
         if ticket is None:
             return
-        number, stage = ticket.trial_number, ticket.job.stage
+        number, stage = ticket.trial_number, name_of(ticket.job)
+        if done.is_device_fault and ticket.target is not None:
+            self._take_absence(ticket.target, done.error or "is away")
+            return
+        if ticket.target is not None and self._absences.came(ticket.target):
+            self._event("device", f"{ticket.target} is back")
         state = "failed" if done.result is None else "reused" if done.result.reused else "done"
         self._store.add_stage_run(
             self._study.id,
@@ -376,6 +457,9 @@ class Coordinator:
         self._note_stage(number, stage, done)
         if stage == "prepare":
             self._remember_corpus(str(done.result.facts["corpus"]))
+        if number is None and self._ground is not None:
+            self._ground = ground_of(self._space, self._results[None])
+            self._save_teacher(self._results[None])
         if number is not None:
             trial = self._trials[number]
             trial = trial.evolve(compute_s=trial.compute_s + done.result.cpu_s)
@@ -387,13 +471,20 @@ class Coordinator:
         who = "study" if number is None else f"trial {number}"
         how = "found done" if done.result and done.result.reused else f"{done.duration_s:.1f} s"
         self._event("stage", f"{who}: {stage} {how}", number)
+        if done.result and (reasons := done.result.facts.get("unsteady")):
+            self._event("unsteady", f"{who}: {stage} is unsteady: {'; '.join(reasons)}", number)
         faults = done.result.facts.get("faults") if done.result and stage == "prepare" else None
         if faults:
             lines = "\n".join(f"  {fault}" for fault in faults)
             self._event("data", f"{len(faults)} faulty items of the data are left out:\n{lines}")
 
+    def _take_absence(self, target: str, error: str) -> None:
+        """A device that is away delays what is measured on it, and fails nothing."""
+        if self._absences.went(target, error):
+            self._event("device", f"{target}: {error}; its measurements wait, the rest goes on")
+
     def _take_failure(self, ticket: _Ticket, done: Done) -> None:
-        number, stage = ticket.trial_number, ticket.job.stage
+        number, stage = ticket.trial_number, name_of(ticket.job)
         error = done.error or "failed"
         tries = self._failures[number, stage] = ticket.attempt
         is_last = done.is_user_fault or tries > self._space.search.retries
@@ -426,15 +517,22 @@ class Coordinator:
         """Every stage is done, or screening was enough: record what the trial came to."""
         assert self._ground is not None
         is_out = state is TrialState.SCREENED_OUT
-        stages = ("screen",) if is_out else _FIGURE_STAGES
-        figures = [f for s in stages if s in results for f in results[s].figures]
+        figures = list(results["screen"].figures) if is_out else figures_of(self._space, results)
         metrics = metrics_of(self._space, figures)
         budgets = enforced_budgets(self._space, self._study.deterministic)
         excess = excesses(budgets, metrics, self._ground.teacher_metrics)
         told = None
         if not is_out:
             told = objective_values(self._space, metrics, self._study.deterministic)
-            reason = broken(excess, metrics, budgets)
+            gates = judge(
+                self._space.gate,
+                metrics,
+                self._ground.teacher_metrics,
+                tuple(self._space.targets),
+                timed_gates_decide(self._study.deterministic),
+            )
+            reason = broken(excess, metrics, budgets, gates)
+            excess |= {gate.text: gate.excess for gate in gates}
             state = TrialState.INFEASIBLE if reason else TrialState.COMPLETE
         self._store.save_measurements(self._study.id, measurements_of(str(trial.number), figures))
         self._finish(
@@ -477,7 +575,20 @@ class Coordinator:
             running=running,
             elapsed_s=self._elapsed_s(),
             eta_s=self._eta_s(),
+            waiting=self._waiting(),
         )
+
+    def _waiting(self) -> tuple[str, ...]:
+        """What waits for devices that are away, in words."""
+        numbers: dict[str, int] = {}
+        for trial in self._trials.values():
+            results = self._results.get(trial.number, {})
+            if trial.state.is_final or "export" not in results:
+                continue
+            for name in waiting_for(self._space, results):
+                if self._absences.are_all_away([name]):
+                    numbers[name] = numbers.get(name, 0) + 1
+        return tuple(f"{n} wait for {name}" for name, n in numbers.items())
 
     def _eta_s(self) -> float | None:
         """Time left at the pace of the trials that went all the way."""
@@ -510,4 +621,5 @@ def describe(trial: Trial) -> str:
     m = trial.metrics
     if trial.state in (TrialState.COMPLETE, TrialState.INFEASIBLE) and "wer" in m:
         text += f", WER {m['wer']:.1%}, p95 {m['latency_p95_ms']:.1f} ms, {m['size_mb']:.2f} MB"
+        text += " (unsteady)" * bool(m.get("unsteady"))
     return text + (f" ({trial.reason})" if trial.reason else "")

@@ -38,5 +38,9 @@ class Home:
             locks=self.folder / "locks",
         )
 
+    def devices(self) -> Path:
+        """Calibrations, a file a target."""
+        return self.folder / "devices"
+
     def study_lock(self, name: str) -> Path:
         return self.folder / "locks" / f"study-{name}.lock"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,27 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from search.coordinator import Coordinator
+from search.devices import remembered
 from search.errors import UsageFault
 from search.executors.base import Executor
 from search.executors.local import LocalExecutor
 from search.home import Home
 from search.plan import StudyFacts
 from search.progress import View
+from spaces.backends import backend_info
 from spaces.load import find_space, parse_space, read_text
 from spaces.recipe import digest_of
 from spaces.space import Search, Space, check_name
 from storage.artifacts import ArtifactStore, file_digest
 from storage.errors import StudyChanged
-from storage.records import Study, StudyState
+from storage.records import Study, StudyState, TrialState
 from storage.store import Store
+from workers.backends.environments import interpreter_of
 from workers.brought import check_files
-from workers.errors import TeacherFault
+from workers.errors import TeacherFault, UserFault
+from workers.measure.machine import report
+from workers.measure.on_target import token_of
+from workers.recognizer import unpacked_model
 
 DETERMINISTIC_THREADS = 1
 
@@ -89,7 +95,14 @@ def space_digest(space: Space) -> str:
         exclude={
             "name": True,
             "description": True,
-            "search": {"trials", "hours", "parallel", "retries", "stage_timeout_s"},
+            "search": {
+                "trials",
+                "hours",
+                "parallel",
+                "retries",
+                "stage_timeout_s",
+                "device_patience_s",
+            },
         },
     )
     return digest_of(content)
@@ -147,16 +160,17 @@ def threads_of(space: Space, deterministic: bool) -> tuple[int, int]:
     return space.search.threads_per_trial or max(1, cores // space.search.parallel), cores
 
 
-def study_facts(store: Store, study: Study, space: Space, artifacts: ArtifactStore) -> StudyFacts:
+def study_facts(store: Store, study: Study, space: Space, home: Home) -> StudyFacts:
     """What trials build on, fixed when the study first starts.
 
     Thread counts are among it: sums in another order give other weights.
     """
+    artifacts = ArtifactStore(home.artifacts_url)
     facts = dict(study.facts)
     if "threads" not in facts:
         facts["threads"], facts["teacher_threads"] = threads_of(space, study.deterministic)
     if "brought" not in facts:
-        facts["brought"] = bring_teacher(space, artifacts)
+        facts["brought"] = bring_teacher(space, artifacts) | bring_baseline(space, artifacts)
     if facts != study.facts:
         store.set_study(study.id, facts=facts)
     return StudyFacts(
@@ -165,21 +179,62 @@ def study_facts(store: Store, study: Study, space: Space, artifacts: ArtifactSto
         seed=study.seed,
         threads=int(facts["threads"]),
         teacher_threads=int(facts["teacher_threads"]),
-        host=host_digest(),
+        host=host_digest(space),
         brought=facts["brought"],
+        anchors_ms=remembered(space, home.devices()),
     )
 
 
-def host_digest() -> str:
-    """Digest of what a timing depends on: the machine and the runtime."""
-    cores = os.cpu_count()
-    cpu = platform.processor() or platform.machine()
-    model = Path("/proc/cpuinfo")
-    if model.exists():
-        lines = model.read_text(errors="replace").splitlines()
-        cpu = next((line for line in lines if line.startswith("model name")), cpu)
-    runtime = importlib.metadata.version("onnxruntime")
-    return digest_of([platform.node(), cpu, cores, runtime])
+def host_digest(space: Space) -> str:
+    """Digest of what a timing here depends on: the machine and the runtimes of the targets."""
+    machine = report()
+    infos = {t.backend: backend_info(t.backend) for t in space.targets.values()}
+    versions = []
+    for info in infos.values():
+        versions += [f"{m} {_version(m)}" for m in info.modules] + list(info.requirements)
+    return digest_of([*machine.identity, sorted(versions)])
+
+
+def _version(module: str) -> str:
+    try:
+        return importlib.metadata.version(module.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def check_targets(space: Space) -> None:
+    """Everything that a target needs is here before anything starts; a device may be away.
+
+    Raises:
+        UsageFault: with every fault.
+    """
+    faults = []
+    for name, target in space.targets.items():
+        try:
+            if target.agent is not None:
+                token_of(target)
+            elif target.adb is None:
+                interpreter_of(target.backend)
+        except UserFault as fault:
+            faults.append(f"targets.{name}: {fault}")
+    if faults:
+        raise UsageFault("\n".join(faults))
+
+
+def bring_baseline(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
+    """Put the bundle that students must not be slower than among the artifacts.
+
+    Raises:
+        UsageFault: when it cannot be compared with.
+    """
+    regression = space.gate.regression
+    if regression is None:
+        return {}
+    if not any(t.backend == "onnxruntime" for t in space.targets.values()):
+        raise UsageFault("gate.regression: no target runs ONNX Runtime, as the baseline does")
+    with tempfile.TemporaryDirectory() as folder:
+        model, tokens = unpacked_model(Path(regression.against), Path(folder))
+        return {"baseline": artifacts.put(model), "baseline_tokens": artifacts.put(tokens)}
 
 
 def folder_digest(folder: Path) -> str:
@@ -238,21 +293,78 @@ def launch(
         SpaceError, UsageFault, StorageError, StudyFault: before or while running.
     """
     space, text, found = read_space(path, options)
-    with only_coordinator(home, space.name):
-        store = Store(home.store_url)
-        try:
-            study = open_study(store, space, text, found, options)
-            facts = study_facts(store, study, space, ArtifactStore(home.artifacts_url))
-            study = store.study(study.name)
-            coordinator = Coordinator(
-                store,
-                study,
-                space,
-                facts,
-                executor or LocalExecutor(home.place(), space.search.stage_timeout_s),
-                view,
-                space.search.parallel,
-            )
-            return study, coordinator.run()
-        finally:
-            store.close()
+    check_targets(space)
+    with only_coordinator(home, space.name), closing(Store(home.store_url)) as store:
+        study = open_study(store, space, text, found, options)
+        return _run(store, study, space, home, view, executor)
+
+
+@dataclass(frozen=True)
+class Remeasure:
+    """What `search measure` takes up beside what waits for a device: trials by number, and all
+    whose measurement was unsteady."""
+
+    trials: tuple[int, ...] = ()
+    unsteady: bool = False
+
+
+def measure(
+    name: str, home: Home, what: Remeasure, view: View, executor: Executor | None = None
+) -> tuple[Study, StudyState]:
+    """Measure what is trained and waits for it; nothing new is begun.
+
+    Raises:
+        UsageFault, StorageError, StudyFault: before or while running.
+    """
+    with only_coordinator(home, name), closing(Store(home.store_url)) as store:
+        study = store.study(name)
+        space = parse_space(study.space_yaml, study.space_path).model_copy(update={"name": name})
+        check_targets(space)
+        again = _to_measure_again(store, study, what)
+        return _run(store, study, space, home, view, executor, asks=False, again=again)
+
+
+def _to_measure_again(store: Store, study: Study, what: Remeasure) -> frozenset[int]:
+    measured = {
+        t.number: t
+        for t in store.trials(study.id)
+        if t.state in (TrialState.COMPLETE, TrialState.INFEASIBLE)
+    }
+    strangers = [n for n in what.trials if n not in measured]
+    if strangers:
+        raise UsageFault(
+            f"trial {', '.join(map(str, strangers))}: not measured yet, so there is nothing to "
+            "take again"
+        )
+    shaky = {
+        n
+        for n, t in measured.items()
+        if what.unsteady and any(v for k, v in t.metrics.items() if k.startswith("unsteady"))
+    }
+    return frozenset(what.trials) | shaky
+
+
+def _run(
+    store: Store,
+    study: Study,
+    space: Space,
+    home: Home,
+    view: View,
+    executor: Executor | None,
+    asks: bool = True,
+    again: frozenset[int] = frozenset(),
+) -> tuple[Study, StudyState]:
+    facts = study_facts(store, study, space, home)
+    study = store.study(study.name)
+    coordinator = Coordinator(
+        store,
+        study,
+        space,
+        facts,
+        executor or LocalExecutor(home.place(), space.search.stage_timeout_s),
+        view,
+        space.search.parallel,
+        asks,
+        again,
+    )
+    return study, coordinator.run()

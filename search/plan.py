@@ -1,15 +1,36 @@
-"""Which job comes next for a trial, and for the study before its trials: pure functions."""
+"""Which job comes next for a trial, and for the study before its trials: pure functions.
+
+Results are kept by the name of their job (`workers.jobs.name_of`): `train`, `convert@phone`,
+`score@cpu`, `measure@pi5`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from search.budgets import metrics_of
+from search.errors import UsageFault
+from spaces.backends import backend_info
 from spaces.recipe import Quantize, Recipe
-from spaces.space import Space
+from spaces.space import Runtime, Space
 from workers.compress.dims import pruned_dims
-from workers.jobs import Compress, Export, Job, Listen, Measure, Prepare, Screen, StageResult, Train
+from workers.jobs import (
+    Compress,
+    Convert,
+    Export,
+    Figure,
+    Job,
+    Listen,
+    Measure,
+    Model,
+    Prepare,
+    Score,
+    Screen,
+    StageResult,
+    Train,
+)
 
 Results = Mapping[str, StageResult]  # by stage
 
@@ -24,9 +45,23 @@ class StudyFacts:
     threads: int
     teacher_threads: int
     host: str  # digest of machine and runtime, for what is timed
-    brought: Mapping[
-        str, str
-    ]  # digests of teacher files that the user brought: checkpoint, model, tokens
+    # digests of files that the user brought: checkpoint, model, tokens of the teacher; baseline
+    # and baseline_tokens of the bundle that a gate compares with
+    brought: Mapping[str, str]
+    anchors_ms: Mapping[str, float] = field(default_factory=dict)  # of calibrated targets
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is scored and measured: a student or the teacher."""
+
+    onnx: str  # the file in ONNX Runtime's form
+    plain: str  # the same in float32
+    quantize: Quantize
+    network: str | None
+    tokens: str | None
+    macs: float | None
+    is_teacher: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,8 +74,14 @@ class Ground:
     teacher_metrics: Mapping[str, float]
 
 
-def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | None:
-    """The next stage of the study itself: its data, then its teacher; None when it is ready."""
+def next_study_job(
+    space: Space, facts: StudyFacts, results: Results, put_off: Collection[str] = ()
+) -> Job | None:
+    """The next stage of the study itself: its data, then its teacher; None when it is ready.
+
+    Args:
+        put_off: targets that cannot be measured on now.
+    """
     if "prepare" not in results:
         return Prepare(space_yaml=facts.space_yaml, space_path=facts.space_path)
     corpus = str(results["prepare"].facts["corpus"])
@@ -62,10 +103,12 @@ def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | N
             return Export(checkpoint=checkpoint, quantize=Quantize(), corpus=corpus)
         model = results["export"].artifacts["model"]
         tokens = results["export"].artifacts["tokens"]
-    if model is not None and "measure" not in results:
-        return Measure(
-            host=facts.host, model=model, tokens=tokens, corpus=corpus, targets=space.targets
-        )
+    if model is not None and tokens is not None:
+        macs = None if "export" not in results else results["export"].value("macs")
+        teacher = _Subject(model, model, Quantize(), checkpoint, tokens, macs, is_teacher=True)
+        job = _next_figures(space, facts, corpus, None, teacher, results, put_off)
+        if job is not None:
+            return job
     if "listen" not in results:
         return Listen(
             space_yaml=facts.space_yaml,
@@ -82,25 +125,162 @@ def next_study_job(space: Space, facts: StudyFacts, results: Results) -> Job | N
 
 def ground_of(space: Space, results: Results) -> Ground:
     """What trials need of the study's finished stages."""
-    scored = results.get("measure") or results["listen"]
-    figures = [
-        f
-        for stage in ("export", "listen", "measure")
-        if stage in results
-        for f in results[stage].figures
-    ]
+    onnx = space.runtimes()[0]
+    scored = results.get(f"score@{onnx.label}") or results["listen"]
     return Ground(
         corpus=str(results["prepare"].facts["corpus"]),
         teacher=str(results["listen"].facts["teacher"]),
         teacher_texts=scored.artifacts.get("texts"),
-        teacher_metrics=metrics_of(space, figures),
+        teacher_metrics=metrics_of(space, figures_of(space, results)),
+    )
+
+
+def figures_of(space: Space, results: Results) -> list[Figure]:
+    """All figures of a subject; what was scored by a runtime holds for each of its targets."""
+    figures: list[Figure] = []
+    for stage in ("export", "listen"):
+        if stage in results:
+            figures += results[stage].figures
+    for runtime in space.runtimes():
+        for name in (f"convert@{runtime.backend}", f"score@{runtime.label}"):
+            result = results.get(name)
+            if result is not None:
+                figures += _named(result, runtime.targets or ("",))
+    for name in space.targets:
+        if f"measure@{name}" in results:
+            figures += _named(results[f"measure@{name}"], (name,))
+    return figures
+
+
+def _named(result: StageResult, targets: tuple[str, ...]) -> list[Figure]:
+    return [f.model_copy(update={"target": name}) for name in targets for f in result.figures]
+
+
+def waiting_for(space: Space, results: Results) -> list[str]:
+    """Targets that a trained and scored subject has still to be measured on."""
+    return [name for name in space.targets if f"measure@{name}" not in results]
+
+
+def _next_figures(
+    space: Space,
+    facts: StudyFacts,
+    corpus: str,
+    teacher_texts: str | None,
+    subject: _Subject,
+    results: Results,
+    put_off: Collection[str],
+) -> Job | None:
+    """Convert, score and measure a subject for every target; None when nothing is left to do."""
+    texts = None
+    for runtime in space.runtimes():
+        if subject.is_teacher and _too_much_for_a_teacher(runtime):
+            continue
+        model = _model(runtime, subject, results)
+        if model is None:
+            return Convert(
+                backend=runtime.backend,
+                onnx=subject.plain,
+                network=subject.network,
+                quantize=subject.quantize,
+                corpus=corpus,
+                long_audio=space.gate.long_audio is not None,
+            )
+        scored = results.get(f"score@{runtime.label}")
+        if scored is None:
+            plain = subject.quantize == Quantize() and runtime.precision == "fp32"
+            return Score(
+                runtime=runtime.label,
+                model=model,
+                precision=runtime.precision,
+                tokens=subject.tokens,
+                corpus=corpus,
+                teacher_texts=teacher_texts,
+                onnx_texts=texts,
+                same_numbers=plain,
+                long_audio=space.gate.long_audio is not None,
+            )
+        texts = texts or scored.artifacts["texts"]
+        for name in runtime.targets:
+            if f"measure@{name}" not in results and name not in put_off:
+                return _measure(space, facts, corpus, name, model, subject, scored)
+    return None
+
+
+def model_of(
+    space: Space, target: str, results: Mapping[str, Mapping[str, Any]]
+) -> tuple[Model, str]:
+    """What was measured on a target, and the digest of its tokens, from recorded results.
+
+    Raises:
+        UsageFault: when there is no such model.
+    """
+    backend = space.targets[target].backend
+    exported = results.get("export")
+    if exported is None:
+        raise UsageFault("it has no exported file, so it can only be compared by its record")
+    if backend == "onnxruntime":
+        files = {"model.onnx": exported["artifacts"]["model"]}
+        model = Model(backend=backend, main="model.onnx", files=files)
+    elif f"convert@{backend}" in results:
+        model = Model.model_validate(results[f"convert@{backend}"]["facts"]["model"])
+    else:
+        raise UsageFault(f"it was never converted for {backend}")
+    return model, exported["artifacts"]["tokens"]
+
+
+def _too_much_for_a_teacher(runtime: Runtime) -> bool:
+    """A big network in a runtime that takes minutes to prepare tells nothing worth them."""
+    info = backend_info(runtime.backend)
+    return info.needs_network or info.slow_to_prepare
+
+
+def _model(runtime: Runtime, subject: _Subject, results: Results) -> Model | None:
+    """The subject in a runtime's form; None where it has still to be converted."""
+    if runtime.backend == "onnxruntime":
+        return Model(backend="onnxruntime", main="model.onnx", files={"model.onnx": subject.onnx})
+    converted = results.get(f"convert@{runtime.backend}")
+    return None if converted is None else Model.model_validate(converted.facts["model"])
+
+
+def _measure(
+    space: Space,
+    facts: StudyFacts,
+    corpus: str,
+    name: str,
+    model: Model,
+    subject: _Subject,
+    scored: StageResult,
+) -> Measure:
+    target = space.targets[name]
+    baseline = None
+    if not subject.is_teacher and "baseline" in facts.brought and target.backend == "onnxruntime":
+        files = {"model.onnx": facts.brought["baseline"]}
+        baseline = Model(backend="onnxruntime", main="model.onnx", files=files)
+    return Measure(
+        target_name=name,
+        target=target,
+        host="" if target.is_remote else facts.host,
+        model=model,
+        tokens=subject.tokens,
+        corpus=corpus,
+        macs=subject.macs,
+        texts=scored.artifacts["texts"] if target.is_remote else None,
+        baseline=baseline,
+        baseline_tokens=facts.brought.get("baseline_tokens") if baseline else None,
+        calibrated_anchor_ms=facts.anchors_ms.get(name),
     )
 
 
 def next_trial_job(
-    space: Space, facts: StudyFacts, ground: Ground, recipe: Recipe, results: Results
+    space: Space,
+    facts: StudyFacts,
+    ground: Ground,
+    recipe: Recipe,
+    results: Results,
+    put_off: Collection[str] = (),
 ) -> Job | None:
-    """The next stage of a trial; None when it has been measured."""
+    """The next stage of a trial; None when nothing is left to do, or nothing but measuring on
+    targets that are put off."""
     teacher = ground.teacher if recipe.distil.weight > 0 else None
     if "screen" not in results:
         return Screen(
@@ -140,12 +320,15 @@ def next_trial_job(
             quantize=recipe.quantize,
             corpus=ground.corpus,
         )
-    if "measure" not in results:
-        return Measure(
-            host=facts.host,
-            model=results["export"].artifacts["model"],
-            corpus=ground.corpus,
-            targets=space.targets,
-            teacher_texts=ground.teacher_texts,
-        )
-    return None
+    exported = results["export"]
+    student = _Subject(
+        onnx=exported.artifacts["model"],
+        plain=exported.artifacts["float"],
+        quantize=recipe.quantize,
+        network=trained.artifacts["checkpoint"],
+        tokens=None,
+        macs=exported.value("macs"),
+    )
+    return _next_figures(
+        space, facts, ground.corpus, ground.teacher_texts, student, results, put_off
+    )

@@ -30,6 +30,7 @@ class Snapshot:
     running: Sequence[Running]
     elapsed_s: float
     eta_s: float | None
+    waiting: Sequence[str] = ()  # for devices that are away
 
 
 class View(Protocol):

@@ -160,7 +160,9 @@ def _distribution(axis: Axis) -> BaseDistribution:
 
 
 def _is_told(trial: Trial) -> bool:
-    return trial.state not in (TrialState.FAILED, TrialState.CANCELLED)
+    """What failed, or still waits for a device, says nothing of its recipe."""
+    nothing = (TrialState.FAILED, TrialState.CANCELLED, TrialState.UNMEASURED)
+    return trial.state not in nothing
 
 
 def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:

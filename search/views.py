@@ -128,6 +128,7 @@ def progress_line(snapshot: Snapshot) -> str:
     return (
         f"{snapshot.study.name} {snapshot.study.state}: {finals}/{snapshot.study.trials_wanted} "
         f"trials ({counts or 'none yet'}), {clock(snapshot.elapsed_s)} so far{eta}"
+        + "".join(f"; {waits}" for waits in snapshot.waiting)
     )
 
 

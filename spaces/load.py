@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import random
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from spaces.axes import Axis, AxisError, Choice, FloatRange, parse_axis
 from spaces.errors import Fault, SpaceError
 from spaces.families import FAMILIES
 from spaces.metrics import metric_named
-from spaces.points import random_values, rule_fault
+from spaces.points import random_values, refused_by_target, rule_fault
 from spaces.recipe import Distil, Prune, Training
 from spaces.space import Space, parse_budget
 
@@ -350,8 +351,35 @@ def _check_rules(document: _Document, space: Space) -> None:
                 document.add(loc, _unknown(key, sorted(known), "axis"))
             elif fault := rule_fault(wanted, known[key]):
                 document.add(loc, fault)
+    _check_families(document, space)
+    for name in space.untold():
+        document.add(
+            ("targets",),
+            f"{name}: a phone by adb tells graph_p50_ms and graph_p95_ms only; use those, or "
+            "`search agent serve` on the phone",
+        )
     if not document.faults and random_values(space, random.Random(0)) is None:
         document.add(("forbid",), "forbids every recipe of the space; take a rule out")
+
+
+def _check_families(document: _Document, space: Space) -> None:
+    """Each family can be run by every target in some number format of the space."""
+    for family in space.students:
+        refusals = {refused_by_target(space, values) for values in _formats(space, family)}
+        if None not in refusals:
+            reason = sorted(str(r) for r in refusals)[0]
+            document.add(
+                ("students", family),
+                f"no target combination runs it ({reason}); take the family, the format or the "
+                "target out",
+            )
+
+
+def _formats(space: Space, family: str) -> Iterator[dict[str, Any]]:
+    """Every choice of number formats, as axis values."""
+    axes = {n: a for n, a in space.axes_of(family).items() if n.startswith("quantize.")}
+    for chosen in itertools.product(*(axis.values_in_order() for axis in axes.values())):
+        yield {"family": family, **dict(zip(axes, chosen, strict=True))}
 
 
 def _rule_axes(space: Space) -> Iterator[tuple[str, Axis]]:
@@ -383,7 +411,23 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
     }
     if teacher.huggingface and (folder / teacher.huggingface).exists():
         update["huggingface"] = absolute(teacher.huggingface)
-    return space.model_copy(update={"data": data, "teacher": teacher.model_copy(update=update)})
+    targets = {
+        name: t if t.ca_file is None else t.model_copy(update={"ca_file": absolute(t.ca_file)})
+        for name, t in space.targets.items()
+    }
+    gate = space.gate
+    if gate.regression is not None:
+        against = absolute(gate.regression.against)
+        regression = gate.regression.model_copy(update={"against": against})
+        gate = gate.model_copy(update={"regression": regression})
+    return space.model_copy(
+        update={
+            "data": data,
+            "teacher": teacher.model_copy(update=update),
+            "targets": targets,
+            "gate": gate,
+        }
+    )
 
 
 __all__ = ["find_space", "load_space", "parse_space", "shipped_spaces"]

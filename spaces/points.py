@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spaces.axes import Axis, Choice, Value
+from spaces.backends import backend_info
 from spaces.recipe import PARTS, Recipe
 from spaces.space import Space
 
@@ -64,8 +65,23 @@ def recipe_of(values: Mapping[str, Value]) -> Recipe:
 
 
 def breaks_rule(space: Space, values: Mapping[str, Value]) -> Mapping[str, Any] | None:
-    """The first `forbid:` rule that these values fall under, or None."""
-    return next((rule for rule in space.forbid if _matches(rule, values)), None)
+    """The first `forbid:` rule that these values fall under, or what a target cannot run; or
+    None."""
+    rule = next((rule for rule in space.forbid if _matches(rule, values)), None)
+    if rule is None and (reason := refused_by_target(space, values)) is not None:
+        return {"targets": reason}
+    return rule
+
+
+def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
+    """Which target cannot run such a student, and why; None where all can."""
+    scheme = str(values.get("quantize.scheme", "fp32"))
+    formats = tuple(str(values.get(f"quantize.{part}", scheme)) for part in PARTS)
+    for name, target in space.targets.items():
+        reason = backend_info(target.backend).refuses(str(values["family"]), formats)
+        if reason is not None:
+            return f"{name}: {reason}"
+    return None
 
 
 def _matches(rule: Mapping[str, Any], values: Mapping[str, Value]) -> bool:
@@ -188,7 +204,7 @@ def sized_values(space: Space, family: str, quantile: float) -> Values:
     return choose(space, family, pick)
 
 
-_BITS = {"int4": 4, "int8_static": 8, "int8_dynamic": 8, "fp16": 16, "fp32": 32}
+_BITS = {"int4": 4, "int8": 8, "int8_static": 8, "int8_dynamic": 8, "fp16": 16, "fp32": 32}
 _NEIGHBOURS = 400  # allowed recipes looked at when the very end of a family is forbidden
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spaces.families import Student
 
-Scheme = Literal["fp32", "fp16", "int8_dynamic", "int8_static", "int4"]
+Scheme = Literal["fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4"]
 PARTS = ("frontend", "encoder", "head")
 
 
@@ -54,11 +54,15 @@ class Prune(Part):
 
 
 class Quantize(Part):
-    """Number format of each part of the network."""
+    """Number format of each part of the network. `int8` leaves the flavour to the runtime."""
 
     frontend: Scheme = "fp32"
     encoder: Scheme = "fp32"
     head: Scheme = "fp32"
+
+    @property
+    def formats(self) -> tuple[str, str, str]:
+        return (self.frontend, self.encoder, self.head)
 
 
 class Recipe(Part):

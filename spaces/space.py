@@ -5,28 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
 from spaces.axes import Axis, Choice, FloatRange, IntRange, parse_axis
+from spaces.backends import backend_info
 from spaces.families import FAMILIES, SeparableConv, Student
+from spaces.gates import Gates
 from spaces.metrics import METRICS, metric_named
 from spaces.recipe import PARTS, Scheme, Training
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
-    )
-
+from spaces.section import Section
 
 AxisField = Annotated[Axis, BeforeValidator(parse_axis)]
 
@@ -198,12 +193,117 @@ class TrainingAxes(Section):
     consistency: AxisField = Choice((0.0,))
 
 
-class Target(Section):
-    """Backend, device and settings for which a measurement is valid."""
+def _known_backend(name: str) -> str:
+    backend_info(name)
+    return name
 
-    backend: Literal["onnxruntime"] = "onnxruntime"
+
+def _agent_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write the agent's address as https://host:port (http:// on loopback)")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("is an address alone; the token comes from token_env")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("would send the token in the clear; use https:// beyond loopback")
+    return url.rstrip("/")
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Target(Section):
+    """Backend, device and settings for which a measurement is valid.
+
+    Without `agent` or `adb` the device is this machine. A measurement takes at least `runs` runs
+    and ends when the median is known within the share `within`, or after `max_s` seconds.
+    """
+
+    backend: Annotated[str, AfterValidator(_known_backend)] = "onnxruntime"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     runs: Annotated[int, Field(ge=10, le=10_000)] = 60
+    within: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    max_s: Annotated[float, Field(gt=0, le=600)] = 15.0
+    stream_limit_ms: Annotated[float, Field(gt=0)] = 300.0
+    graph_level: Literal["all", "extended", "basic", "off"] = "all"
+    arena: bool = True
+    spinning: bool = False
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    agent: Annotated[str, AfterValidator(_agent_url)] | None = None
+    token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    ca_file: str | None = None
+    adb: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_backend(self) -> Target:
+        info = backend_info(self.backend)
+        fields = type(self).model_fields
+        stray = [
+            name
+            for name in ("graph_level", "arena", "spinning", "precision")
+            if name not in info.settings and getattr(self, name) != fields[name].default
+        ]
+        if stray:
+            has = f"its own: {', '.join(info.settings)}" if info.settings else "it has none"
+            raise ValueError(f"{', '.join(stray)}: no setting of {self.backend} ({has})")
+        if self.precision not in info.precisions:
+            known = ", ".join(info.precisions)
+            raise ValueError(f"{self.backend} computes in {known}, not in {self.precision}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Target:
+        if self.agent is not None and self.adb is not None:
+            raise ValueError("give either agent: or adb:, not both")
+        if (self.token_env is not None) != (self.agent is not None):
+            raise ValueError(
+                "agent: (its address) and token_env: (the variable with its token) go together"
+            )
+        if self.ca_file is not None and self.agent is None:
+            raise ValueError("ca_file: is for agent:")
+        if self.is_remote and not backend_info(self.backend).on_agents:
+            raise ValueError(f"{self.backend} runs on this machine only, not on a device")
+        return self
+
+    @property
+    def is_remote(self) -> bool:
+        return self.agent is not None or self.adb is not None
+
+    @property
+    def shares_this_machine(self) -> bool:
+        """Whether what runs here disturbs it."""
+        if self.agent is None:
+            return self.adb is None
+        return urlsplit(self.agent).hostname in LOOPBACK
+
+    @property
+    def metrics(self) -> frozenset[str] | None:
+        """The timed figures that it tells; None for all. A phone by adb times the network only."""
+        return frozenset(("graph_p50_ms", "graph_p95_ms")) if self.adb is not None else None
+
+    @property
+    def device(self) -> str:
+        """Where it measures, in words; equal for targets that share a device."""
+        return self.agent or (f"adb {self.adb}" if self.adb else "this machine")
+
+    def settings(self) -> dict[str, Any]:
+        """What the backend is told, by the names of `workers.backends.base.Settings`."""
+        names = ("threads", "graph_level", "arena", "spinning", "precision")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What decides the texts of a student: backend and precision, and the targets that share
+    them. The first of a space is ONNX Runtime, which all others are compared with."""
+
+    backend: str
+    precision: str
+    targets: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return self.targets[0] if self.targets else "onnx"
 
 
 @dataclass(frozen=True)
@@ -283,6 +383,7 @@ class Search(Section):
     expert_trials: Annotated[int, Field(ge=0, le=1000)] | None = None
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0
+    device_patience_s: Annotated[float, Field(ge=0, le=604_800)] = 600.0
 
 
 class Space(Section):
@@ -304,6 +405,7 @@ class Space(Section):
         ("wer", "latency_p95_ms", "size_mb"), min_length=1
     )
     budgets: dict[str, Any] = Field(default_factory=dict)
+    gate: Gates = Gates()
     search: Search = Search()
 
     @field_validator("targets")
@@ -322,8 +424,26 @@ class Space(Section):
             raise ValueError(f"names {twice[0]} twice")
         return names
 
+    def untold(self) -> tuple[str, ...]:
+        """Objectives and budgets on timed figures that their target does not tell."""
+        first = next(iter(self.targets))
+        out = []
+        for name in (*self.objectives, *self.budgets):
+            base, _, target = str(name).partition("@")
+            tells = self.targets[target or first].metrics if base in METRICS else None
+            if tells is not None and METRICS[base].noisy and base not in tells:
+                out.append(str(name))
+        return tuple(out)
+
     def budget_list(self) -> tuple[Budget, ...]:
         return tuple(parse_budget(metric, raw) for metric, raw in self.budgets.items())
+
+    def runtimes(self) -> tuple[Runtime, ...]:
+        """The different runtimes of the targets, ONNX Runtime first, there or not."""
+        names: dict[tuple[str, str], list[str]] = {("onnxruntime", "fp32"): []}
+        for name, target in self.targets.items():
+            names.setdefault((target.backend, target.precision), []).append(name)
+        return tuple(Runtime(*key, tuple(found)) for key, found in names.items())
 
     def needs_teacher_value(self) -> tuple[str, ...]:
         return tuple(b.metric for b in self.budget_list() if b.relative_to_teacher)

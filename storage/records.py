@@ -27,6 +27,7 @@ class TrialState(StrEnum):
     INFEASIBLE = "infeasible"  # measured, breaks a hard budget
     SCREENED_OUT = "screened_out"  # breaks a hard budget before training
     STOPPED = "stopped"  # by the search, at a rung
+    UNMEASURED = "unmeasured"  # trained and exported; a device has still to measure it
     CANCELLED = "cancelled"  # by a person
     FAILED = "failed"
 

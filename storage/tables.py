@@ -71,7 +71,7 @@ stage_runs = Table(
     Column("id", Integer, primary_key=True),
     Column("study_id", Integer, ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
     Column("trial_number", Integer),
-    Column("stage", String(16), nullable=False),
+    Column("stage", String(64), nullable=False),  # measure@ and the name of a target
     Column("key", String(64), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("state", String(16), nullable=False),

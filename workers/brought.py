@@ -103,7 +103,7 @@ def open_onnx(model: Path, tokens: Path) -> tuple[Session, Symbols]:
         raise TeacherFault(f"{model}: no such file")
     try:
         symbols = with_blank_first(read_tokens(tokens), tokens)
-        session = open_session("onnxruntime", model, threads=1)
+        session = open_session("onnxruntime", model)
     except (ValueError, UserFault) as error:
         raise TeacherFault(str(error)) from error
     try:

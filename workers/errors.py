@@ -5,8 +5,10 @@ WorkError
 │   ├── DataFault        one audio file or transcript
 │   ├── DataRefused      a corpus with more faults than allowed; lists them
 │   ├── TeacherFault     a teacher that cannot be loaded or used
-│   └── BundleFault      a folder that is no bundle
-├── MissingExtra         an optional package is needed; names the extra
+│   ├── BundleFault      a folder that is no bundle
+│   ├── DeviceRefused    a device that will not do what it is asked: wrong token, no such backend
+│   └── MissingExtra     an optional package is needed; names the extra
+├── DeviceAway           a device cannot be reached now; asking again later may help
 └── ParityError          an exported file disagrees with its network
 """
 
@@ -42,6 +44,14 @@ class MissingExtra(UserFault):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f'{what} needs the extra: pip install "compression-search[{extra}]"')
+
+
+class DeviceRefused(UserFault):
+    """A device will not do what it is asked, now or later."""
+
+
+class DeviceAway(WorkError):
+    """A device cannot be reached now."""
 
 
 class ParityError(WorkError):

@@ -16,7 +16,7 @@ from spaces.families import Student
 from spaces.recipe import Distil, Quantize, Training, digest_of
 from spaces.space import Target
 
-_VERSION = 1
+_VERSION = 2
 
 
 class Record(BaseModel):
@@ -45,6 +45,14 @@ class Prepare(Record):
     space_yaml: str
     space_path: str
     reusable: ClassVar[bool] = False  # files may change between two launches
+
+
+class Model(Record):
+    """A student in the form of one runtime: its files by name, and which of them is loaded."""
+
+    backend: str
+    main: str
+    files: dict[str, str]  # name to digest
 
 
 class Screen(Record):
@@ -98,16 +106,54 @@ class Export(Record):
     corpus: str
 
 
-class Measure(Record):
-    """Errors and latency of an exported file; `host` as in `Screen`."""
+class Convert(Record):
+    """The form that another runtime than ONNX Runtime takes."""
 
-    stage: Literal["measure"] = "measure"
-    host: str = ""
-    model: str
+    stage: Literal["convert"] = "convert"
+    backend: str
+    onnx: str  # float32
+    network: str | None = None  # checkpoint, where there is one
+    quantize: Quantize = Quantize()
+    corpus: str
+    long_audio: bool = False  # slices of half a minute must fit
+
+
+class Score(Record):
+    """Errors of a model, decoded by its runtime."""
+
+    stage: Literal["score"] = "score"
+    runtime: str  # the label under which its results are kept
+    model: Model
+    precision: str = "fp32"
     tokens: str | None = None  # of a foreign model; a student's are the corpus's
     corpus: str
-    targets: dict[str, Target]
     teacher_texts: str | None = None
+    onnx_texts: str | None = None  # what ONNX Runtime wrote, to compare with
+    same_numbers: bool = False  # as float32 as there: texts must not differ
+    long_audio: bool = False
+
+
+class Measure(Record):
+    """Latency and memory of a model on one target; `host` as in `Screen`."""
+
+    stage: Literal["measure"] = "measure"
+    target_name: str
+    target: Target
+    host: str = ""
+    model: Model
+    tokens: str | None = None
+    corpus: str
+    macs: float | None = None
+    texts: str | None = None  # what this machine wrote of dev with the same file
+    baseline: Model | None = None
+    baseline_tokens: str | None = None
+    calibrated_anchor_ms: float | None = None  # of the anchor when the device was calibrated
+    again: int = 0  # told apart from an equal measurement that is there already
+
+    @property
+    def reusable(self) -> bool:
+        """A device may be another one by the next time."""
+        return not self.target.is_remote
 
 
 class Listen(Record):
@@ -125,8 +171,18 @@ class Listen(Record):
 
 
 Job = Annotated[
-    Prepare | Screen | Train | Compress | Export | Measure | Listen, Field(discriminator="stage")
+    Prepare | Screen | Train | Compress | Export | Convert | Score | Measure | Listen,
+    Field(discriminator="stage"),
 ]
+
+
+def name_of(job: Job) -> str:
+    """The stage; with the runtime or target where a trial has one for each."""
+    if isinstance(job, Convert):
+        return f"convert@{job.backend}"
+    if isinstance(job, Score):
+        return f"score@{job.runtime}"
+    return f"measure@{job.target_name}" if isinstance(job, Measure) else job.stage
 
 
 def key_of(job: Job) -> str:

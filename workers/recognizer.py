@@ -6,19 +6,23 @@ import json
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from workers.backends.base import Session, open_session
+from workers.backends.base import Session, Settings
+from workers.backends.elsewhere import open_anywhere
 from workers.data.features import fbank
 from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
 
 MODEL, TOKENS, MANIFEST = "model.onnx", "tokens.txt", "bundle.json"
 _MAX_MEMBER_BYTES = 2 << 30
+_MAX_MEMBERS = 100
+_T = TypeVar("_T")
 # RuntimeError is what zipfile says of a password or a packing it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
 
@@ -47,51 +51,81 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
     Raises:
         BundleFault: when it is no bundle, or its files are not those it was written with.
     """
+    with tempfile.TemporaryDirectory() as work:
+        return _in_folder(path, Path(work), lambda folder: _open_folder(folder, threads))
+
+
+def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:
+    """Model and tokens of a bundle for ONNX Runtime; those of a zip are written to `work`.
+
+    Raises:
+        BundleFault: as `open_bundle`, and for a bundle of another runtime.
+    """
+
+    def paths(folder: Path) -> tuple[Path, Path]:
+        main, tokens, backend = _checked(folder)
+        if backend != "onnxruntime":
+            raise BundleFault(f"{folder}: is made for {backend}, not for ONNX Runtime")
+        return main, tokens
+
+    return _in_folder(path, work, paths)
+
+
+def _in_folder(path: Path, work: Path, use: Callable[[Path], _T]) -> _T:
     if not path.exists():
         raise BundleFault(f"{path}: no such bundle")
     if path.is_dir():
-        return _open_folder(path, threads)
-    with tempfile.TemporaryDirectory() as folder:
-        _unpack(path, Path(folder))
-        try:
-            return _open_folder(Path(folder), threads)
-        except UserFault as fault:  # named by the archive, not by where it was unpacked
-            raise BundleFault(str(fault).replace(folder, str(path))) from fault
+        return use(path)
+    _unpack(path, work)
+    try:
+        return use(work)
+    except UserFault as fault:  # named by the archive, not by where it was unpacked
+        raise BundleFault(str(fault).replace(str(work), str(path))) from fault
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Only the files that are needed, by their names: no path in an archive is followed."""
+    """Only files by plain names and of sane size: no path in an archive is followed."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {Path(n).name: n for n in archive.namelist() if not n.endswith("/")}
-            for wanted in (MODEL, TOKENS, MANIFEST):
+            for wanted in (TOKENS, MANIFEST):
                 if wanted not in names:
                     raise BundleFault(f"{path}: is no bundle (it holds no {wanted})")
-                if archive.getinfo(names[wanted]).file_size > _MAX_MEMBER_BYTES:
-                    raise BundleFault(f"{path}: its {wanted} is too large")
-                (folder / wanted).write_bytes(archive.read(names[wanted]))
+            if len(names) > _MAX_MEMBERS:
+                raise BundleFault(f"{path}: holds {len(names)} files: is no bundle")
+            for name, member in names.items():
+                if archive.getinfo(member).file_size > _MAX_MEMBER_BYTES:
+                    raise BundleFault(f"{path}: its {name} is too large")
+                (folder / name).write_bytes(archive.read(member))
     except _UNREADABLE as error:
         raise BundleFault(f"{path}: is neither a bundle's folder nor its zip ({error})") from error
 
 
-def _open_folder(folder: Path, threads: int) -> Recognizer:
+def _checked(folder: Path) -> tuple[Path, Path, str]:
+    """The model's main file, the tokens and the backend; every file as it was written."""
     manifest = read_manifest(folder)
     from storage.artifacts import file_digest
 
-    for name in (MODEL, TOKENS):
-        if not (folder / name).is_file():
+    main = str(manifest.get("main", MODEL))
+    said = {main: None, TOKENS: None, **manifest.get("files", {})}
+    for name, digest in said.items():
+        if Path(name).name != name or not (folder / name).is_file():
             raise BundleFault(f"{folder}: is no bundle (it holds no {name})")
-        said = manifest.get("files", {}).get(name)
-        if said is not None and file_digest(folder / name) != said:
+        if digest is not None and file_digest(folder / name) != digest:
             raise BundleFault(
                 f"{folder / name}: is damaged: not the file this bundle was made with; copy or "
                 "export it again"
             )
+    return folder / main, folder / TOKENS, str(manifest.get("backend", "onnxruntime"))
+
+
+def _open_folder(folder: Path, threads: int) -> Recognizer:
+    model, tokens, backend = _checked(folder)
     try:
-        symbols = read_tokens(folder / TOKENS)
+        symbols = read_tokens(tokens)
     except ValueError as error:
         raise BundleFault(str(error)) from error
-    return Recognizer(open_session("onnxruntime", folder / MODEL, threads), symbols)
+    return Recognizer(open_anywhere(backend, model, Settings(threads=threads)), symbols)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

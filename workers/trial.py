@@ -1,4 +1,4 @@
-"""Everything one trial does: screen, train, compress, export, measure: one page.
+"""Everything one trial does: screen, train, compress, export, convert, score, measure: one page.
 
 A stage is a pure function of its job and the artifact store. It works in a folder named by the
 job's key, takes up there what an interrupted attempt left, and writes its result last, in one
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,48 +20,65 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from spaces.backends import backend_info
 from spaces.families import Dims
 from spaces.load import parse_space
-from spaces.recipe import PARTS, Quantize
+from spaces.recipe import Quantize
 from spaces.space import Target
 from spaces.space import Teacher as TeacherConfig
 from storage.artifacts import ArtifactStore
+from workers.backends.base import Source, load_backend
 from workers.brought import blank_named
 from workers.checkpoint import load_network, save_network
 from workers.compress.prune import prune
-from workers.compress.quantize import quantize
-from workers.data.audio import read_audio
-from workers.data.batches import Corpus, Entry
+from workers.data.batches import Corpus
 from workers.data.prepare import prepare, views_of
 from workers.data.text import read_tokens, write_tokens
+from workers.errors import DeviceAway, ParityError
+from workers.export.convert import convert
 from workers.export.onnx import check_parity, export_onnx
 from workers.jobs import (
     Compress,
+    Convert,
     Export,
     Figure,
     Job,
     Listen,
     Measure,
+    Model,
     Place,
     Prepare,
+    Score,
     Screen,
     StageResult,
     Train,
     key_of,
 )
-from workers.measure.accuracy import accuracy, transcribe_dev
+from workers.measure.accuracy import accuracy, utterance_errors
 from workers.measure.cost import macs_per_second, n_parameters
-from workers.measure.latency import Latency, LatencyRequest, measure_latency
+from workers.measure.latency import Latency
+from workers.measure.on_target import (
+    measure_on,
+    request_for,
+    spread,
+    timed_audio,
+    timed_entries,
+)
 from workers.measure.quiet import Host
+from workers.measure.scoring import Reader, dev_texts, lengths_of, long_figures
 from workers.students.base import build
 from workers.teacher import Ear, WaveformTeacher, listen, load_teacher
 from workers.train.distil import TeacherCache
 from workers.train.loop import Trainer, write_json
 
 _N_CALIBRATION = 32
-_N_TIMED_UTTERANCES = 12
-_SCREEN_RUNS = 24
-_TRIES_FOR_QUIET = 3
+_SAMPLED = {  # figures that keep their raw samples: [passes][utterances], flat
+    "latency_p50_ms": "whole_ms",
+    "graph_p50_ms": "graph_ms",
+    "graph_cpu_ms": "graph_cpu_ms",
+}
+_ANCHOR_SLOWER = 1.10
+_TEXTS_MAY_DIFFER = 0.02  # of float32 in two runtimes: near ties turn on the last bit
 
 
 def run_stage(job: Job, place: Place) -> StageResult:
@@ -103,7 +119,9 @@ def _finished(folder: Path, place: Place, store: ArtifactStore) -> StageResult |
 def _clean(folder: Path) -> None:
     """What only an unfinished stage needs is dropped; the result and the log stay."""
     for path in folder.iterdir():
-        if path.suffix in (".safetensors", ".onnx", ".npy"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix in (".safetensors", ".onnx", ".npy", ".npz"):
             path.unlink()
 
 
@@ -138,14 +156,48 @@ def do_screen(job: Screen, place: Place, _store: ArtifactStore, folder: Path) ->
     torch.set_num_threads(1)
     with Host(place.locks).busy():
         network = fresh_network(job.student, corpus).eval()
-        model, _ = export_quantized(network, corpus.symbols, corpus, job.quantize, folder)
+        plain, model, _ = export_quantized(network, corpus.symbols, corpus, job.quantize, folder)
+        save_network(network, corpus.symbols, folder / "fresh.safetensors", job="screen")
     figures = [
         Figure(metric="size_mb", value=size_mb(model)),
         Figure(metric="macs", value=macs_per_second(network)),
         Figure(metric="params", value=n_parameters(network)),
-        *latency_figures(model, None, corpus, job.targets, place, runs=_SCREEN_RUNS),
     ]
-    return StageResult(figures=tuple(figures))
+    skipped = {}
+    for name, target in job.targets.items():
+        try:
+            timed = _screened_on(target, plain, model, job.quantize, corpus, place, folder)
+        except DeviceAway as error:  # what cannot be screened is measured later
+            skipped[name] = str(error)
+            continue
+        if timed is None:
+            skipped[name] = f"{target.backend} takes long to prepare"
+        else:
+            figures += timed_figures(timed, name)
+    return StageResult(figures=tuple(figures), facts={"not_screened_on": skipped})
+
+
+def _screened_on(
+    target: Target,
+    plain: Path,
+    model: Path,
+    scheme: Quantize,
+    corpus: Corpus,
+    place: Place,
+    folder: Path,
+) -> Latency | None:
+    if backend_info(target.backend).slow_to_prepare:
+        return None
+    if target.backend != "onnxruntime":
+        with Host(place.locks).busy():
+            fresh = folder / "fresh.safetensors"
+            lengths = lengths_of(corpus, long_audio=False)
+            into = folder / target.backend
+            into.mkdir(exist_ok=True)
+            calibration = calibration_of(corpus)
+            model = convert(target.backend, plain, fresh, scheme, calibration, lengths, into)[0]
+    models = [(target.backend, model, corpus.folder / "tokens.txt")]
+    return measure_on(target, request_for(target, corpus, models, is_quick=True), place)[0]
 
 
 def do_train(job: Train, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
@@ -200,37 +252,125 @@ def do_export(job: Export, place: Place, store: ArtifactStore, folder: Path) -> 
     network, symbols, _ = load_network(store.fetch(job.checkpoint, folder / "network.safetensors"))
     torch.set_num_threads(1)
     with Host(place.locks).busy():
-        model, parity = export_quantized(network, symbols, corpus, job.quantize, folder)
+        plain, model, parity = export_quantized(network, symbols, corpus, job.quantize, folder)
     figures = [
         Figure(metric="size_mb", value=size_mb(model)),
         Figure(metric="macs", value=macs_per_second(network)),
         Figure(metric="params", value=n_parameters(network)),
     ]
-    artifacts = {"model": store.put(model), "tokens": _put_tokens(symbols, store, folder)}
+    artifacts = {
+        "model": store.put(model),
+        "float": store.put(plain),
+        "tokens": _put_tokens(symbols, store, folder),
+    }
     return StageResult(artifacts=artifacts, figures=tuple(figures), facts={"parity": parity})
+
+
+def do_convert(job: Convert, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
+    corpus = Corpus(place.corpus(job.corpus))
+    onnx = store.fetch(job.onnx, folder / "float.onnx")
+    network = None
+    if job.network is not None:
+        network = store.fetch(job.network, folder / "network.safetensors")
+    with Host(place.locks).busy():
+        files = convert(
+            job.backend,
+            onnx,
+            network,
+            job.quantize,
+            calibration_of(corpus),
+            lengths_of(corpus, job.long_audio),
+            folder,
+        )
+    size = sum(f.stat().st_size for f in files) / 1e6
+    model = Model(
+        backend=job.backend, main=files[0].name, files={f.name: store.put(f) for f in files}
+    )
+    return StageResult(
+        artifacts=model.files,
+        figures=(Figure(metric="size_mb", value=size),),
+        facts={"model": model.model_dump(mode="json")},
+    )
+
+
+def do_score(job: Score, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
+    corpus = Corpus(place.corpus(job.corpus))
+    tokens = _tokens_at(job.tokens, corpus, store, folder)
+    reader = Reader(
+        job.model.backend,
+        fetch_model(job.model, store, folder / "model"),
+        {"precision": job.precision},
+        blank_named(read_tokens(tokens), tokens),
+    )
+    with Host(place.locks).busy():
+        texts = dev_texts(reader, corpus)
+        long = long_figures(reader, corpus, texts) if job.long_audio else {}
+    figures = accuracy_figures(corpus, texts, _read_texts(job.teacher_texts, store, folder))
+    figures += [Figure(metric=metric, value=value) for metric, value in long.items()]
+    onnx_texts = _read_texts(job.onnx_texts, store, folder)
+    if onnx_texts is not None:
+        differing = _differing(texts, onnx_texts)
+        if job.same_numbers and differing > _TEXTS_MAY_DIFFER:
+            raise ParityError(
+                f"{job.model.backend}: {differing:.1%} of the texts differ from ONNX Runtime's, "
+                "though both compute in float32"
+            )
+        figures.append(Figure(metric="text_diff_share", value=differing))
+    references = [e.text for e in corpus.dev]
+    return StageResult(
+        artifacts={"texts": _put_texts(texts, store, folder)},
+        figures=tuple(figures),
+        facts={
+            "errors": utterance_errors(references, texts).tolist(),
+            "words": [len(r.split()) for r in references],
+        },
+    )
 
 
 def do_measure(job: Measure, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
     corpus = Corpus(place.corpus(job.corpus))
-    model = store.fetch(job.model, folder / "model.onnx")
-    if job.tokens is None:
-        tokens = corpus.folder / "tokens.txt"
-    else:
-        tokens = store.fetch(job.tokens, folder / "tokens.txt")
-    symbols = blank_named(read_tokens(tokens), tokens)
-    with Host(place.locks).busy():
-        texts = [corpus.normalise(t) for t in transcribe_dev(model, corpus, symbols)]
-    teacher = None
-    if job.teacher_texts is not None:
-        teacher = json.loads(store.fetch(job.teacher_texts, folder / "teacher.json").read_text())
-    figures = [
-        Figure(metric="size_mb", value=size_mb(model)),
-        *accuracy_figures(corpus, texts, teacher),
-        *latency_figures(model, tokens, corpus, job.targets, place),
-    ]
-    return StageResult(
-        artifacts={"texts": _put_texts(texts, store, folder)}, figures=tuple(figures)
-    )
+    tokens = _tokens_at(job.tokens, corpus, store, folder)
+    models = [(job.model.backend, fetch_model(job.model, store, folder / "model"), tokens)]
+    if job.baseline is not None and job.baseline_tokens is not None:
+        baseline = fetch_model(job.baseline, store, folder / "baseline")
+        theirs = store.fetch(job.baseline_tokens, folder / "baseline" / "tokens.txt")
+        models.append((job.baseline.backend, baseline, theirs))
+    timed = measure_on(job.target, request_for(job.target, corpus, models), place)
+    figures = timed_figures(timed[0], "", job.macs, job.target.stream_limit_ms)
+    if len(timed) > 1:
+        ratios = tuple(
+            a.anchor_ratio / b.anchor_ratio
+            for a, b in zip(timed[0].restarts, timed[1].restarts, strict=True)
+        )
+        value = float(np.median(ratios))
+        figures.append(Figure(metric="regression", value=value, samples=ratios))
+    reasons = list(timed[0].unsteady)
+    if (slower := _slower_than_calibrated(timed[0], job.calibrated_anchor_ms)) is not None:
+        reasons.append(f"the anchor takes {slower:.2f} times what it took when calibrated")
+    figures.append(Figure(metric="unsteady", value=float(bool(reasons))))
+    last = timed[0].restarts[-1]
+    here = _read_texts(job.texts, store, folder)
+    if here is not None and last.texts:
+        numbers = [corpus.dev.index(e) for e in timed_entries(corpus)]
+        there = [corpus.normalise(t) for t in last.texts]
+        differing = _differing(there, [here[i] for i in numbers])
+        figures.append(Figure(metric="text_diff_share", value=differing))
+    facts = {
+        "machine": last.machine,
+        "unsteady": reasons,
+        "profile": timed[0].profile,
+        "utterances_s": list(timed[0].audio_s),
+        "anchor_ms": [r.anchor_ms for r in timed[0].restarts if r.anchor_cpu_ms],
+    }
+    return StageResult(figures=tuple(figures), facts=facts)
+
+
+def _slower_than_calibrated(timed: Latency, calibrated_ms: float | None) -> float | None:
+    """How much slower the anchor is, where that is more than noise."""
+    if calibrated_ms is None or not timed.restarts[0].anchor_cpu_ms:
+        return None
+    slower = float(np.median([r.anchor_ms for r in timed.restarts])) / calibrated_ms
+    return slower if slower > _ANCHOR_SLOWER else None
 
 
 def do_listen(job: Listen, place: Place, store: ArtifactStore, folder: Path) -> StageResult:
@@ -279,6 +419,8 @@ _STAGES: dict[str, Callable[[Any, Place, ArtifactStore, Path], StageResult]] = {
     "train": do_train,
     "compress": do_compress,
     "export": do_export,
+    "convert": do_convert,
+    "score": do_score,
     "measure": do_measure,
     "listen": do_listen,
 }
@@ -294,84 +436,46 @@ def fresh_network(dims: Dims, corpus: Corpus) -> nn.Module:
 
 def export_quantized(
     network: nn.Module, symbols: tuple[str, ...], corpus: Corpus, scheme: Quantize, folder: Path
-) -> tuple[Path, float]:
-    """The file that ships and the parity of its float32 form with the network."""
+) -> tuple[Path, Path, float]:
+    """The float32 file, the one that ships, and the parity of the first with the network."""
     plain = folder / "float.onnx"
     export_onnx(network, symbols, plain)
     by_length = sorted(corpus.dev, key=lambda e: e.at[0][1])
-    chosen = spread(by_length, 6)
-    parity = check_parity(network, plain, [corpus.frames(e) for e in chosen])
-    if all(getattr(scheme, part) == "fp32" for part in PARTS):
-        return plain, parity
-    model = folder / "model.onnx"
-    calibration = [np.array(corpus.frames(e)) for e in spread(corpus.train, _N_CALIBRATION)]
-    quantize(plain, model, scheme, calibration)
-    return model, parity
+    parity = check_parity(network, plain, [corpus.frames(e) for e in spread(by_length, 6)])
+    source = Source(onnx=plain, formats=scheme.formats, calibration=calibration_of(corpus))
+    (name,) = load_backend("onnxruntime").prepare(source, folder)
+    return plain, folder / name, parity
 
 
-def spread(entries: list[Entry], count: int) -> list[Entry]:
-    """So many entries, evenly over a list."""
-    places = np.linspace(0, len(entries) - 1, min(count, len(entries))).round().astype(int)
-    return [entries[i] for i in places]
+def calibration_of(corpus: Corpus) -> list[np.ndarray]:
+    """Features of training audio, from which quantizers take ranges."""
+    return [np.array(corpus.frames(e)) for e in spread(corpus.train, _N_CALIBRATION)]
 
 
 def size_mb(model: Path) -> float:
     return model.stat().st_size / 1e6
 
 
-def timed_audio(corpus: Corpus) -> tuple[Path, ...]:
-    """Samples of dev utterances, short to long, as .npy for the process that times."""
-    folder = corpus.folder / "timed"
-    if not folder.exists():
-        partial = folder.with_name(f"timed.{uuid.uuid4().hex}.partial")
-        partial.mkdir()
-        by_length = sorted(corpus.dev, key=lambda e: e.seconds)
-        for i, entry in enumerate(spread(by_length, _N_TIMED_UTTERANCES)):
-            samples = read_audio(entry.audio, entry.offset_s, entry.duration_s)
-            np.save(partial / f"{i:02d}.npy", samples)
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(partial)
-    return tuple(sorted(folder.glob("*.npy")))
+def fetch_model(model: Model, store: ArtifactStore, folder: Path) -> Path:
+    """The files of a model in a folder of their own; the path of the main one."""
+    folder.mkdir(exist_ok=True)
+    for name, digest in model.files.items():
+        store.fetch(digest, folder / name)
+    return folder / model.main
 
 
-def latency_figures(
-    model: Path,
-    tokens: Path | None,
-    corpus: Corpus,
-    targets: dict[str, Target],
-    place: Place,
-    runs: int | None = None,
+def timed_figures(
+    timed: Latency, target: str, macs: float | None = None, stream_limit_ms: float = 300.0
 ) -> list[Figure]:
-    """Figures of a model on each target, taken while nothing trains on this host."""
     figures = []
-    for name, target in targets.items():
-        request = LatencyRequest(
-            model=str(model),
-            tokens=str(tokens or corpus.folder / "tokens.txt"),
-            backend=target.backend,
-            threads=target.threads,
-            runs=runs or target.runs,
-            audio=tuple(map(str, timed_audio(corpus))),
-        )
-        with Host(place.locks).quiet():
-            taken = _undisturbed(request)
-        samples = {"latency_p50_ms": taken.total_ms, "graph_p50_ms": taken.graph_ms}
-        figures += [
-            Figure(target=name, metric=metric, value=value, samples=samples.get(metric))
-            for metric, value in taken.summary().items()
-        ]
+    for metric, value in timed.summary(macs, stream_limit_ms).items():
+        samples = None
+        if metric in _SAMPLED:
+            samples = tuple(timed.pooled(_SAMPLED[metric]).round(5).ravel().tolist())
+        elif metric == "anchor_ratio":
+            samples = tuple(r.anchor_ratio for r in timed.restarts)
+        figures.append(Figure(target=target, metric=metric, value=value, samples=samples))
     return figures
-
-
-def _undisturbed(request: LatencyRequest) -> Latency:
-    """A run that had its core for itself, or else the last of a few: its figures say so."""
-    for _ in range(_TRIES_FOR_QUIET):
-        taken = measure_latency(request)
-        if not taken.disturbed:
-            break
-    return taken
 
 
 def accuracy_figures(
@@ -383,6 +487,23 @@ def accuracy_figures(
         for metric, value in asdict(scored).items()
         if value is not None
     ]
+
+
+def _differing(texts: list[str], others: list[str]) -> float:
+    return float(np.mean([a != b for a, b in zip(texts, others, strict=True)]))
+
+
+def _tokens_at(digest: str | None, corpus: Corpus, store: ArtifactStore, folder: Path) -> Path:
+    if digest is None:
+        return corpus.folder / "tokens.txt"
+    return store.fetch(digest, folder / "tokens.txt")
+
+
+def _read_texts(digest: str | None, store: ArtifactStore, folder: Path) -> list[str] | None:
+    if digest is None:
+        return None
+    texts: list[str] = json.loads(store.fetch(digest, folder / f"{digest}.json").read_text())
+    return texts
 
 
 def _put_tokens(symbols: tuple[str, ...], store: ArtifactStore, folder: Path) -> str:

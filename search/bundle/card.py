@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from search.tables import shown
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Study, Trial
+from workers.jobs import Model
 
 _FIGURES = (
     "wer",
@@ -23,19 +26,22 @@ _FIGURES = (
 )
 
 
-def card_text(study: Study, space: Space, trial: Trial) -> str:
-    """CARD.md: figures beside the teacher's, how to use it, what they do not say."""
-    teacher = study.facts.get("teacher", {})
+def card_text(study: Study, space: Space, trial: Trial, target: str, model: Model) -> str:
+    """CARD.md: figures on a target beside the teacher's, how to use it, what they do not say."""
     recipe = Recipe.model_validate(trial.recipe)
-    metrics = trial.metrics
+    metrics = _on(target, trial.metrics)
+    teacher = _on(target, study.facts.get("teacher", {}))
     rows = [
         f"| {name} | {shown(name, metrics.get(name))} | {shown(name, teacher.get(name))} |"
         for name in _FIGURES
     ]
     interval = f"{shown('wer', metrics.get('wer_low'))} to {shown('wer', metrics.get('wer_high'))}"
-    targets = ", ".join(
-        f"{name}: {t.backend}, {t.threads} thread{'s' if t.threads > 1 else ''}"
-        for name, t in space.targets.items()
+    said = space.targets[target]
+    targets = f"{target}: {said.backend}, {said.threads} thread{'s' if said.threads > 1 else ''}"
+    unsteady = (
+        "\nThe times were NOT taken in quiet: `search measure --unsteady` takes them again."
+        if metrics.get("unsteady")
+        else ""
     )
     return f"""# {recipe.label()}
 
@@ -47,17 +53,33 @@ Trial {trial.number} of study "{study.name}".
 
 WER is of {metrics.get("n_words", 0):.0f} words of the study's dev set, 95 % interval {interval}
 (bootstrap over utterances). Latency is from samples to text, one utterance at a time, on
-{targets}; another machine gives other figures. No language model was used.
+{targets}; another machine gives other figures. No language model was used.{unsteady}
 
 ## Use
 
     search transcribe . recording.wav
-
-    import sherpa_onnx
-    recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc("model.onnx", "tokens.txt")
-
+{_in_code(model, metrics)}
 Input: 16 kHz speech, Kaldi filter banks as in features.json. Output: CTC log-probabilities at a
 quarter of the frame rate; symbol 0 of tokens.txt is the blank.
+"""
+
+
+def _on(target: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Figures of one target by their plain names."""
+    own = {k.partition("@")[0]: v for k, v in metrics.items() if k.endswith(f"@{target}")}
+    return {**{k: v for k, v in metrics.items() if "@" not in k}, **own}
+
+
+def _in_code(model: Model, metrics: Mapping[str, float]) -> str:
+    if model.backend == "onnxruntime":
+        return """
+    import sherpa_onnx
+    recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc("model.onnx", "tokens.txt")
+"""
+    differing = metrics.get("text_diff_share")
+    agrees = "" if differing is None else f"; {differing:.1%} of the dev texts differ from its"
+    return f"""
+The model is in the form of {model.backend} ({model.main}): not for ONNX Runtime{agrees}.
 """
 
 

@@ -1,6 +1,7 @@
 """Writes the package of one trial: a folder, or a zip with the same content.
 
-model.onnx         loaded as it is by sherpa-onnx's OfflineRecognizer.from_zipformer_ctc
+model.onnx         loaded as it is by sherpa-onnx's OfflineRecognizer.from_zipformer_ctc; for a
+                   target of another runtime, that runtime's own files in its place
 tokens.txt         symbols by id
 features.json      what the model expects of its input
 recipe.json        how it was made
@@ -22,12 +23,13 @@ from typing import Any
 
 from search.bundle.card import card_text, licence_notice
 from search.errors import UsageFault
+from search.plan import model_of
 from spaces.space import Space
 from storage.artifacts import ArtifactStore, file_digest
 from storage.records import Study, Trial, TrialState
 from storage.store import Store
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ
-from workers.recognizer import MANIFEST, MODEL, TOKENS
+from workers.recognizer import MANIFEST, TOKENS
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 _EXPORTED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
@@ -41,11 +43,16 @@ def write_bundle(
     trial: Trial,
     target: Path,
     overwrite: bool = False,
+    measured_on: str | None = None,
 ) -> Path:
     """Write the bundle of a measured trial; a target that ends in .zip becomes a zip.
 
+    Args:
+        measured_on: the target of the space whose runtime the bundle is for; the first by default.
+
     Raises:
-        UsageFault: when the trial was not measured, or the target is there already.
+        UsageFault: when the trial was not measured, the target is there already, or the space has
+            no such target.
     """
     if trial.state not in _EXPORTED:
         raise UsageFault(
@@ -61,7 +68,7 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
         folder = Path(work) / "bundle"
         folder.mkdir()
-        _fill(folder, store, artifacts, study, space, trial)
+        _fill(folder, store, artifacts, study, space, trial, measured_on)
         finished = _zipped(folder, Path(work)) if target.suffix == ".zip" else folder
         if target.is_dir():
             shutil.rmtree(target)
@@ -78,21 +85,22 @@ def _fill(
     study: Study,
     space: Space,
     trial: Trial,
+    measured_on: str | None,
 ) -> None:
-    runs = store.stage_runs(study.id, trial.number)
-    exported = next(
-        (r for r in reversed(runs) if r.stage == "export" and r.state != "failed"), None
-    )
-    if exported is None:
-        raise UsageFault(f"trial {trial.number} has no exported file")
-    files = exported.result["artifacts"]
-    artifacts.fetch(files["model"], folder / MODEL)
-    artifacts.fetch(files["tokens"], folder / TOKENS)
+    name = measured_on or next(iter(space.targets))
+    if name not in space.targets:
+        raise UsageFault(f'--target: no target "{name}" (targets: {", ".join(space.targets)})')
+    runs = [r for r in store.stage_runs(study.id, trial.number) if r.state != "failed"]
+    model, tokens = model_of(space, name, {r.stage: r.result for r in runs})
+    for file, digest in model.files.items():
+        artifacts.fetch(digest, folder / file)
+    artifacts.fetch(tokens, folder / TOKENS)
     measured = measurements(store, study, trial)
     _write_json(folder / "features.json", features_contract())
     _write_json(folder / "recipe.json", dict(trial.recipe))
     _write_json(folder / "measurements.json", measured)
-    (folder / "CARD.md").write_text(card_text(study, space, trial), encoding="utf-8")
+    card = card_text(study, space, trial, name, model)
+    (folder / "CARD.md").write_text(card, encoding="utf-8")
     (folder / "LICENSE-NOTICE.txt").write_text(licence_notice(space), encoding="utf-8")
     _write_json(
         folder / MANIFEST,
@@ -100,6 +108,9 @@ def _fill(
             "format": "compression-search bundle 1",
             "study": study.name,
             "trial": trial.number,
+            "target": name,
+            "backend": model.backend,
+            "main": model.main,
             "files": {p.name: file_digest(p) for p in sorted(folder.iterdir())},
         },
     )
@@ -112,7 +123,10 @@ def measurements(store: Store, study: Study, trial: Trial) -> dict[str, Any]:
         "teacher": [
             {**asdict(m), "samples": None} for m in store.measurements(study.id, "teacher")
         ],
-        "targets": {n: t.model_dump(mode="json") for n, t in _targets(study).items()},
+        "targets": {
+            n: t.model_dump(mode="json", exclude={"agent", "token_env", "ca_file", "adb"})
+            for n, t in _targets(study).items()
+        },
     }
 
 

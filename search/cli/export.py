@@ -16,6 +16,7 @@ from search.errors import UsageFault
 @click.option("--trial", help="Number of the trial.")
 @click.option("--best", metavar="METRIC", help="Instead: the trial best in this metric …")
 @click.option("--where", help='… among those, e.g. "size_mb<=15 and latency_p95_ms<=50".')
+@click.option("--target", "measured_on", help="For this target's runtime [default: the first].")
 @click.option("--overwrite", is_flag=True)
 @click.pass_context
 def export_command(
@@ -25,6 +26,7 @@ def export_command(
     trial: str | None,
     best: str | None,
     where: str | None,
+    measured_on: str | None,
     overwrite: bool,
 ) -> None:
     """Write model, tokens, recipe, measurements and card to the folder OUT, or to OUT.zip.
@@ -51,6 +53,6 @@ def export_command(
             record = best_of(store.trials(study.id), best, where)
         artifacts = ArtifactStore(home_of(ctx).artifacts_url)
         written = write_bundle(
-            store, artifacts, study, space_of(study), record, Path(target), overwrite
+            store, artifacts, study, space_of(study), record, Path(target), overwrite, measured_on
         )
     click.echo(f"trial {record.number} of {study.name}: wrote {written}")

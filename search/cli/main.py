@@ -15,6 +15,8 @@ COMMANDS = {
     "status": "what a study is doing",
     "front": "the students worth having, as table, CSV, JSON or plot",
     "show": "one trial in full",
+    "compare": "whether two students really differ",
+    "measure": "measure what waits for a device, or take it again",
     "export": "write the package of one student",
     "transcribe": "text of recordings by an exported student",
     "validate": "check a space, its data and its budgets, and say what a search costs",
@@ -24,6 +26,9 @@ COMMANDS = {
     "resume": "go on after a pause",
     "extend": "add trials to a study",
     "cancel": "end one trial for good",
+    "backends": "inference runtimes, what they take, how to install them",
+    "devices": "check and calibrate the devices of a space",
+    "agent": "measure for searches on other machines: run this on a device",
     "doctor": "check versions, audio, devices and the store",
 }
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from search.cli.common import open_store, study_named, whole_number
 
 if TYPE_CHECKING:
-    from storage.records import Measurement
+    from rich.console import Console
+
+    from storage.records import Measurement, StageRun
+
+_TOP = 12
 
 
 @click.command("show")
 @click.argument("trial")
 @click.option("--study", "name", help="Needed when there are several.")
 @click.option("--json", "as_json", is_flag=True)
+@click.option("--profile", is_flag=True, help="With all operators that were timed, not the top.")
 @click.option("--log", is_flag=True, help="With the last log lines of stages that failed.")
 @click.pass_context
 def show_command(
-    ctx: click.Context, trial: str, name: str | None, as_json: bool, log: bool
+    ctx: click.Context, trial: str, name: str | None, as_json: bool, profile: bool, log: bool
 ) -> None:
-    """Recipe, stages, figures and outcome of one trial."""
+    """Recipe, stages, figures and outcome of one trial; where and how steadily each target was
+    measured, and which operators take the time there."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -46,6 +52,11 @@ def show_command(
                 {k: getattr(r, k) for k in ("stage", "attempt", "state", "duration_s", "error")}
                 for r in runs
             ],
+            "limits": dict(record.constraints),
+            "measured": {
+                target: {k: facts.get(k) for k in ("machine", "unsteady", "profile")}
+                for target, facts in _measured(runs).items()
+            },
         }
         click.echo(json.dumps(content, indent=1))
         return
@@ -78,11 +89,46 @@ def show_command(
             shown(figure.metric, teacher.get(_named(figure))),
         )
     console.print(table)
+    for text, excess in record.constraints.items():
+        verdict = "met" if excess <= 0 else f"broken by {excess:.3g}"
+        console.print(f"{text}: {verdict}", markup=False, highlight=False)
+    for target, facts in _measured(runs).items():
+        _print_measured(console, target, facts, None if profile else _TOP)
     if log:
         for run in runs:
             if run.log:
                 console.print(f"log of {run.stage}, attempt {run.attempt}:", highlight=False)
                 console.print(run.log, markup=False, highlight=False)
+
+
+def _measured(runs: list[StageRun]) -> dict[str, dict[str, Any]]:
+    """Facts of the last measurement on each target."""
+    return {
+        run.stage.partition("@")[2]: run.result["facts"]
+        for run in runs
+        if run.stage.startswith("measure@") and run.state != "failed"
+    }
+
+
+def _print_measured(console: Console, target: str, facts: dict[str, Any], top: int | None) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    machine = facts.get("machine", {})
+    where = ", ".join(str(machine[k]) for k in ("processor", "governor") if machine.get(k))
+    runtimes = ", ".join(machine.get("runtimes", ()))
+    console.print(f"{target}: measured on {where} ({runtimes})", markup=False, highlight=False)
+    for reason in facts.get("unsteady", ()):
+        console.print(f"{target}: unsteady: {reason}", markup=False, highlight=False)
+    operators = facts.get("profile")
+    if not operators:
+        return
+    total_ms = sum(o["time_ms"] for o in operators)
+    table = Table("operator", "kind", "time", "share", title=f"{target}: where the time goes")
+    for o in operators[:top]:
+        share = f"{o['time_ms'] / total_ms:.0%}"
+        table.add_row(escape(o["name"]), o["kind"], f"{o['time_ms']:.4f} ms", share)
+    console.print(table)
 
 
 def _named(figure: Measurement) -> str:

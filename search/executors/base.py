@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from workers.errors import UserFault
+from workers.errors import DeviceAway, DeviceRefused, UserFault
 from workers.jobs import Job, StageResult
 
 
@@ -18,16 +18,22 @@ class Done:
     result: StageResult | None = None
     error: str | None = None
     is_user_fault: bool = False
+    is_device_fault: bool = False  # a device is away, or refuses
     log: str | None = None
 
 
-def said_of(error: Exception) -> tuple[str, bool]:
-    """An error as a `Done` tells it: its text, with its type where it is ours, and whether it is
-    the user's."""
+def said_of(error: Exception) -> dict[str, Any]:
+    """An error by the fields of a `Done`: its text, with its type where it is ours."""
     text = str(error).strip()
-    if isinstance(error, UserFault):
-        return text or type(error).__name__, True
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__, False
+    is_device = isinstance(error, DeviceAway | DeviceRefused)
+    is_plain = is_device or isinstance(error, UserFault)
+    if not is_plain or not text:
+        text = f"{type(error).__name__}: {text}".removesuffix(": ")
+    return {
+        "error": text,
+        "is_user_fault": isinstance(error, UserFault),
+        "is_device_fault": is_device,
+    }
 
 
 class Executor(Protocol):

@@ -33,9 +33,7 @@ class InlineExecutor:
         try:
             result = self._perform(job)
         except Exception as error:
-            text, is_user_fault = said_of(error)
-            spent_s = time.monotonic() - started
-            return [Done(ticket, spent_s, error=text, is_user_fault=is_user_fault)]
+            return [Done(ticket, time.monotonic() - started, **said_of(error))]
         return [Done(ticket, time.monotonic() - started, result=result)]
 
     def progress(self, ticket: int) -> dict[str, Any] | None:  # noqa: ARG002

@@ -104,13 +104,7 @@ class LocalExecutor:
             return Done(ticket, duration_s, error=_how_it_ended(code), log=log)
         running.outcome.unlink(missing_ok=True)
         if "error" in outcome:
-            return Done(
-                ticket,
-                duration_s,
-                error=outcome["error"],
-                is_user_fault=outcome["is_user_fault"],
-                log=log,
-            )
+            return Done(ticket, duration_s, log=log, **outcome)
         return Done(ticket, duration_s, result=StageResult.model_validate(outcome["result"]))
 
     def progress(self, ticket: int) -> dict[str, Any] | None:
@@ -176,8 +170,7 @@ def run_child(job_json: str, place_json: str, outcome: str) -> None:
         said: dict[str, Any] = {"result": run_stage(job, place).model_dump(mode="json")}
     except Exception as error:
         traceback.print_exc()
-        text, is_user_fault = said_of(error)
-        said = {"error": text, "is_user_fault": is_user_fault}
+        said = said_of(error)
     partial = Path(f"{outcome}.partial")
     partial.write_text(json.dumps(said))
     os.replace(partial, outcome)

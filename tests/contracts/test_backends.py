@@ -1,8 +1,14 @@
-"""A backend loads an exported student and says log-probabilities of an utterance."""
+"""A backend prepares a student for a runtime and says log-probabilities of utterances.
+
+Each case runs as a search runs it: in processes of the backend's own interpreter.
+"""
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,64 +23,251 @@ from onnx.helper import (
     make_opsetid,
     make_tensor_value_info,
 )
+from torch import nn
 
-from spaces.families import SeparableConv
-from workers.backends.base import BACKENDS, Session, open_session
-from workers.errors import UserFault
+from spaces.backends import BACKENDS, BackendInfo
+from spaces.families import FAMILIES, Conformer, Dims, DsconvLstm, Recurrent, SeparableConv
+from workers.backends.base import missing, missing_modules, open_session
+from workers.backends.environments import interpreter_of, is_installed
+from workers.checkpoint import save_network
+from workers.child import call
+from workers.errors import UserFault, WorkError
 from workers.export.onnx import export_onnx
 from workers.students.base import build
 
-SYMBOLS = ("<blk>", "a", "b")
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = build(SeparableConv(channels=8, blocks=1, kernel=3), len(SYMBOLS)).eval()
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    export_onnx(network, SYMBOLS, path)
-    return path
-
-
-@pytest.fixture(params=BACKENDS)
-def session(request: pytest.FixtureRequest, exported: Path) -> Session:
-    return open_session(request.param, exported, threads=1)
+SYMBOLS = ("<blk>", *"abcdefghijk")
+STUDENTS: dict[str, Dims] = {
+    "separable_conv": SeparableConv(channels=40, blocks=2, kernel=5),
+    "conformer": Conformer(channels=40, blocks=1, heads=2, head_size=16, feed_forward=64, kernel=5),
+    "dsconv_lstm": DsconvLstm(channels=32, blocks=1, kernel=5, hidden=32, bidirectional=True),
+    "recurrent": Recurrent(cell="gru", channels=32, hidden=32, layers=1),
+}
+N_FRAMES = (1, 4, 5, 37, 64, 99, 128)
+PREPARED = (64, 128)  # frames that are to fit a runtime of fixed lengths
+# Of frames whose likeliest symbol is that of float32. Random networks are hardly sure of any.
+AGREEMENT = {"fp32": 1.0, "fp16": 0.97, "int4": 0.5}
+AGREEMENT_8_BIT = 0.85
 
 
 def _features(n_frames: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(-5, 3, (n_frames, 80)).astype(np.float32)
 
 
-@pytest.mark.parametrize("n_frames", [1, 4, 5, 99, 400])
-def test_every_four_frames_begun_have_log_probabilities(session: Session, n_frames: int) -> None:
-    log_probs = session.run(_features(n_frames))
-    assert log_probs.dtype == np.float32
-    assert log_probs.ndim == 2
-    assert len(log_probs) == -(-n_frames // 4)
-    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-3)
+UTTERANCES = [_features(n, seed=n) for n in N_FRAMES]
 
 
-def test_an_utterance_is_answered_the_same_every_time(session: Session) -> None:
-    first = session.run(_features(60))
-    session.run(_features(200, seed=1))
-    np.testing.assert_array_equal(session.run(_features(60)), first)
+def _not_to_run(info: BackendInfo) -> str | None:
+    if info.status == "untested" or info.gpu:
+        return f"{info.name} is untested: {info.limits}"
+    return None if is_installed(info) else str(missing(info, missing_modules(info)))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_model_that_is_not_there_is_named(backend: str, tmp_path: Path) -> None:
+def _backend(info: BackendInfo, *more: str) -> object:
+    reason = _not_to_run(info)
+    marks = [pytest.mark.skip(reason=reason)] if reason else []
+    return pytest.param(info.name, *more, marks=marks, id="-".join((info.name, *more)))
+
+
+def _students(info: BackendInfo) -> list[tuple[str, str]]:
+    """Every family in every format, kinds of int8 for one only; two if they take long."""
+    first, *others = info.families or tuple(FAMILIES)
+    if info.slow_to_prepare:
+        return [(first, info.formats[0]), (others[0], info.formats[-1])]
+    formats = [q for q in info.formats if q not in ("int8_dynamic", "int8_static")]
+    return [*itertools.product([first], info.formats), *itertools.product(others, formats)]
+
+
+REAL = [info for info in BACKENDS.values() if info.status != "for tests"]
+EACH = [_backend(info) for info in REAL]
+CASES = [_backend(i, *student) for i in REAL for student in _students(i)]
+
+
+@dataclass(frozen=True)
+class Exported:
+    onnx: Path
+    network: Path
+
+
+def _untrained(dims: Dims) -> nn.Module:
+    """With statistics in its norms, and a head for which no symbol is likelier than others."""
+    torch.manual_seed(0)
+    network = build(dims, len(SYMBOLS)).eval()
+    with torch.no_grad():
+        network.frontend.mean.fill_(-5.0)
+        network.frontend.inv_std.fill_(1 / 3)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 1.5)
+        features = torch.from_numpy(UTTERANCES[-1])[None]
+        hidden = network(network.frontend.normalise(features), torch.tensor([N_FRAMES[-1]])).hidden
+        network.head.weight.mul_(8)
+        network.head.bias.copy_(-(hidden @ network.head.weight.T).mean((0, 1)))
+    return network
+
+
+@pytest.fixture(scope="module")
+def students(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Gives a student of a family, exported."""
+    folder = tmp_path_factory.mktemp("students")
+
+    def student(family: str) -> Exported:
+        made = Exported(folder / f"{family}.onnx", folder / f"{family}.safetensors")
+        if not made.onnx.exists():
+            network = _untrained(STUDENTS[family])
+            export_onnx(network, SYMBOLS, made.onnx)
+            save_network(network, SYMBOLS, made.network)
+        return made
+
+    return student
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory, students: Callable[[str], Exported]
+) -> Callable[..., Path]:
+    """Gives the main file of a student in a backend's own form."""
+    folder = tmp_path_factory.mktemp("prepared")
+    calibration = folder / "calibration.npz"
+    np.savez(calibration, *UTTERANCES)
+    made: dict[tuple[str, str, str], Path] = {}
+
+    def prepare(backend: str, family: str | None = None, number_format: str = "fp32") -> Path:
+        family = family or (BACKENDS[backend].families or tuple(FAMILIES))[0]
+        key = backend, family, number_format
+        if key not in made:
+            student, target = students(family), folder / "-".join(key)
+            request = {
+                "backend": backend,
+                "onnx": str(student.onnx),
+                "network": str(student.network),
+                "formats": [number_format] * 3,
+                "calibration": str(calibration),
+                "lengths": list(PREPARED),
+                "folder": str(target),
+            }
+            names = call("prepare", request, interpreter_of(backend))
+            assert sorted(names) == sorted(p.name for p in target.iterdir())
+            made[key] = target / names[0]
+        return made[key]
+
+    return prepare
+
+
+@pytest.fixture
+def recognise(tmp_path: Path) -> Callable[..., list[list[int]]]:
+    """Gives the likeliest symbol of each output frame of each utterance."""
+
+    def recognised(backend: str, model: Path, utterances: list[np.ndarray]) -> list[list[int]]:
+        features = tmp_path / "features"
+        np.concatenate(utterances).tofile(features)
+        ends = np.cumsum([len(u) for u in utterances]).tolist()
+        request = {
+            "backend": backend,
+            "model": str(model),
+            "settings": {},
+            "features": str(features),
+            "at": [[end - len(u), len(u)] for end, u in zip(ends, utterances, strict=True)],
+        }
+        ids: list[list[int]] = call("recognise", request, interpreter_of(backend))
+        return ids
+
+    return recognised
+
+
+def _in_float32(model: Path) -> list[list[int]]:
+    session = open_session("onnxruntime", model)
+    return [session.run(utterance).argmax(-1).tolist() for utterance in UTTERANCES]
+
+
+@pytest.mark.parametrize(("backend", "family", "number_format"), CASES)
+def test_a_prepared_student_says_what_it_said_in_float32(
+    backend: str,
+    family: str,
+    number_format: str,
+    students: Callable[[str], Exported],
+    prepared: Callable[..., Path],
+    recognise: Callable[..., list[list[int]]],
+) -> None:
+    model = prepared(backend, family, number_format)
+    said = recognise(backend, model, [*UTTERANCES, *UTTERANCES])
+    first, again = said[: len(N_FRAMES)], said[len(N_FRAMES) :]
+    assert [len(ids) for ids in first] == [-(-n // 4) for n in N_FRAMES]
+    assert again == first
+
+    wanted = np.concatenate(_in_float32(students(family).onnx))
+    assert len(set(wanted)) > 3
+    agreement = np.mean(np.concatenate(first) == wanted)
+    assert agreement >= AGREEMENT.get(number_format, AGREEMENT_8_BIT)
+
+
+@pytest.mark.parametrize("backend", [*EACH, "stub"])
+def test_a_model_that_is_not_there_is_named(
+    backend: str, tmp_path: Path, recognise: Callable[..., list[list[int]]]
+) -> None:
     path = tmp_path / "none.onnx"
     with pytest.raises(UserFault) as caught:
-        open_session(backend, path, threads=1)
+        recognise(backend, path, UTTERANCES[:1])
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_an_unknown_backend_is_answered_with_the_known(exported: Path) -> None:
+@pytest.mark.parametrize("backend", EACH)
+@pytest.mark.parametrize("kept", [0, 0.5], ids=["text", "half"])
+def test_a_damaged_model_is_refused_in_a_line(
+    backend: str,
+    kept: float,
+    tmp_path: Path,
+    prepared: Callable[..., Path],
+    recognise: Callable[..., list[list[int]]],
+) -> None:
+    whole = prepared(backend)
+    model = shutil.copytree(whole.parent, tmp_path / "damaged") / whole.name
+    content = whole.read_bytes()
+    model.write_bytes(content[: int(len(content) * kept)] or b"no model at all")
+    with pytest.raises(WorkError) as caught:
+        recognise(backend, model, UTTERANCES[-1:])
+    assert "Traceback" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", [_backend(info) for info in REAL if info.fixed_lengths])
+def test_an_utterance_longer_than_prepared_for_is_refused_with_the_longest(
+    backend: str, prepared: Callable[..., Path], recognise: Callable[..., list[list[int]]]
+) -> None:
+    too_long = _features(PREPARED[-1] + 1)
     with pytest.raises(UserFault) as caught:
-        open_session("tensorrt", exported, threads=1)
-    assert str(caught.value) == 'no backend "tensorrt" (known: onnxruntime, stub)'
+        recognise(backend, prepared(backend), [too_long])
+    assert str(len(too_long)) in str(caught.value)
+    assert str(PREPARED[-1]) in str(caught.value)
 
 
-# onnxruntime alone: a file it can load is not yet a student
+def test_the_stub_says_the_same_two_symbols_of_any_utterance(
+    prepared: Callable[..., Path], recognise: Callable[..., list[list[int]]]
+) -> None:
+    assert recognise("stub", prepared("stub"), [_features(9), _features(4)]) == [[1, 0, 0], [1]]
+
+
+def test_an_unknown_backend_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserFault) as caught:
+        open_session("onnxruntim", tmp_path / "model.onnx")
+    assert str(caught.value) == 'no backend "onnxruntim"; did you mean "onnxruntime"?'
+
+
+# onnxruntime alone, in this process: every export is checked with it
+
+
+@pytest.mark.parametrize("n_frames", N_FRAMES)
+def test_every_four_frames_begun_have_log_probabilities(
+    n_frames: int, students: Callable[[str], Exported]
+) -> None:
+    session = open_session("onnxruntime", students("separable_conv").onnx)
+    log_probs = session.run(_features(n_frames))
+    assert log_probs.dtype == np.float32
+    assert log_probs.shape == (-(-n_frames // 4), len(SYMBOLS))
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-3)
+
+
+# a file that it can load is not yet a student
 
 
 def _model(
@@ -103,7 +296,7 @@ SAID = ("y", TensorProto.FLOAT, ["N", "T", 80])
 def test_a_file_of_the_contract_is_loaded(tmp_path: Path) -> None:
     path = _model(tmp_path, [FLOATS, LENGTHS], [SAID])
     features = _features(7)
-    np.testing.assert_array_equal(open_session("onnxruntime", path, 1).run(features), features)
+    np.testing.assert_array_equal(open_session("onnxruntime", path).run(features), features)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +333,7 @@ def test_a_model_of_another_kind_is_refused(
 ) -> None:
     path = _model(tmp_path, inputs, outputs)
     with pytest.raises(UserFault) as caught:
-        open_session("onnxruntime", path, threads=1)
+        open_session("onnxruntime", path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(message)
 
@@ -155,11 +348,11 @@ def test_a_model_of_another_kind_is_refused(
     ids=["text", "half", "empty"],
 )
 def test_a_damaged_file_is_refused(
-    damage: Callable[[bytes], bytes], exported: Path, tmp_path: Path
+    damage: Callable[[bytes], bytes], students: Callable[[str], Exported], tmp_path: Path
 ) -> None:
     path = tmp_path / "damaged.onnx"
-    path.write_bytes(damage(exported.read_bytes()))
+    path.write_bytes(damage(students("separable_conv").onnx.read_bytes()))
     with pytest.raises(UserFault) as caught:
-        open_session("onnxruntime", path, threads=1)
+        open_session("onnxruntime", path)
     assert str(caught.value).startswith(f"{path}: ONNX Runtime cannot load it (")
     assert "\n" not in str(caught.value)

@@ -109,7 +109,7 @@ def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Ex
 
 
 def _best(model: Path) -> np.ndarray:
-    session = open_session("onnxruntime", model, threads=1)
+    session = open_session("onnxruntime", model)
     return np.concatenate([session.run(_features(n, seed=n)).argmax(-1) for n in LENGTHS])
 
 
@@ -319,7 +319,7 @@ def test_an_exported_file_says_it_of_a_padded_batch_in_any_order(exported: Expor
     log_probs, n_steps = session.run(None, {"x": batch, "x_lens": np.array(lengths, np.int64)})
     assert n_steps.tolist() == [15, 51, 1, 35]
     assert n_steps.dtype == np.int64
-    alone = open_session("onnxruntime", exported.path, threads=1)
+    alone = open_session("onnxruntime", exported.path)
     for row, n_frames in enumerate(lengths):
         wanted = alone.run(_features(n_frames, seed=n_frames))
         np.testing.assert_allclose(log_probs[row, : n_steps[row]], wanted, atol=1e-4)
@@ -417,7 +417,7 @@ def test_a_quantized_file_takes_batches_and_says_what_it_is(
     assert {p.key: p.value for p in after.metadata_props} == {
         p.key: p.value for p in before.metadata_props
     }
-    session = open_session("onnxruntime", target, threads=1)
+    session = open_session("onnxruntime", target)
     for n_frames in (1, 6, 500):
         log_probs = session.run(_features(n_frames))
         assert log_probs.dtype == np.float32

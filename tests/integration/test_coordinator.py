@@ -12,7 +12,6 @@ from search.executors.inline import InlineExecutor
 from search.front import front
 from search.home import Home
 from search.launch import Options, open_study, study_facts, with_options
-from storage.artifacts import ArtifactStore
 from storage.records import StudyState, TrialState
 from storage.store import Store
 from workers.errors import UserFault
@@ -45,7 +44,7 @@ def run(home, work, text=SPACE, view=None, executor=None, **options):
     made = with_options(space(text), options)
     store = Store(home.store_url)
     study = open_study(store, made, text, "fake.yaml", options)
-    facts = study_facts(store, study, made, ArtifactStore(home.artifacts_url))
+    facts = study_facts(store, study, made, home)
     executor = executor or InlineExecutor(work)
     coordinator = Coordinator(
         store,

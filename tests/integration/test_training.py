@@ -15,7 +15,17 @@ from spaces.space import Target
 from storage.artifacts import ArtifactStore
 from workers.checkpoint import load_network, load_tensors
 from workers.data.batches import epoch_plan, load_batch, spec_augment
-from workers.jobs import Compress, Export, Listen, Measure, Screen, Train, key_of
+from workers.jobs import (
+    Compress,
+    Export,
+    Listen,
+    Measure,
+    Model,
+    Score,
+    Screen,
+    Train,
+    key_of,
+)
 from workers.teacher import output_steps
 from workers.train.distil import TeacherCache
 from workers.train.loop import Trainer, learning_rate_at
@@ -170,25 +180,35 @@ def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
         ),
         place,
     )
+    model = Model(
+        backend="onnxruntime",
+        main="model.onnx",
+        files={"model.onnx": exported.artifacts["model"]},
+    )
+    scored = run_stage(Score(runtime="cpu", model=model, corpus=corpus.folder.name), place)
     measured = run_stage(
         Measure(
-            model=exported.artifacts["model"],
-            tokens=exported.artifacts["tokens"],
+            target_name="cpu",
+            target=targets["cpu"],
+            model=model,
             corpus=corpus.folder.name,
-            targets=targets,
+            macs=exported.value("macs"),
         ),
         place,
     )
     assert exported.facts["parity"] < 1e-3
     assert exported.value("params") < screened.value("params")
-    assert measured.value("size_mb") == exported.value("size_mb")
     total, features, graph = (
-        measured.value(m, "cpu") for m in ("latency_p50_ms", "features_p50_ms", "graph_p50_ms")
+        measured.value(m) for m in ("latency_p50_ms", "features_p50_ms", "graph_p50_ms")
     )
     assert 0 < graph < total
     assert features < total
-    assert len(next(f.samples for f in measured.figures if f.metric == "latency_p50_ms")) == 10
-    assert 0 <= measured.value("wer_low") <= measured.value("wer") <= measured.value("wer_high")
+    n_utterances = len(measured.facts["utterances_s"])
+    samples = next(f.samples for f in measured.figures if f.metric == "latency_p50_ms")
+    assert len(samples) >= 30 and len(samples) % n_utterances == 0
+    assert measured.facts["profile"][0]["time_ms"] > 0
+    assert 0 <= scored.value("wer_low") <= scored.value("wer") <= scored.value("wer_high")
+    assert sum(scored.facts["errors"]) == round(scored.value("wer") * scored.value("n_words"))
 
 
 def test_a_stage_that_is_done_is_found_and_not_done_again(corpus, place):

@@ -55,12 +55,19 @@ def test_what_varies_from_run_to_run_is_marked_so() -> None:
         "word_precision",
         "word_recall",
         "word_f1",
+        "qoi",
         "worse_share",
         "empty_share",
+        "long_wer",
+        "long_excess",
+        "text_diff_share",
     }
     assert [n for n, m in METRICS.items() if m.higher_is_better] == [
         "throughput",
+        "streams",
+        "utilisation",
         "word_precision",
         "word_recall",
         "word_f1",
+        "qoi",
     ]

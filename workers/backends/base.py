@@ -1,41 +1,151 @@
 """The contract of a backend: an inference runtime that runs an exported student.
 
-A backend is one file with a function `open_session` and one line in the registry below. It is
-imported when it is asked for, and names its extra when it is missing.
+A backend is a module with the names of `Backend` and one line in the table of `spaces.backends`,
+or an entry point of another package. It is imported in a child process only (`child.py`): a
+runtime that crashes takes nothing with it, and one whose packages conflict with ours runs in an
+environment of its own (`environments.py`).
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from workers.errors import UserFault
+from spaces.backends import BackendInfo, UnknownBackend, backend_info
+from workers.errors import MissingExtra, UserFault
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a runtime is to run a model; each takes of these what its table line names."""
+
+    threads: int = 1
+    graph_level: str = "all"  # all, extended, basic or off
+    arena: bool = True
+    spinning: bool = False
+    precision: str = "fp32"  # what it computes in: fp32, bf16 or fp16
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained student in the forms that a runtime may be prepared from.
+
+    `onnx` is float32 in the contract of the exports; `network` is the checkpoint of the torch
+    network, where there is one. `calibration` are features float32 [T, 80] of training audio.
+    """
+
+    onnx: Path
+    network: Path | None = None
+    formats: tuple[str, str, str] = ("fp32", "fp32", "fp32")  # of frontend, encoder, head
+    calibration: Sequence[np.ndarray] = field(default=())
+    lengths: tuple[int, ...] = ()  # frames that are to fit, ascending; for fixed-length runtimes
+
+    @property
+    def format(self) -> str:
+        """The one format of all parts, for runtimes that know no other way."""
+        return self.formats[1]
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """Time that one operator of a model took, mean of several runs."""
+
+    name: str
+    kind: str
+    time_ms: float
 
 
 class Session(Protocol):
-    """An exported student, loaded."""
+    """A prepared student, loaded."""
 
     def run(self, features: np.ndarray) -> np.ndarray:
-        """Log-probabilities float32 [T', V] of one utterance, float32 [T, 80]."""
+        """Log-probabilities float32 [T', V] of one utterance, float32 [T, 80].
+
+        Raises:
+            UserFault: for an utterance longer than the model was prepared for.
+        """
+        ...
+
+    def profile(self, features: np.ndarray, runs: int) -> list[OperatorTime] | None:
+        """Where the time goes, by the runtime's own profiler; None where it has none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
         ...
 
 
-BACKENDS: dict[str, str] = {
-    "onnxruntime": "workers.backends.onnxruntime",
-    "stub": "workers.backends.stub",
-}
+class Backend(Protocol):
+    """What the module of a backend holds."""
+
+    def prepare(self, source: Source, folder: Path) -> tuple[str, ...]:
+        """Write a student in the runtime's own form; names of the files, the main one first.
+
+        Raises:
+            UserFault: for a student that this runtime cannot take.
+        """
+        ...
+
+    def open_session(self, model: Path, settings: Settings) -> Session:
+        """Load a prepared student by its main file.
+
+        Raises:
+            UserFault: for a file that it cannot load.
+        """
+        ...
+
+    def version(self) -> str:
+        """Name and version of the runtime, for the record."""
+        ...
 
 
-def open_session(backend: str, model: Path, threads: int) -> Session:
-    """Load a model file in a runtime.
+def load_backend(name: str) -> Backend:
+    """Import a backend into this process.
+
+    Raises:
+        UserFault: for a backend that is not known.
+        MissingExtra: when its packages are not installed here.
+    """
+    try:
+        info = backend_info(name)
+    except UnknownBackend as error:
+        raise UserFault(str(error)) from error
+    lacking = missing_modules(info)
+    if lacking:
+        raise missing(info, lacking)
+    backend: Backend = importlib.import_module(info.module)  # type: ignore[assignment]
+    return backend
+
+
+def missing_modules(info: BackendInfo) -> list[str]:
+    """Modules of a backend that this interpreter cannot import."""
+    return [m for m in info.modules if importlib.util.find_spec(m) is None]
+
+
+def missing(info: BackendInfo, lacking: list[str]) -> UserFault:
+    """What to do about a backend that is not installed."""
+    if info.requirements:
+        return UserFault(
+            f'backend "{info.name}" is not installed; its packages conflict with ours and get an '
+            f"environment of their own: search backends install {info.name}"
+        )
+    if info.extra is not None:
+        return MissingExtra(f'backend "{info.name}"', info.extra)
+    return UserFault(
+        f'backend "{info.name}" lacks {", ".join(lacking)}: {info.limits or info.meaning}'
+    )
+
+
+def open_session(backend: str, model: Path, settings: Settings | None = None) -> Session:
+    """Load a prepared student in a runtime, in this process.
 
     Raises:
         UserFault: for a backend that is not known, or a file that it cannot load.
     """
-    if backend not in BACKENDS:
-        raise UserFault(f'no backend "{backend}" (known: {", ".join(BACKENDS)})')
-    session: Session = importlib.import_module(BACKENDS[backend]).open_session(model, threads)
-    return session
+    return load_backend(backend).open_session(model, settings or Settings())

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
+from workers.backends.base import OperatorTime, Settings, Source
 from workers.errors import UserFault
 
 ort.set_default_logger_severity(3)
+
+_PROVIDERS: list[Any] = ["CPUExecutionProvider"]
+_GRAPH_LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
 
 
 class OnnxSession:
     """One session; inputs by order, as sherpa-onnx takes them."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        model: Path,
+        settings: Settings,
+        providers: list[Any] = _PROVIDERS,
+    ) -> None:
+        self._session: Any = session
+        self._model, self._settings, self._providers = model, settings, providers
         self._inputs = [i.name for i in session.get_inputs()]
         self._output = session.get_outputs()[0].name
 
@@ -28,37 +49,100 @@ class OnnxSession:
         log_probs: np.ndarray = self._session.run([self._output], feed)[0][0]
         return log_probs
 
+    def profile(self, features: np.ndarray, runs: int) -> list[OperatorTime] | None:
+        """By ONNX Runtime's own profiler, in a session of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            options = session_options(self._model, self._settings)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = ort.InferenceSession(str(self._model), options, providers=self._providers)
+            profiled = OnnxSession(session, self._model, self._settings)
+            for _ in range(runs + 1):
+                profiled.run(features)
+            return operator_times(Path(session.end_profiling()), runs)
 
-def open_session(model: Path, threads: int) -> OnnxSession:
+    def close(self) -> None:
+        self._session = None
+
+
+def operator_times(profile: Path, runs: int) -> list[OperatorTime]:
+    """Mean time of each node over the last `runs` runs of a profile of ONNX Runtime."""
+    spent: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for event in json.loads(profile.read_text()):
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            kind = str(event["args"].get("op_name", ""))
+            spent[name.removesuffix("_kernel_time"), kind].append(event["dur"] / 1000)
+    times = [
+        OperatorTime(name, kind, sum(each[-runs:]) / runs) for (name, kind), each in spent.items()
+    ]
+    return sorted(times, key=lambda t: -t.time_ms)
+
+
+def prepare(source: Source, folder: Path) -> tuple[str, ...]:
+    """The file as it ships: quantized by part where the recipe says so."""
+    target = folder / "model.onnx"
+    if set(source.formats) == {"fp32"}:
+        shutil.copyfile(source.onnx, target)
+    else:
+        from spaces.recipe import PARTS, Quantize  # not on a device: only what prepares needs it
+        from workers.compress.quantize import quantize
+
+        scheme = Quantize(**dict(zip(PARTS, source.formats, strict=True)))
+        quantize(source.onnx, target, scheme, source.calibration)
+    return (target.name,)
+
+
+def open_session(model: Path, settings: Settings) -> OnnxSession:
     """Load a file of the contract: features and lengths in, log-probabilities out.
 
     Raises:
         UserFault: when the file is no such model.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = _graph_level(model)
+    return open_with(model, settings, _PROVIDERS)
+
+
+def open_with(model: Path, settings: Settings, providers: list[Any]) -> OnnxSession:
+    """The same with execution providers of the caller's."""
+    options = session_options(model, settings)
     try:
-        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen types of its own
         reason = str(error).strip().splitlines()[0][:300]
         raise UserFault(f"{model}: ONNX Runtime cannot load it ({reason})") from error
     _check_contract(model, session)
-    return OnnxSession(session)
+    return OnnxSession(session, model, settings, providers)
 
 
-def _graph_level(model: Path) -> ort.GraphOptimizationLevel:
-    """Full optimisation, but not for fp16 recurrent nets, which crash there (1.24 to 1.31)."""
-    content = model.read_bytes() if model.is_file() else b""
-    if (b"LSTM" in content or b"GRU" in content) and _is_fp16_recurrent(content):
-        return ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    return ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+def version() -> str:
+    return f"onnxruntime {ort.__version__}"
+
+
+def session_options(model: Path, settings: Settings) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = settings.arena
+    # Threads that spin while they wait doubled the CPU use at two threads and bought no time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
+    options.graph_optimization_level = _graph_level(model, settings.graph_level)
+    return options
+
+
+def _graph_level(model: Path, wanted: str) -> ort.GraphOptimizationLevel:
+    """As asked, but not full for fp16 recurrent nets, which crash there (1.24 to 1.31)."""
+    if wanted == "all":
+        content = model.read_bytes() if model.is_file() else b""
+        if (b"LSTM" in content or b"GRU" in content) and _is_fp16_recurrent(content):
+            return ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    return _GRAPH_LEVELS[wanted]
 
 
 def _is_fp16_recurrent(content: bytes) -> bool:
-    import onnx
-
+    try:
+        import onnx
+    except ImportError:  # a device; our own files hold no such network
+        return False
     try:
         graph = onnx.load_from_string(content).graph
     except Exception:  # no model at all: the session says so

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 
+from workers.backends.base import OperatorTime, Settings, Source
 from workers.errors import UserFault
 
 
@@ -19,8 +21,23 @@ class StubSession:
         log_probs[0] = -10.0, 0.0
         return log_probs
 
+    def profile(self, features: np.ndarray, runs: int) -> list[OperatorTime] | None:  # noqa: ARG002
+        return None
 
-def open_session(model: Path, _threads: int) -> StubSession:
+    def close(self) -> None:
+        pass
+
+
+def prepare(source: Source, folder: Path) -> tuple[str, ...]:
+    shutil.copyfile(source.onnx, folder / "model.onnx")
+    return ("model.onnx",)
+
+
+def open_session(model: Path, _settings: Settings) -> StubSession:
     if not model.is_file():
         raise UserFault(f"{model}: no such model")
     return StubSession()
+
+
+def version() -> str:
+    return "stub 1"

@@ -2,6 +2,7 @@
 
 What was found to be small and fast on CPUs, and nothing else:
 
+    int8          whichever of the next two suits the network, see `flavour_of`
     fp16          weights stored in half precision, expanded to float32 when the model is loaded:
                   no CPU here computes in half precision, casting back and forth only costs time,
                   and recurrent nets in fp16 crash ONNX Runtime 1.24 to 1.31
@@ -42,6 +43,7 @@ from spaces.recipe import PARTS, Quantize
 
 _MATMUL = ("MatMul", "Gemm")
 _INT4_BLOCK = 32
+_STATIC_FROM_WEIGHTS = 4_000_000
 _MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
 
 
@@ -61,8 +63,9 @@ def quantize(
         calibration: real features float32 [T, 80], used by int8_static only.
     """
     by_format: dict[str, set[str]] = {}
-    for part in PARTS:
-        by_format.setdefault(getattr(scheme, part), set()).add(part)
+    for part, wanted in zip(PARTS, scheme.formats, strict=True):
+        chosen = flavour_of(source) if wanted == "int8" else wanted
+        by_format.setdefault(chosen, set()).add(part)
     steps: dict[str, Callable[[Path, Path, set[str]], None]] = {
         "int8_static": lambda a, b, parts: _static(a, b, parts, calibration),
         "int8_dynamic": _dynamic,
@@ -85,6 +88,20 @@ def quantize(
         onnx.helper.set_model_props(model, properties)
         onnx.save(model, str(Path(folder) / "last.onnx"))
         shutil.copyfile(Path(folder) / "last.onnx", target)
+
+
+def flavour_of(source: Path) -> str:
+    """The 8-bit flavour that was faster on networks of this kind (BENCHMARKS.md).
+
+    Convolutional networks gain from having their convolutions in 8 bits as well, and big ones of
+    any kind; small networks of products and recurrences lose more to Q/DQ pairs than they gain.
+    """
+    graph = onnx.load(str(source)).graph
+    weights = {i.name: int(np.prod(i.dims)) for i in graph.initializer}
+    kinds = {n.op_type for n in graph.node}
+    if kinds & {"LSTM", "GRU"} or sum(weights.values()) < _STATIC_FROM_WEIGHTS:
+        return "int8_dynamic"
+    return "int8_static"
 
 
 @contextmanager

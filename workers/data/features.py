@@ -6,8 +6,12 @@ a student the numbers it will see on the device.
 
 from __future__ import annotations
 
-import kaldi_native_fbank as knf
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import kaldi_native_fbank as knf
 
 SAMPLE_RATE_HZ = 16_000
 N_MELS = 80
@@ -17,6 +21,8 @@ FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_S)
 
 def fbank_options() -> knf.FbankOptions:
     """80 log-mel bins, 20 Hz to Nyquist - 400 Hz, povey window, no dither, edges kept."""
+    import kaldi_native_fbank as knf  # a device may do without: see `fbank_numpy`
+
     options = knf.FbankOptions()
     options.frame_opts.samp_freq = SAMPLE_RATE_HZ
     options.frame_opts.dither = 0.0
@@ -37,6 +43,8 @@ def fbank(samples: np.ndarray) -> np.ndarray:
     Returns:
         float32 [n_frames, 80], 100 frames per second, not normalised.
     """
+    import kaldi_native_fbank as knf
+
     extractor = knf.OnlineFbank(fbank_options())
     # The binding takes a sequence: a list is read a quarter faster than an array.
     extractor.accept_waveform(SAMPLE_RATE_HZ, np.asarray(samples, np.float32).tolist())

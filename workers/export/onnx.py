@@ -84,7 +84,7 @@ def check_parity(network: nn.Module, path: Path, utterances: list[np.ndarray]) -
         ParityError: when they disagree.
     """
     contract = _Contract(network).eval()
-    session = open_session("onnxruntime", path, threads=1)
+    session = open_session("onnxruntime", path)
     differences = [0.0]
     for features in utterances:
         with torch.inference_mode():

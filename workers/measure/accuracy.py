@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jiwer
 import numpy as np
-
-from workers.backends.base import open_session
-from workers.data.batches import Corpus
-from workers.data.text import decode
 
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95
@@ -34,15 +29,7 @@ class Accuracy:
     word_f1: float
     empty_share: float  # utterances with words for which nothing was written
     worse_share: float | None  # utterances with more errors than the teacher makes
-
-
-def transcribe_dev(model: Path, corpus: Corpus, symbols: Sequence[str]) -> list[str]:
-    """Text of each dev utterance from the file itself, one at a time, as on a device."""
-    session = open_session("onnxruntime", model, threads=1)
-    return [
-        decode(session.run(np.array(corpus.frames(e))).argmax(-1).tolist(), symbols)
-        for e in corpus.dev
-    ]
+    qoi: float | None  # the others: quality of inference, as WhisperKit calls it
 
 
 def accuracy(
@@ -77,6 +64,7 @@ def accuracy(
         word_f1=2 * precision * recall / (precision + recall) if words.hits else 0.0,
         empty_share=float(np.mean([not t for t in texts])),
         worse_share=worse,
+        qoi=None if worse is None else 1 - worse,
     )
 
 

@@ -1,175 +1,241 @@
-"""Latency, load time and memory of an exported file, in a process of its own.
+"""Latency, load time and memory of exported files, each time in a process of its own.
 
-The process has no torch, only what a device has. `python -m workers.measure.latency` is that
-process: it reads a request as JSON from standard input and writes figures as JSON.
+Samples come from several restarts: where a process lies in memory alone moves a median by a few
+percent. A restart that was disturbed is taken again, and if it stays so its figures say why.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import subprocess
-import sys
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from workers.errors import WorkError
+from workers.measure.steadiness import RESTARTS_DIFFER
+from workers.measure.streams import concurrent_streams
 
-_WARM_UP = 5
-_TIMEOUT_S = 600.0
-DISTURBED_RATIO = 1.15  # wall over CPU time above which a run was not alone
+_TRIES_FOR_QUIET = 3
+_N_OPERATORS = 60
+_MORE_RESTARTS = 2  # where the first ones differ
+_TRIMMED_FROM = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prepared model in a backend, and how it is run."""
+
+    backend: str
+    model: str  # path of its main file
+    tokens: str
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class LatencyRequest:
-    """What to time: a model file in a backend, over real utterances."""
+    """What to time, over which utterances (float32 .npy files, 16 kHz), and how well.
 
-    model: str
-    tokens: str
-    backend: str
-    threads: int
-    runs: int
-    audio: tuple[str, ...]  # float32 .npy files, 16 kHz
+    A restart ends when half the 95 % interval of each median is within `within` of it after at
+    least `min_runs` runs, or after `max_s` seconds. `details` adds profile, energy and peak.
+    """
+
+    candidates: tuple[Candidate, ...]
+    audio: tuple[str, ...]
+    audio_s: tuple[float, ...]
+    threads: int = 1
+    min_runs: int = 60
+    max_s: float = 20.0
+    within: float = 0.01
+    restarts: int = 3
+    details: bool = False
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What one process measured of one candidate. Samples are [passes][utterances].
+
+    Empty lists and None are what a device does not tell.
+    """
+
+    whole_ms: list[list[float]]
+    features_ms: list[list[float]]
+    graph_ms: list[list[float]]
+    decode_ms: list[list[float]]
+    graph_cpu_ms: list[list[float]]
+    anchor_cpu_ms: list[list[float]]
+    load_ms: float | None
+    first_ms: float | None
+    peak_memory_mb: float | None
+    unsteady: list[str]
+    machine: dict[str, Any]
+    texts: list[str]
+    peak_gflops: float | None
+    energy_mj: float | None
+    profile: list[dict[str, Any]] | None
+
+    @property
+    def anchor_ratio(self) -> float:
+        """CPU time of the network over the anchor's, both the lower quartile, mean over
+        utterances."""
+        candidate = np.percentile(np.array(self.graph_cpu_ms), 25, axis=0)
+        return float(candidate.mean() / self.anchor_ms)
+
+    @property
+    def anchor_ms(self) -> float:
+        return float(np.percentile(np.array(self.anchor_cpu_ms), 25))
+
+
+class Runner(Protocol):
+    """Performs one restart of a request, here or on a device."""
+
+    def __call__(self, request: LatencyRequest) -> list[Restart]: ...
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Raw samples in ms, one a run, and what follows from them.
+    """All restarts of one candidate."""
 
-    `total` is the whole pipeline, samples to text: features, graph and decoding.
-    """
-
-    total_ms: tuple[float, ...]
-    features_ms: tuple[float, ...]
-    graph_ms: tuple[float, ...]
-    decode_ms: tuple[float, ...]
+    restarts: tuple[Restart, ...]
     audio_s: tuple[float, ...]
-    load_ms: float
-    peak_memory_mb: float
-    disturbed: bool
 
-    def summary(self) -> dict[str, float]:
-        """Figures by metric name."""
-        total = np.array(self.total_ms)
-        graph = np.array(self.graph_ms)
-        rtf = float(total.sum() / 1000 / sum(self.audio_s))
+    def pooled(self, name: str) -> np.ndarray:
+        """Samples float [passes of all restarts, utterances] in ms."""
+        return np.concatenate([np.array(getattr(r, name)) for r in self.restarts])
+
+    @property
+    def unsteady(self) -> tuple[str, ...]:
+        """Reasons not to trust these figures, each once."""
+        reasons = {
+            reason.partition(" (")[0]: reason for r in self.restarts for reason in r.unsteady
+        }
+        if (apart := _apart(self.restarts)) > RESTARTS_DIFFER:
+            reasons["restarts"] = f"restarts differ by {apart:.0%}"
+        return tuple(reasons.values())
+
+    @property
+    def anchor_ratio(self) -> float:
+        return float(np.median([r.anchor_ratio for r in self.restarts]))
+
+    def summary(
+        self, macs_per_s: float | None = None, stream_limit_ms: float = 300.0
+    ) -> dict[str, float]:
+        """Figures by metric name; what this machine does not tell is left out."""
+        graph = self.pooled("graph_ms")
+        figures = {
+            "graph_p50_ms": float(np.percentile(graph, 50)),
+            "graph_p95_ms": float(np.percentile(graph, 95)),
+        }
+        if len(self.pooled("whole_ms")):
+            figures |= self._pipeline(stream_limit_ms)
+        return {**figures, **self._told(graph, macs_per_s)}
+
+    def _pipeline(self, stream_limit_ms: float) -> dict[str, float]:
+        whole = self.pooled("whole_ms")
+        p50, p95, p99 = (float(np.percentile(whole, q)) for q in (50, 95, 99))
+        rtf = float(whole.sum() / 1000 / (sum(self.audio_s) * len(whole)))
+        parts = [self.pooled(n) for n in ("features_ms", "graph_ms", "decode_ms")]
+        audio_s = np.broadcast_to(self.audio_s, whole.shape)
         return {
-            **{f"latency_p{q}_ms": float(np.percentile(total, q)) for q in (50, 95, 99)},
-            **{f"graph_p{q}_ms": float(np.percentile(graph, q)) for q in (50, 95)},
-            "features_p50_ms": float(np.percentile(self.features_ms, 50)),
-            "decode_p50_ms": float(np.percentile(self.decode_ms, 50)),
+            "latency_p50_ms": p50,
+            "latency_p95_ms": p95,
+            "latency_p99_ms": p99,
+            "tail_factor": p99 / p50,
+            "features_p50_ms": float(np.percentile(parts[0], 50)),
+            "decode_p50_ms": float(np.percentile(parts[2], 50)),
+            "sum_check": float(np.median(np.median(sum(parts), axis=0) / np.median(whole, axis=0))),
+            "graph_cpu_ms": float(np.percentile(self.pooled("graph_cpu_ms"), 25, axis=0).mean()),
+            "anchor_ratio": self.anchor_ratio,
             "rtf": rtf,
             "throughput": 1 / rtf,
-            "load_ms": self.load_ms,
-            "peak_memory_mb": self.peak_memory_mb,
-            "disturbed": float(self.disturbed),
+            "streams": float(concurrent_streams(whole.ravel(), audio_s.ravel(), stream_limit_ms)),
         }
 
+    def _told(self, graph: np.ndarray, macs_per_s: float | None) -> dict[str, float]:
+        told = {}
+        for metric, each in (
+            ("load_ms", [r.load_ms for r in self.restarts]),
+            ("cold_start_ms", [_sum(r.load_ms, r.first_ms) for r in self.restarts]),
+            ("peak_memory_mb", [r.peak_memory_mb for r in self.restarts]),
+            ("energy_mj", [r.energy_mj for r in self.restarts]),
+        ):
+            known = [value for value in each if value is not None]
+            if known:
+                told[metric] = float(np.median(known))
+        peaks = [r.peak_gflops for r in self.restarts if r.peak_gflops is not None]
+        if macs_per_s is not None and peaks:
+            flop = 2 * macs_per_s * sum(self.audio_s) * len(graph)
+            told["utilisation"] = float(flop / (graph.sum() / 1000) / (max(peaks) * 1e9))
+        return told
 
-def measure_latency(request: LatencyRequest) -> Latency:
-    """Time a model in a fresh process.
+    @property
+    def profile(self) -> list[dict[str, Any]] | None:
+        """The operators that take longest, where the runtime tells."""
+        found = next((r.profile for r in self.restarts if r.profile is not None), None)
+        return None if found is None else found[:_N_OPERATORS]
+
+
+def measure_latency(request: LatencyRequest, run: Runner | None = None) -> tuple[Latency, ...]:
+    """Time each candidate of a request, all of them in the same processes.
 
     Raises:
-        WorkError: when that process fails, with the last it said.
+        WorkError: when a process fails, with the last it said.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        "OMP_NUM_THREADS": str(request.threads),
-    }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "workers.measure.latency"],
-            input=json.dumps(asdict(request)),
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise WorkError(f"the latency run took more than {_TIMEOUT_S:.0f} s") from error
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-3:]
-        raise WorkError(f"the latency run ended with {done.returncode}: {' / '.join(said)}")
-    figures: dict[str, Any] = json.loads(done.stdout)
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in figures.items()}
-    return Latency(**fields)
-
-
-def _take(request: LatencyRequest) -> Latency:
-    from workers.backends.base import open_session
-    from workers.data.features import SAMPLE_RATE_HZ, fbank
-    from workers.data.text import decode, read_tokens
-
-    symbols = read_tokens(Path(request.tokens))
-    audio = [np.load(path) for path in request.audio]
-    fbank(audio[0])
-    import onnxruntime  # noqa: F401  the runtime's own size is not the model's
-
-    before_mb = _reset_peak()
-    start = time.perf_counter()
-    session = open_session(request.backend, Path(request.model), request.threads)
-    load_ms = (time.perf_counter() - start) * 1000
-    stages: list[tuple[float, ...]] = []
-    seconds = []
-    cpu_start = wall = 0.0
-    for run in range(_WARM_UP + request.runs):
-        samples = audio[run % len(audio)]
-        if run == _WARM_UP:
-            cpu_start = time.process_time()
-        a = time.perf_counter()
-        features = fbank(samples)
-        b = time.perf_counter()
-        log_probs = session.run(features)
-        c = time.perf_counter()
-        decode(log_probs.argmax(-1).tolist(), symbols)
-        d = time.perf_counter()
-        if run >= _WARM_UP:
-            stages.append(((d - a) * 1000, (b - a) * 1000, (c - b) * 1000, (d - c) * 1000))
-            seconds.append(len(samples) / SAMPLE_RATE_HZ)
-            wall += d - a
-    cpu_s = time.process_time() - cpu_start
-    total, features_ms, graph, decode_ms = zip(*stages, strict=True)
-    return Latency(
-        total_ms=total,
-        features_ms=features_ms,
-        graph_ms=graph,
-        decode_ms=decode_ms,
-        audio_s=tuple(seconds),
-        load_ms=load_ms,
-        peak_memory_mb=max(0.0, _peak_mb() - before_mb),
-        disturbed=request.threads == 1 and wall > DISTURBED_RATIO * cpu_s,
+    run = run or run_here
+    taken = [_undisturbed(request, run, first=i == 0) for i in range(request.restarts)]
+    while len(taken) < request.restarts + _MORE_RESTARTS and any(
+        _apart([restart[i] for restart in taken]) > RESTARTS_DIFFER
+        for i in range(len(request.candidates))
+    ):
+        taken.append(_undisturbed(request, run, first=False))
+    return tuple(
+        Latency(tuple(restart[i] for restart in taken), request.audio_s)
+        for i in range(len(request.candidates))
     )
 
 
-def _reset_peak() -> float:
-    """Memory in use now, in MB; the peak counts from here where the system allows (Linux)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return _peak_mb()
-    return _status_mb("VmRSS")
+def _sum(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a + b
 
 
-def _peak_mb() -> float:
-    if Path("/proc/self/status").exists():
-        return _status_mb("VmHWM")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+def _apart(restarts: Sequence[Restart]) -> float:
+    """How much the medians of restarts differ, as a share; of five and more, the middle ones."""
+    medians = sorted(float(np.median(np.array(r.whole_ms or r.graph_ms))) for r in restarts)
+    if len(medians) >= _TRIMMED_FROM:
+        medians = medians[1:-1]
+    return medians[-1] / medians[0] - 1
 
 
-def _status_mb(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise WorkError(f"/proc/self/status has no {name}")
+def _undisturbed(request: LatencyRequest, run: Runner, first: bool) -> list[Restart]:
+    """A restart that had the machine for itself, or else the last of a few: it says so."""
+    one = replace(request, details=request.details and first)
+    for _ in range(_TRIES_FOR_QUIET):
+        restarts = run(one)
+        if not any(r.unsteady for r in restarts):
+            break
+    return restarts
 
 
-if __name__ == "__main__":
-    given = json.load(sys.stdin)
-    print(json.dumps(asdict(_take(LatencyRequest(**{**given, "audio": tuple(given["audio"])})))))
+def run_here(request: LatencyRequest, interpreter: Path | None = None) -> list[Restart]:
+    """One restart on this machine."""
+    from workers.backends.environments import interpreter_of
+    from workers.child import call
+
+    interpreter = interpreter or interpreter_of(request.candidates[0].backend)
+    answer = call("measure", asdict(request), interpreter, threads=request.threads)
+    return restarts_of(answer)
+
+
+_FIELDS = {f.name for f in fields(Restart)}
+
+
+def restarts_of(answer: Sequence[dict[str, Any]]) -> list[Restart]:
+    """What a process or a device answered.
+
+    Raises:
+        ValueError: when that is no such answer.
+    """
+    if not all(isinstance(a, dict) and set(a) == _FIELDS for a in answer):
+        raise ValueError("is no measurement")
+    return [Restart(**a) for a in answer]

@@ -1,0 +1,85 @@
+"""`search compare`: is the difference between two students real?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from search.cli.common import home_of, open_store, space_of, study_named
+
+if TYPE_CHECKING:
+    from search.compare import Difference
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--study", "name", help="Needed when there are several.")
+@click.option("--again", is_flag=True, help="Run both in turn now, in the same processes.")
+@click.option("--target", help="For --again: where [default: the first of the space].")
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_context
+def compare_command(
+    ctx: click.Context,
+    a: str,
+    b: str,
+    name: str | None,
+    again: bool,
+    target: str | None,
+    as_json: bool,
+) -> None:
+    """Compare two trials by number, or a trial with "teacher": word errors, and times on every
+    target that both were measured on, each with its 95 % interval.
+
+    \b
+    Examples:
+      search compare 4 7
+      search compare teacher 4 --study edge --again
+    """
+    from search.compare import compare, side_of
+
+    with open_store(ctx) as store:
+        study = study_named(store, name)
+        sides = side_of(store, study, a), side_of(store, study, b)
+        found = compare(*sides)
+        if again:
+            from search.together import measure_together
+
+            space = space_of(study)
+            found.append(measure_together(study, space, home_of(ctx).place(), sides, target))
+    if as_json:
+        click.echo(json.dumps([{**asdict(d), "is_real": d.is_real} for d in found], indent=1))
+    else:
+        _print(found, sides[0].name, sides[1].name)
+
+
+def _print(found: list[Difference], a: str, b: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from search.tables import shown
+
+    table = Table("metric", "target", a, b, "difference", "real?")
+    for d in found:
+        table.add_row(
+            d.metric,
+            d.target,
+            shown(d.metric, d.a),
+            shown(d.metric, d.b),
+            f"{_signed(d, d.difference)}\n({_signed(d, d.low)} to {_signed(d, d.high)})",
+            "yes" if d.is_real else "cannot be told",
+        )
+    console = Console()
+    table.caption = "differences in brackets: 95 % interval"
+    console.print(table)
+    for how in dict.fromkeys(f"{d.metric}: {d.how}" for d in found):
+        console.print(how, highlight=False)
+
+
+def _signed(difference: Difference, value: float) -> str:
+    if difference.metric == "wer":
+        return f"{value * 100:+.1f} points"
+    return f"{value:+.1%}"

@@ -1,0 +1,119 @@
+"""Gates: what a student must not do, however good its mean figures are.
+
+Each stands for a way in which shipped models failed people: mean WER hides empty texts, audio
+beyond a length, a tenth of the users who fare worse, a release that is slower than the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from spaces.section import Section
+
+OLIVE_WER = 0.01  # more errors are taken ...
+OLIVE_SPEED = 2.0  # ... only from a student so many times faster
+
+
+def _limit(sign: str, default: float) -> BeforeValidator:
+    """Reads `true`, a number, or a limit such as `">= 0.95"`; `false` is no gate."""
+
+    def read(raw: Any) -> Any:
+        if isinstance(raw, bool):
+            return default if raw else None
+        if not isinstance(raw, str):
+            return raw
+        number = raw.strip().removeprefix(sign).strip()
+        try:
+            percent = number.endswith("%")
+            return float(number.removesuffix("%")) / (100 if percent else 1)
+        except ValueError as error:
+            raise ValueError(f'write "{sign} {default:g}", or true for just that') from error
+
+    return BeforeValidator(read)
+
+
+Share = Field(ge=0, le=1)
+
+
+class Regression(Section):
+    """Time of the network against that of a bundle, run in turn in the same processes."""
+
+    against: str
+    limit: Annotated[float, _limit("<=", 1.05), Field(gt=0, le=100)] = 1.05
+
+
+class Gates(Section):
+    """By name; a gate that is not given is open."""
+
+    olive_asr: bool = False
+    qoi: Annotated[float | None, _limit(">=", 0.95), Share] = None
+    long_audio: Annotated[float | None, _limit("<=", 0.05), Share] = None
+    empty_output: Annotated[float | None, _limit("<=", 0.01), Share] = None
+    regression: Regression | None = None
+
+    @property
+    def needs_teacher_speed(self) -> bool:
+        return self.olive_asr
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One gate of one student: above 0, `excess` says how far it is missed."""
+
+    text: str
+    excess: float
+    said: str
+
+
+def judge(
+    gates: Gates,
+    metrics: Mapping[str, float],
+    teacher: Mapping[str, float],
+    targets: tuple[str, ...],
+    timed: bool = True,
+) -> list[Judged]:
+    """Every gate whose figures are known.
+
+    Args:
+        metrics, teacher: by name, those of a target also as `name@target`.
+        timed: whether gates that need a timed figure decide; in a deterministic study they do not.
+    """
+    out = []
+    if gates.qoi is not None and "qoi" in metrics:
+        out.append(_at_least("qoi", gates.qoi, metrics["qoi"]))
+    if gates.empty_output is not None and "empty_share" in metrics:
+        out.append(_at_most("empty_output", gates.empty_output, metrics["empty_share"]))
+    if gates.long_audio is not None and "long_excess" in metrics:
+        out.append(_at_most("long_audio", gates.long_audio, metrics["long_excess"]))
+    for target in targets if timed else ():
+        found = metrics.get(f"regression@{target}")
+        if gates.regression is not None and found is not None:
+            out.append(_at_most(f"regression@{target}", gates.regression.limit, found))
+        if gates.olive_asr:
+            out += _olive(target, metrics, teacher)
+    return out
+
+
+def _at_least(name: str, limit: float, value: float) -> Judged:
+    return Judged(f"gate {name} >= {limit:g}", limit - value, f"is {value:.4g}")
+
+
+def _at_most(name: str, limit: float, value: float) -> Judged:
+    return Judged(f"gate {name} <= {limit:g}", value - limit, f"is {value:.4g}")
+
+
+def _olive(target: str, metrics: Mapping[str, float], teacher: Mapping[str, float]) -> list[Judged]:
+    """Microsoft Olive's acceptance rule for speech: up to one point of WER more than the teacher,
+    and only at twice its speed on the same device."""
+    mine, theirs = metrics.get(f"throughput@{target}"), teacher.get(f"throughput@{target}")
+    wer, limit = metrics.get(f"wer@{target}"), teacher.get("wer")
+    if mine is None or theirs is None or wer is None or limit is None:
+        return []
+    speed = mine / theirs
+    allowed = limit + (OLIVE_WER if speed >= OLIVE_SPEED else 0.0)
+    said = f"WER {wer:.1%} at {speed:.1f} times the teacher's speed, allowed {allowed:.1%}"
+    return [Judged(f"gate olive_asr@{target}", wer - allowed, said)]

@@ -1,0 +1,458 @@
+"""The device agent: measures models on this machine for searches on others, over HTTP.
+
+Nothing is answered, nor read beyond the head of a request, without the token. Nothing is written
+outside the cache. What a model does to its runtime ends a child process and one job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import math
+import os
+import re
+import resource
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from spaces.backends import UnknownBackend, backend_info, known_backends
+from workers.agent.cache import Cache, Missing, NoRoom, TooBig, WrongDigest, WrongOffset
+from workers.agent.jobs import Job, Jobs, OtherJob, QueueFull
+from workers.agent.messages import (
+    DIGEST,
+    JOB_ID,
+    MOST_JSON_BYTES,
+    VERSION,
+    JobMessage,
+    MessageFault,
+    parse_job,
+)
+from workers.backends.base import missing_modules
+from workers.child import Bounds
+from workers.measure.machine import report
+
+_HEAD_S = 10.0  # for the head of a request, once a connection is open or its last answer is given
+_PART_S = 20.0  # for the next part of a body
+_BODY_S = 30.0  # for all of a JSON body
+_MOST_WAIT_S = 30.0
+_MOST_HEAD_BYTES = 16_384
+_MOST_REQUESTS = 64  # at once; connections beyond twice as many are cut
+_LOGGED = re.compile(r"/v1/(?:device|(?:files|jobs)/[A-Za-z0-9_-]{8})", re.ASCII)
+_METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "POST", "OPTIONS")
+_NUMBER = re.compile(r"\d{1,15}", re.ASCII)
+
+log = logging.getLogger("search.agent")
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an agent lets others use of its device; MB are 10^6 bytes."""
+
+    cache_mb: int = 2000
+    max_file_mb: int = 500
+    memory_mb: int = 2000  # of the process that measures
+    job_s: float = 600.0
+    queue: int = 16
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Paths of a certificate chain and its key, PEM."""
+
+    cert: Path
+    key: Path | None
+
+
+def serve(
+    listening: socket.socket, token: str, folder: Path, limits: Limits, tls: Tls | None = None
+) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT.
+
+    Raises:
+        UserFault: when another agent uses the folder.
+        OSError: for a certificate that cannot be read.
+    """
+    mb = 1_000_000
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash writes no file either
+    os.umask(0o077)
+    cache = Cache(folder, limits.cache_mb * mb, limits.max_file_mb * mb)
+    # For the children: a runtime writes here and nowhere else, and tells nobody of itself.
+    os.environ.update(TMPDIR=str(cache.work), XDG_CACHE_HOME=str(cache.work))
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    config = uvicorn.Config(
+        _Guard(make_app(cache, limits), token),
+        loop="asyncio",
+        http=_Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST_REQUESTS,
+        timeout_keep_alive=int(_HEAD_S),
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+        ssl_certfile=tls.cert if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+    config.load()  # a wrong certificate is told before anything is listened to
+    try:
+        _Server(config).run(sockets=[listening])
+    finally:
+        cache.close()
+
+
+def make_app(cache: Cache, limits: Limits) -> Starlette:
+    """The endpoints; they know nothing of tokens."""
+    bounds = Bounds(time_s=limits.job_s, memory_mb=limits.memory_mb)
+    jobs = Jobs(cache, bounds, limits.queue, log.info)
+    agent = _Agent(cache, jobs, limits)
+
+    @asynccontextmanager
+    async def alive(app: Starlette) -> AsyncIterator[None]:
+        app.state.close = jobs.close
+        working = asyncio.create_task(jobs.work())
+        yield
+        jobs.close()
+        working.cancel()
+
+    app = Starlette(
+        routes=[
+            Route("/v1/device", agent.device, methods=["GET"]),
+            Route("/v1/files/{digest}", agent.file, methods=["HEAD", "PATCH"]),
+            Route("/v1/jobs/{name}", agent.job, methods=["GET", "PUT", "DELETE"]),
+        ],
+        exception_handlers={
+            _Refusal: _refused,
+            HTTPException: _refused_by_starlette,
+            TimeoutError: lambda _request, _error: _json({"error": "too slow"}, 408),
+            ClientDisconnect: lambda _request, _error: Response(status_code=400),  # to nobody
+            Exception: lambda _request, _error: _json({"error": "failed; see the log"}, 500),
+        },
+        lifespan=alive,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Refusal(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(
+        self, status: int, error: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(error)
+        self.status, self.headers = status, headers
+        self.content = {"error": error, **more}
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """ASCII throughout, so that nothing a client sent can fail to be said back."""
+    return Response(json.dumps(content), status, headers, media_type="application/json")
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, _Refusal)
+    return _json(error.content, error.status, error.headers)
+
+
+def _refused_by_starlette(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    said = {404: "no such thing", 405: "not with this method"}
+    return _json({"error": said.get(error.status_code, "refused")}, error.status_code)
+
+
+class _Agent:
+    def __init__(self, cache: Cache, jobs: Jobs, limits: Limits) -> None:
+        self._cache, self._jobs, self._limits = cache, jobs, limits
+        self._backends = usable_backends()
+
+    async def device(self, _request: Request) -> Response:
+        machine = await asyncio.to_thread(report)
+        return _json(
+            {
+                "version": VERSION,
+                "machine": asdict(machine),
+                "backends": self._backends,
+                "limits": asdict(self._limits),
+                "waiting": self._jobs.n_waiting,
+                "running": self._jobs.is_running,
+            }
+        )
+
+    async def file(self, request: Request) -> Response:
+        digest = request.path_params["digest"]
+        if not DIGEST.fullmatch(digest):
+            raise _Refusal(400, "is no SHA-256 in lower-case hexadecimal")
+        if request.method == "PATCH":
+            return await self._receive(request, digest)
+        if "upload-length" in request.headers:
+            self._check_size(_number_in(request, "upload-length"))
+        whole = await asyncio.to_thread(self._cache.is_whole, digest)
+        return _at(self._cache.received(digest), whole)
+
+    def _check_size(self, length: int) -> None:
+        most = self._cache.most_file_bytes
+        if length > most:
+            raise _Refusal(413, f"a file may have {most} bytes (--max-file-mb, --cache-mb)")
+
+    async def _receive(self, request: Request, digest: str) -> Response:
+        offset = _number_in(request, "upload-offset")
+        length = _number_in(request, "upload-length")
+        self._check_size(length)
+        if await asyncio.to_thread(self._cache.is_whole, digest):
+            return _at(self._cache.received(digest), True)
+        try:
+            upload = self._cache.begin(digest, offset, length)
+            try:
+                async for chunk in request.stream():
+                    upload.write(chunk)
+                whole = await asyncio.to_thread(upload.end)
+            finally:
+                upload.close()
+        except WrongOffset as error:
+            headers = {"Upload-Offset": str(error.offset)}
+            raise _Refusal(409, str(error), headers) from error
+        except TooBig as error:
+            raise _Refusal(413, str(error)) from error
+        except WrongDigest as error:
+            raise _Refusal(422, str(error)) from error
+        except NoRoom as error:
+            raise _Refusal(507, str(error)) from error
+        return _at(upload.offset, whole)
+
+    async def job(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not JOB_ID.fullmatch(name):
+            raise _Refusal(400, "a job's id has 8 to 64 letters, digits, _ and -")
+        if request.method == "PUT":
+            return await self._take(request, name)
+        job = self._jobs.get(name)
+        if job is None:
+            raise _Refusal(404, "no such job; it may have been forgotten")
+        if request.method == "DELETE":
+            self._jobs.cancel(name)
+            return Response(status_code=204)
+        await _ended(job, _wait_s(request))
+        return self._told(job)
+
+    async def _take(self, request: Request, name: str) -> Response:
+        try:
+            message = parse_job(await _body(request))
+        except MessageFault as error:
+            raise _Refusal(400, str(error)) from error
+        self._check_backends(message)
+        try:
+            job, is_new = await self._jobs.take(name, message)
+        except OtherJob as error:
+            raise _Refusal(409, "a job of that id is another one") from error
+        except QueueFull as error:
+            raise _Refusal(429, f"{self._jobs.most} jobs are waiting already") from error
+        except Missing as error:
+            raise _Refusal(422, str(error), missing=error.digests) from error
+        return self._told(job, 201 if is_new else 200)
+
+    def _check_backends(self, message: JobMessage) -> None:
+        for backend in sorted({c.backend for c in message.candidates}):
+            if backend not in self._backends:
+                here = ", ".join(self._backends)
+                raise _Refusal(422, f'no backend "{backend}" on this device (has {here})')
+
+    def _told(self, job: Job, status: int = 200) -> Response:
+        content = {"id": job.name, "state": job.state}
+        if job.state == "done" and status == 200:
+            head = json.dumps(content).removesuffix("}").encode()
+            body = b'%s, "result": %s}' % (head, job.result)
+            return Response(body, media_type="application/json")
+        if job.error:
+            content["error"] = job.error
+        return _json({**content, "before": self._jobs.n_before(job)}, status)
+
+
+def usable_backends() -> list[str]:
+    """Names of the runtimes that work without torch and are installed here."""
+    usable = []
+    for name in known_backends():
+        try:
+            info = backend_info(name)
+        except UnknownBackend:  # one from outside that does not load here
+            continue
+        if info.on_agents and not missing_modules(info):
+            usable.append(name)
+    return usable
+
+
+def _at(offset: int, whole: bool) -> Response:
+    return Response(status_code=200 if whole else 204, headers={"Upload-Offset": str(offset)})
+
+
+def _number_in(request: Request, header: str) -> int:
+    text = request.headers.get(header, "")
+    if not _NUMBER.fullmatch(text):
+        raise _Refusal(400, f"{header} has to be a number of bytes")
+    return int(text)
+
+
+def _wait_s(request: Request) -> float:
+    text = request.query_params.get("wait_s", "0")
+    try:
+        wait_s = float(text) if len(text) < 20 else math.nan
+    except ValueError:
+        wait_s = math.nan
+    if not 0 <= wait_s <= _MOST_WAIT_S:
+        raise _Refusal(400, f"wait_s has to be a number from 0 to {_MOST_WAIT_S:g}")
+    return wait_s
+
+
+async def _ended(job: Job, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await job.ended.wait()
+    except TimeoutError:
+        pass  # its state says so
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async with asyncio.timeout(_BODY_S):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_JSON_BYTES:
+                raise _Refusal(413, f"a message may have {MOST_JSON_BYTES} bytes")
+    return bytes(body)
+
+
+class _Guard:
+    """In front of everything: the token, the time that a body may take, and the log."""
+
+    def __init__(self, app: Starlette, token: str) -> None:
+        self.app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        if not self._admits(scope):
+            headers = {"WWW-Authenticate": "Bearer"}
+            refusal = _json({"error": "needs the token of this agent"}, 401, headers)
+            await refusal(scope, receive, exchange.send)
+            return
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except Exception as error:  # answered already; only the log hears more
+            log.error("%s in %s", type(error).__name__, _where(error))
+
+    def _admits(self, scope: _Scope) -> bool:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._began = time.monotonic()
+        self._unread = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in scope["headers"]
+        )
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        async with asyncio.timeout(_PART_S):
+            message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            if self._unread:  # nobody will read it: the connection ends here
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            self._log(message["status"])
+        await self._send(message)
+
+    def _log(self, status: int) -> None:
+        """Never a query, a header, or a path that is not ours: any of them may hold a secret."""
+        scope = self._scope
+        method = scope["method"] if scope["method"] in _METHODS else "?"
+        known = None if status == 401 else _LOGGED.match(scope["path"])
+        client = scope["client"][0] if scope["client"] else "?"
+        took_ms = (time.monotonic() - self._began) * 1000
+        path = known.group() if known else "-"
+        log.info("%s %s %s %d %.0f ms", client, method, path, status, took_ms)
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+class _Connection(H11Protocol):
+    """uvicorn's, with what it lacks: an end to connections that do not get to a request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > 2 * _MOST_REQUESTS:
+            transport.abort()
+            return
+        self._watch(None)
+
+    def _watch(self, last: object) -> None:
+        self._timer = self.loop.call_later(_HEAD_S, self._look, last)
+
+    def _look(self, last: object) -> None:
+        """Whoever has sent no whole head since the last look is cut off."""
+        if self.transport.is_closing():
+            return
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self.cycle is last:
+            self.transport.abort()
+            return
+        self._watch(self.cycle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if hasattr(self, "_timer"):
+            self._timer.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Ends the running job at once when it is told to end."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        guard = self.config.app
+        assert isinstance(guard, _Guard)
+        self._loop.call_soon_threadsafe(guard.app.state.close)

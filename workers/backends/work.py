@@ -1,0 +1,52 @@
+"""What a child process does with a runtime: prepare a student, recognise utterances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workers.backends.base import Settings, Source, load_backend
+from workers.data.features import N_MELS
+
+
+def prepare(request: dict[str, Any]) -> list[str]:
+    """Write a student in a runtime's own form; names of the files, the main one first."""
+    calibration: list[np.ndarray] = []
+    if request["calibration"]:
+        with np.load(request["calibration"]) as arrays:
+            calibration = [arrays[name] for name in arrays.files]
+    source = Source(
+        onnx=Path(request["onnx"]),
+        network=Path(request["network"]) if request["network"] else None,
+        formats=tuple(request["formats"]),
+        calibration=calibration,
+        lengths=tuple(request["lengths"]),
+    )
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return list(load_backend(request["backend"]).prepare(source, folder))
+
+
+def recognise(request: dict[str, Any]) -> list[list[int]]:
+    """The likeliest symbol of each output frame, utterance by utterance, as on a device."""
+    session = load_backend(request["backend"]).open_session(
+        Path(request["model"]), Settings(**request["settings"])
+    )
+    frames = np.memmap(request["features"], np.float32, "r").reshape(-1, N_MELS)
+    ids = []
+    for start, n_frames in request["at"]:
+        utterance = np.ascontiguousarray(frames[start : start + n_frames], np.float32)
+        ids.append(session.run(utterance).argmax(-1).tolist())
+    session.close()
+    return ids
+
+
+def infer(request: dict[str, Any]) -> None:
+    """Log-probabilities of one utterance, from one .npy file into another."""
+    session = load_backend(request["backend"]).open_session(
+        Path(request["model"]), Settings(**request["settings"])
+    )
+    np.save(request["log_probs"], session.run(np.load(request["features"])))
+    session.close()

@@ -1,0 +1,152 @@
+"""One call in a process of its own: what every inference runtime is run in.
+
+A runtime that crashes, hangs or eats memory ends its call and nothing else, and one whose packages
+conflict with ours is called in its own environment's interpreter. The process has no torch unless
+the runtime brings it. Request and answer are JSON over pipes:
+
+    python -m workers.child OPERATION < request.json > answer.json
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workers.errors import UserFault, WorkError
+
+_OPERATIONS = {
+    "prepare": "workers.backends.work:prepare",
+    "recognise": "workers.backends.work:recognise",
+    "infer": "workers.backends.work:infer",
+    "measure": "workers.measure.sampling:measure",
+    "machine": "workers.measure.machine:report_of",
+}
+_LAST_LINES = 3
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a call may use; None is no bound. `memory_mb` counts what the process allocates."""
+
+    time_s: float | None = 1800.0
+    memory_mb: int | None = None
+
+
+def call(
+    operation: str,
+    request: dict[str, Any],
+    interpreter: Path | None = None,
+    threads: int = 1,
+    bounds: Bounds | None = None,
+    on_start: Callable[[subprocess.Popen[str]], None] | None = None,
+) -> Any:
+    """Perform an operation in a child process.
+
+    Args:
+        interpreter: a Python to run it in; this one by default.
+        on_start: told of the process, for who wants to end it.
+
+    Raises:
+        UserFault: as the operation raised it.
+        WorkError: when the process fails, with the last it said.
+    """
+    bounds = bounds or Bounds()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p and "site-packages" not in p),
+        **dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
+        ),
+    }
+    command = [str(interpreter or sys.executable), "-m", "workers.child", operation]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment,
+        start_new_session=True,
+    ) as process:
+        if on_start is not None:
+            on_start(process)
+        try:
+            said, complaints = process.communicate(
+                json.dumps({"memory_mb": bounds.memory_mb, "request": request}), bounds.time_s
+            )
+        except subprocess.TimeoutExpired as error:
+            raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
+        finally:
+            _end(process)
+    return _answer(process.returncode, said, complaints)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With all that it started."""
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            process.kill()
+
+
+def _answer(code: int, said: str, complaints: str) -> Any:
+    if code == 0:
+        try:
+            answer = json.loads(said)
+        except ValueError as error:
+            raise WorkError(f"gave no answer: {said[-200:]!r}") from error
+        if "fault" in answer:
+            raise UserFault(answer["fault"])
+        return answer["result"]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    lines = [line for line in complaints.strip().splitlines() if line.strip()]
+    last = " / ".join(lines[-_LAST_LINES:])
+    raise WorkError(f"{how}{f': {last}' if last else ''}")
+
+
+def _limit_memory(memory_mb: int | None) -> None:
+    if memory_mb is not None:
+        import resource
+
+        limit = memory_mb * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _end_with_parent() -> None:
+    """Linux ends this process when the one that started it is gone, however it went."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def _serve(operation: str) -> None:
+    _end_with_parent()
+    given = json.load(sys.stdin)
+    answer_to = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # runtimes print as they like
+    _limit_memory(given["memory_mb"])
+    module, _, name = _OPERATIONS[operation].partition(":")
+    try:
+        answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}
+    except UserFault as fault:
+        answer = {"fault": str(fault)}
+    json.dump(answer, answer_to)
+    answer_to.close()
+    os._exit(0)  # a runtime that crashes while it is taken down has answered already
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -1,0 +1,149 @@
+"""What a model writes of the dev set, decoded by its own runtime in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+
+from workers.backends.environments import interpreter_of
+from workers.child import call
+from workers.data.audio import read_audio
+from workers.data.batches import Corpus, Entry
+from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
+from workers.data.text import decode
+from workers.errors import DataFault
+
+SLICE_S = 30.0
+_LEAST_SLICE_S = 20.0
+_N_SLICES = 8
+_N_LENGTHS = 4
+_ROUND_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A prepared model, ready to be run over features."""
+
+    backend: str
+    model: Path
+    settings: dict[str, Any]
+    symbols: Sequence[str]
+
+    def texts(self, features: Path, at: Sequence[tuple[int, int]]) -> list[str]:
+        """Text of each stretch (first frame, frames) of a file of float32 [frames, 80].
+
+        Raises:
+            UserFault: for a stretch longer than the model was prepared for.
+            WorkError: when the runtime fails.
+        """
+        request = {
+            "backend": self.backend,
+            "model": str(self.model),
+            "settings": self.settings,
+            "features": str(features),
+            "at": [list(stretch) for stretch in at],
+        }
+        ids = call("recognise", request, interpreter_of(self.backend))
+        return [decode(each, self.symbols) for each in ids]
+
+
+def dev_texts(reader: Reader, corpus: Corpus) -> list[str]:
+    """Text of each dev utterance, one at a time, as on a device."""
+    at = [e.at[0] for e in corpus.dev]
+    return [corpus.normalise(t) for t in reader.texts(corpus.folder / "features.f32", at)]
+
+
+def lengths_of(corpus: Corpus, long_audio: bool) -> tuple[int, ...]:
+    """Frames that a runtime of fixed lengths is prepared for: quarters of the dev set."""
+    frames = sorted(e.at[0][1] for e in corpus.dev)
+    places = np.linspace(0, len(frames) - 1, _N_LENGTHS + 1)[1:].round().astype(int)
+    lengths = {-(-frames[i] // _ROUND_FRAMES) * _ROUND_FRAMES for i in places}
+    if long_audio:
+        lengths.add(-(-round(SLICE_S * FRAMES_PER_SECOND) // _ROUND_FRAMES) * _ROUND_FRAMES)
+    return tuple(sorted(lengths))
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Dev utterances joined to stretches of about half a minute."""
+
+    features: Path
+    at: tuple[tuple[int, int], ...]
+    members: tuple[tuple[int, ...], ...]  # numbers of the dev utterances of each
+
+
+def long_slices(corpus: Corpus) -> Slices:
+    """The slices of a corpus, made once.
+
+    Raises:
+        DataFault: when dev holds less than one slice.
+    """
+    folder = corpus.folder / "long"
+    if not folder.exists():
+        _write_slices(corpus, folder)
+    index = json.loads((folder / "index.json").read_text())
+    return Slices(
+        folder / "features.f32",
+        tuple((a, n) for a, n in index["at"]),
+        tuple(tuple(m) for m in index["members"]),
+    )
+
+
+def _write_slices(corpus: Corpus, folder: Path) -> None:
+    members = _members(corpus.dev)
+    if not members:
+        raise DataFault(
+            f"gate long_audio: dev holds less than {_LEAST_SLICE_S:g} s of audio, too little for a "
+            "slice; give more of it or take the gate out"
+        )
+    partial = folder.with_name(f"long.{uuid.uuid4().hex}.partial")
+    partial.mkdir()
+    at, begin = [], 0
+    with (partial / "features.f32").open("wb") as file:
+        for numbers in members:
+            entries = [corpus.dev[i] for i in numbers]
+            samples = [read_audio(e.audio, e.offset_s, e.duration_s) for e in entries]
+            features = fbank(np.concatenate(samples)[: round(SLICE_S * SAMPLE_RATE_HZ)])
+            features.tofile(file)
+            at.append((begin, len(features)))
+            begin += len(features)
+    (partial / "index.json").write_text(json.dumps({"at": at, "members": members}))
+    try:
+        partial.rename(folder)
+    except OSError:  # another process was first
+        shutil.rmtree(partial)
+
+
+def _members(dev: Sequence[Entry]) -> list[list[int]]:
+    slices: list[list[int]] = []
+    current: list[int] = []
+    seconds = 0.0
+    for i, entry in enumerate(dev):
+        if entry.seconds > SLICE_S:
+            continue
+        if seconds + entry.seconds > SLICE_S:
+            slices.append(current)
+            current, seconds = [], 0.0
+        current.append(i)
+        seconds += entry.seconds
+    if seconds >= _LEAST_SLICE_S:
+        slices.append(current)
+    return slices[:_N_SLICES]
+
+
+def long_figures(reader: Reader, corpus: Corpus, texts: Sequence[str]) -> dict[str, float]:
+    """Errors over long slices, and how much more they are than the same utterances one by one."""
+    slices = long_slices(corpus)
+    written = [corpus.normalise(t) for t in reader.texts(slices.features, slices.at)]
+    said = [" ".join(corpus.dev[i].text for i in numbers) for numbers in slices.members]
+    alone = [" ".join(texts[i] for i in numbers) for numbers in slices.members]
+    long_wer = float(jiwer.wer(said, written))
+    return {"long_wer": long_wer, "long_excess": long_wer - float(jiwer.wer(said, alone))}
