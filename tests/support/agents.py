@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +72,35 @@ class Serving:
         return {p for p in found if p != "cache" and not p.startswith("cache/")}
 
 
+class Raw:
+    """HTTP byte by byte, to say what a client would not."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 20)
+        self._answers = self._socket.makefile("rb")
+
+    def send(self, content: bytes) -> None:
+        self._socket.sendall(content)
+
+    def answer(self, has_body: bool = True) -> tuple[int, dict[str, str], bytes]:
+        """(status, headers, body) of the next answer; status 0 when there is none."""
+        line = self._answers.readline()
+        if not line:
+            return 0, {}, b""
+        headers = {}
+        while (field := self._answers.readline().strip()) != b"":
+            name, _, value = field.decode("latin-1").partition(":")
+            headers[name.lower()] = value.strip()
+        length = int(headers.get("content-length", 0))
+        if length == 0 and "content-length" not in headers and headers.get("connection") == "close":
+            return int(line.split()[1]), headers, self._answers.read()
+        return int(line.split()[1]), headers, self._answers.read(length if has_body else 0)
+
+    def close(self) -> None:
+        self._answers.close()
+        self._socket.close()
+
+
 @contextmanager
 def serving(
     folder: Path,
@@ -78,12 +108,14 @@ def serving(
     port: int = 0,
     program: Sequence[object] | None = None,
     scheme: str = "http",
+    token_env: bool = True,
 ) -> Iterator[Serving]:
     """An agent on loopback; a free port unless one is given. It is ended with the block."""
     for name in ("home", "here", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     log = folder / f"log-{uuid.uuid4().hex[:8]}"
-    given = ("--port", port, "--token-env", "AGENT_TOKEN", "--cache", folder / "cache", *options)
+    token = ("--token-env", "AGENT_TOKEN") if token_env else ()
+    given = ("--port", port, *token, "--cache", folder / "cache", *options)
     start = command("agent") if program is None else [str(p) for p in program]
     environment = {
         **os.environ,

@@ -71,7 +71,8 @@ def prepare(source: Source, folder: Path) -> tuple[str, ...]:
 
     if source.network is None or not source.lengths:
         raise UserFault("ExecuTorch is prepared from a checkpoint, for utterances of given lengths")
-    _find_flatc()
+    # Its compiler, which lies beside the interpreter: that need not be on the PATH.
+    os.environ["FLATC_EXECUTABLE"] = str(Path(sys.executable).with_name("flatc"))
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     student = _Student(source.network)
@@ -81,12 +82,6 @@ def prepare(source: Source, folder: Path) -> tuple[str, ...]:
     with target.open("wb") as file:
         lowered.to_executorch().write_to_file(file)
     return (target.name,)
-
-
-def _find_flatc() -> None:
-    """ExecuTorch looks for its compiler on the PATH; it lies beside the interpreter."""
-    beside = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join((beside, os.environ.get("PATH", "")))
 
 
 class _Student(nn.Module):
