@@ -13,7 +13,8 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent]"
+	$(BIN)/search backends install litert mnn executorch
 	touch $@
 
 # A search on the embedded corpus, its front as table and plot, one student exported and used.

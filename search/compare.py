@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def is_real(self) -> bool:
-        return self.low > 0 or self.high < 0
+        return bool(self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def side_of(store: Store, study: Study, text: str) -> Side:
     if text == "teacher":
         runs = store.stage_runs(study.id, None)
         return Side("teacher", dict(study.facts.get("teacher", {})), _latest(runs))
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UsageFault(f'"{text}" is neither the number of a trial nor "teacher"')
     trial: Trial = store.trial(study.id, int(text))
     runs = store.stage_runs(study.id, trial.number)

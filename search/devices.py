@@ -115,6 +115,8 @@ def calibrate(space: Space, name: str, place: Place) -> Calibration:
     if name not in space.targets:
         raise UsageFault(f'no target "{name}" (targets: {", ".join(space.targets)})')
     target = space.targets[name]
+    if target.metrics is not None:
+        raise UsageFault(f"{name}: a phone by adb runs no anchor, so it cannot be calibrated")
     with tempfile.TemporaryDirectory() as work:
         request = _request(target, Path(work))
         if target.shares_this_machine:

@@ -230,7 +230,8 @@ def bring_baseline(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
     regression = space.gate.regression
     if regression is None:
         return {}
-    if not any(t.backend == "onnxruntime" for t in space.targets.values()):
+    comparable = [t for t in space.targets.values() if t.metrics is None]
+    if not any(t.backend == "onnxruntime" for t in comparable):
         raise UsageFault("gate.regression: no target runs ONNX Runtime, as the baseline does")
     with tempfile.TemporaryDirectory() as folder:
         model, tokens = unpacked_model(Path(regression.against), Path(folder))

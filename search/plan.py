@@ -253,7 +253,8 @@ def _measure(
 ) -> Measure:
     target = space.targets[name]
     baseline = None
-    if not subject.is_teacher and "baseline" in facts.brought and target.backend == "onnxruntime":
+    comparable = target.backend == "onnxruntime" and target.metrics is None
+    if not subject.is_teacher and "baseline" in facts.brought and comparable:
         files = {"model.onnx": facts.brought["baseline"]}
         baseline = Model(backend="onnxruntime", main="model.onnx", files=files)
     return Measure(

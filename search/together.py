@@ -34,6 +34,8 @@ def measure_together(
     name = target or next(iter(space.targets))
     if name not in space.targets:
         raise UsageFault(f'no target "{name}" (targets: {", ".join(space.targets)})')
+    if space.targets[name].metrics is not None:
+        raise UsageFault(f"{name}: a phone by adb runs no anchor to compare by")
     folder = place.corpus(str(study.facts.get("corpus", "")))
     if not (folder / "index.json").is_file():
         raise UsageFault("the prepared data of this study are gone; `search launch` makes them")

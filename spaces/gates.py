@@ -36,7 +36,7 @@ def _limit(sign: str, default: float) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-Share = Field(ge=0, le=1)
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Regression(Section):
@@ -50,9 +50,9 @@ class Gates(Section):
     """By name; a gate that is not given is open."""
 
     olive_asr: bool = False
-    qoi: Annotated[float | None, _limit(">=", 0.95), Share] = None
-    long_audio: Annotated[float | None, _limit("<=", 0.05), Share] = None
-    empty_output: Annotated[float | None, _limit("<=", 0.01), Share] = None
+    qoi: Annotated[Share | None, _limit(">=", 0.95)] = None
+    long_audio: Annotated[Share | None, _limit("<=", 0.05)] = None
+    empty_output: Annotated[Share | None, _limit("<=", 0.01)] = None
     regression: Regression | None = None
 
     @property

@@ -215,13 +215,15 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class Target(Section):
     """Backend, device and settings for which a measurement is valid.
 
-    Without `agent` or `adb` the device is this machine. A measurement takes at least `runs` runs
-    and ends when the median is known within the share `within`, or after `max_s` seconds.
+    Without `agent` or `adb` the device is this machine. A measurement is made of `restarts`
+    processes; each takes at least `runs` runs and ends when the median is known within the share
+    `within`, or after `max_s` seconds.
     """
 
     backend: Annotated[str, AfterValidator(_known_backend)] = "onnxruntime"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     runs: Annotated[int, Field(ge=10, le=10_000)] = 60
+    restarts: Annotated[int, Field(ge=1, le=20)] = 3
     within: Annotated[float, Field(gt=0, le=0.5)] = 0.01
     max_s: Annotated[float, Field(gt=0, le=600)] = 15.0
     stream_limit_ms: Annotated[float, Field(gt=0)] = 300.0
@@ -233,6 +235,12 @@ class Target(Section):
     token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     ca_file: str | None = None
     adb: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+
+    @field_validator("graph_level", mode="before")
+    @classmethod
+    def _off(cls, raw: object) -> object:
+        """YAML takes a bare `off` for false."""
+        return "off" if raw is False else raw
 
     @model_validator(mode="after")
     def _fits_its_backend(self) -> Target:
@@ -430,7 +438,8 @@ class Space(Section):
         out = []
         for name in (*self.objectives, *self.budgets):
             base, _, target = str(name).partition("@")
-            tells = self.targets[target or first].metrics if base in METRICS else None
+            said = self.targets.get(target or first)  # one that is not there is another fault
+            tells = said.metrics if said is not None and base in METRICS else None
             if tells is not None and METRICS[base].noisy and base not in tells:
                 out.append(str(name))
         return tuple(out)

@@ -4,7 +4,7 @@ A runtime that crashes, hangs or eats memory ends its call and nothing else, and
 conflict with ours is called in its own environment's interpreter. The process has no torch unless
 the runtime brings it. Request and answer are JSON over pipes:
 
-    python -m workers.child OPERATION < request.json > answer.json
+    python -m workers.child OPERATION PARENT < request.json > answer.json
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def call(
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
         ),
     }
-    command = [str(interpreter or sys.executable), "-m", "workers.child", operation]
+    command = [str(interpreter or sys.executable), "-m", "workers.child", operation, str(os.getpid())]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -111,7 +111,8 @@ def _answer(code: int, said: str, complaints: str) -> Any:
         return answer["result"]
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     lines = [line for line in complaints.strip().splitlines() if line.strip()]
-    last = " / ".join(lines[-_LAST_LINES:])
+    is_ours = any(line.startswith("Traceback") for line in lines)
+    last = " / ".join(lines[-1:] if is_ours else lines[-_LAST_LINES:])
     raise WorkError(f"{how}{f': {last}' if last else ''}")
 
 
@@ -123,17 +124,19 @@ def _limit_memory(memory_mb: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Linux ends this process when the one that started it is gone, however it went."""
     if sys.platform == "linux":
         import ctypes
 
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # gone before that was said
+        os._exit(1)
 
 
-def _serve(operation: str) -> None:
-    _end_with_parent()
+def _serve(operation: str, parent: int) -> None:
+    _end_with_parent(parent)
     given = json.load(sys.stdin)
     answer_to = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # runtimes print as they like
@@ -149,4 +152,4 @@ def _serve(operation: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], int(sys.argv[2]))

@@ -22,10 +22,15 @@ def backends_command(ctx: click.Context, as_json: bool) -> None:
         return
     from dataclasses import asdict
 
-    from spaces.backends import backend_info, known_backends
+    from spaces.backends import UnknownBackend, backend_info, known_backends
     from workers.backends.environments import is_installed
 
-    infos = [backend_info(name) for name in known_backends()]
+    infos = []
+    for name in known_backends():
+        try:
+            infos.append(backend_info(name))
+        except UnknownBackend as error:  # another package's, and no reason to hide the others
+            click.echo(f"search: {error}", err=True)
     infos = [info for info in infos if info.status != "for tests"]
     if as_json:
         rows = [{**asdict(info), "installed": is_installed(info)} for info in infos]

@@ -215,6 +215,14 @@ def test_a_harmful_model_costs_its_own_job(
     assert len(here.agent().run(asked)) == 1
 
 
+def _has_loaded(library: str, pid: int) -> bool:
+    try:
+        return library in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:  # it has ended
+        return False
+
+
+@ON_LINUX
 def test_an_agent_that_is_killed_is_away_and_the_next_one_goes_on(
     asked: LatencyRequest, tmp_path: Path
 ) -> None:
@@ -222,8 +230,8 @@ def test_an_agent_that_is_killed_is_away_and_the_next_one_goes_on(
     with serving(tmp_path) as one, ThreadPoolExecutor(1) as pool:
         one.agent().run(asked)
         waiting = pool.submit(one.agent().run, endless)
-        _until(lambda: one.agent().device()["running"])
-        children = one.children() if sys.platform == "linux" else []
+        _until(lambda: any(_has_loaded("onnxruntime", pid) for pid in one.children()))
+        children = one.children()
         one.process.kill()
         with pytest.raises(DeviceAway):
             waiting.result(60)
@@ -235,24 +243,26 @@ def test_an_agent_that_is_killed_is_away_and_the_next_one_goes_on(
         assert "PATCH" not in later.log.read_text()  # the files are there still
 
 
-def test_a_job_that_somebody_cancelled_or_a_device_forgot_is_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_somebody_else_cancelled_is_away(
+    here: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda _n: "a-job-of-ours")
-    endless = agents.request(agents.endless(tmp_path / "model"), tmp_path / "audio")
-    with serving(tmp_path) as one, ThreadPoolExecutor(1) as pool:
-        for deletions, said in ((1, "cancelled there"), (2, "has forgotten the job")):
-            agent = one.agent()
-            monkeypatch.setattr(agent, "_forget", lambda _name: None)
-            if deletions == 2:
-                monkeypatch.setattr("workers.agent.client._WAIT_S", 0)
-            waiting = pool.submit(agent.run, endless)
-            _until(lambda: one.agent().device()["running"])
-            for _ in range(deletions):
-                _call(one, "DELETE", "jobs/a-job-of-ours")
-            with pytest.raises(DeviceAway, match=said):
-                waiting.result(60)
-            _call(one, "DELETE", "jobs/a-job-of-ours")
+    endless = agents.request(agents.endless(tmp_path), tmp_path / "audio")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(here.agent().run, endless)
+        _until(lambda: _state(here, "a-job-of-ours").get("state") == "running")
+        _call(here, "DELETE", "jobs/a-job-of-ours")
+        with pytest.raises(DeviceAway, match="cancelled there"):
+            waiting.result(60)
+
+
+def test_a_job_that_a_new_agent_does_not_know_is_away(
+    here: Serving, asked: LatencyRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = here.agent()
+    monkeypatch.setattr(agent, "_begin", lambda *_: None)  # as if begun with the one before
+    with pytest.raises(DeviceAway, match="has forgotten the job"):
+        agent.run(asked)
 
 
 @ON_LINUX
@@ -316,7 +326,7 @@ def test_files_that_are_too_big_for_the_device_are_refused(
         with pytest.raises(DeviceRefused, match="--max-file-mb"):
             one.agent().run(agents.request(big, tmp_path / "audio"))
         for name in ("model.bin", "model.onnx"):
-            big.with_name(name).write_bytes(name.encode() * 150_000)
+            big.with_name(name).write_bytes(name.encode() * 170_000)
         with pytest.raises(DeviceRefused, match="--cache-mb"):
             one.agent().run(agents.request(big, tmp_path / "audio"))
         assert len(one.agent().run(asked)) == 1
@@ -492,3 +502,377 @@ def test_a_device_that_lacks_a_package_is_told_which(tmp_path: Path) -> None:
     done = subprocess.run([python, packed, "serve"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert 'needs uvicorn: pip install "compression-search[agent]"' in done.stderr
+
+
+# Slow and many
+
+
+@ON_LINUX
+def test_who_says_nothing_or_hardly_anything_is_cut_off(
+    asked: LatencyRequest, tmp_path: Path
+) -> None:
+    head = f"PUT /v1/jobs/too-slow HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+    with serving(tmp_path) as one:
+        one.agent().run(asked)
+        _until(lambda: one.n_open() < 20)
+        n_open = one.n_open()
+        waits, trickles, silent = Raw(one.port), Raw(one.port), []
+        waits.send(f"{head}Content-Length: 9\r\n\r\n{{".encode())
+        for _ in range(200):
+            silent.append(Raw(one.port))
+        _until(lambda: not _can_send(trickles, b"X"), within_s=30)
+        assert waits.answer()[0] == 408
+        _until(lambda: one.n_open() <= n_open + 2)
+        assert len(one.agent().run(asked)) == 1
+        for raw in (waits, trickles, *silent):
+            raw.close()
+
+
+def _can_send(raw: Raw, content: bytes) -> bool:
+    time.sleep(0.2)
+    try:
+        raw.send(content)
+    except OSError:
+        return False
+    return True
+
+
+# Ten thousand bad requests
+
+N_BAD = 10_000
+N_THREADS = 4
+NO_DIGEST = "ab" * 32
+TRICKS = (
+    *("..", "../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/x", "....//x", "a/../b"),
+    *(
+        "/etc/passwd",
+        "//etc",
+        "C:%5Cx",
+        "..%5c..%5cx",
+        "%00",
+        "a%00.onnx",
+        "%c0%ae%c0%ae/",
+        "~root",
+    ),
+    *(
+        "-rf",
+        ".hidden",
+        "x" * 5000,
+        "%F0%9F%92%A9",
+        "$(id)",
+        "`id`",
+        "CON",
+        "a%0d%0aX-Y:z",
+        "%25252e",
+    ),
+)
+WRONG = (
+    None,
+    "../x",
+    "",
+    "two words",
+    -1,
+    10**400,
+    1e308,
+    [[]],
+    [None],
+    {"a": {}},
+    [{}],
+    ["x"] * 300,
+)
+
+
+class Bad:
+    """Requests that no client of ours would make; each with the statuses it may be answered with.
+
+    None for a status: the request is cut off and no answer is waited for.
+    """
+
+    def __init__(self, seed: int, job: dict[str, Any], digest: str) -> None:
+        self.rng, self.job, self.digest = random.Random(seed), job, digest
+        self.kinds = (
+            *(self.without_token, self.wrong_token, self.digest_trick, self.upload) * 4,
+            *(self.job_of_wrong_form, self.job_of_wrong_bytes, self.job_of_tricks) * 4,
+            *(self.name_trick, self.wrong_method, self.unknown_path) * 3,
+            *(self.malformed, self.cut_upload, self.big_head, self.wait) * 2,
+        )
+
+    def next(self, i: int) -> tuple[bytes, set[int] | None]:
+        return self.big_body() if i % 250 == 0 else self.rng.choice(self.kinds)()
+
+    def http(
+        self, method: str, path: str, body: bytes = b"", token: str | None = TOKEN, **more: str
+    ) -> bytes:
+        lines = [f"{method} /v1/{path} HTTP/1.1", "Host: device"]
+        if token is not None:
+            lines.append(f"Authorization: Bearer {token}")
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
+        if body or method in ("PUT", "POST", "PATCH"):
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+    def name(self) -> str:
+        return f"fuzz-{self.rng.getrandbits(60):015x}"
+
+    def new_digest(self) -> str:
+        return f"{self.rng.getrandbits(256):064x}"
+
+    def right(self, token: str | None) -> bytes:
+        """What would be answered with the token."""
+        path, method = self.rng.choice(
+            [
+                ("device", "GET"),
+                (f"jobs/{self.name()}", "PUT"),
+                (f"jobs/{self.name()}", "DELETE"),
+                (f"files/{self.digest}", "HEAD"),
+                ("nothing/here", "GET"),
+                ("../../etc/passwd", "GET"),
+            ]
+        )
+        body = json.dumps(self.job).encode() if method == "PUT" else b""
+        return self.http(method, path, body, token)
+
+    def without_token(self) -> tuple[bytes, set[int]]:
+        return self.right(None), {401}
+
+    def wrong_token(self) -> tuple[bytes, set[int]]:
+        i = self.rng.randrange(len(TOKEN))
+        wrong = self.rng.choice(
+            [
+                TOKEN[:i] + "!" + TOKEN[i + 1 :],
+                TOKEN[:i],
+                TOKEN + "x",
+                TOKEN.swapcase(),
+                f"{TOKEN}, Bearer {TOKEN}",
+                f"{TOKEN}\r\nAuthorization: Bearer {TOKEN}",
+                f" {TOKEN}",
+                "x" * self.rng.randrange(8000),
+                "\xff\xfe",
+            ]
+        )
+        return self.right(wrong), {401}
+
+    def digest_trick(self) -> tuple[bytes, set[int]]:
+        trick = self.rng.choice(
+            [
+                *TRICKS,
+                NO_DIGEST.upper(),
+                NO_DIGEST[1:],
+                NO_DIGEST + "0",
+                NO_DIGEST + "%0a",
+                "g" * 64,
+            ]
+        )
+        method = self.rng.choice(["HEAD", "PATCH"])
+        body = b"content" if method == "PATCH" else b""
+        more = {"Upload_Offset": "0", "Upload_Length": "7"}
+        return self.http(method, f"files/{trick}", body, **more), {400, 404}
+
+    def upload(self) -> tuple[bytes, set[int]]:
+        path, wrong = (
+            f"files/{self.new_digest()}",
+            self.rng.choice(["-1", "1e3", "", "x", "9" * 40]),
+        )
+        return self.rng.choice(
+            [
+                (self.http("PATCH", path, b"evil", Upload_Offset="0", Upload_Length="4"), {422}),
+                (self.http("PATCH", path, b"evil", Upload_Offset="0", Upload_Length="2"), {413}),
+                (self.http("PATCH", path, b"evil", Upload_Offset="7", Upload_Length="9"), {409}),
+                (self.http("PATCH", path, b"evil", Upload_Offset="0", Upload_Length=wrong), {400}),
+                (self.http("PATCH", path, b"evil", Upload_Offset=wrong, Upload_Length="4"), {400}),
+                (self.http("PATCH", path, b"evil"), {400}),
+                (self.http("PATCH", path, Upload_Offset="0", Upload_Length="9" * 14), {413}),
+                (self.http("HEAD", path, Upload_Length="9" * 14), {413}),
+            ]
+        )
+
+    def cut_upload(self) -> tuple[bytes, None]:
+        head = self.http(
+            *("PATCH", f"files/{self.new_digest()}"),
+            Upload_Offset="0",
+            Upload_Length="90000",
+        ).replace(b"Content-Length: 0", b"Content-Length: 90000")
+        return head + self.rng.randbytes(self.rng.randrange(60_000)), None
+
+    def put(self, body: bytes) -> bytes:
+        return self.http("PUT", f"jobs/{self.name()}", body)
+
+    def job_of_wrong_form(self) -> tuple[bytes, set[int]]:
+        job = json.loads(json.dumps(self.job))
+        within = self.rng.choice([job, job["candidates"][0]])
+        name = self.rng.choice(sorted(within))
+        what = self.rng.randrange(3)
+        if what == 0:
+            del within[name]
+        elif what == 1:
+            within[self.rng.choice(["", "more", "__class__", "\x00", "\ud800", "x" * 9999])] = 1
+        else:
+            within[name] = self.rng.choice(WRONG)
+        return self.put(json.dumps(job).encode()), {400}
+
+    def job_of_tricks(self) -> tuple[bytes, set[int]]:
+        job = json.loads(json.dumps(self.job))
+        candidate, trick = job["candidates"][0], self.rng.choice(TRICKS)
+        what = self.rng.randrange(6)
+        if what == 0:
+            candidate["files"] = {trick + "/": self.digest}
+        elif what == 1:
+            candidate["main"] = trick
+        elif what == 2:
+            candidate["settings"] = {trick: 1}
+        elif what == 3:
+            candidate["tokens"] = trick
+        elif what == 4:
+            job["audio"][0] = self.new_digest()  # of nothing that is there
+        else:
+            candidate["backend"] = self.rng.choice(["tensorrt", "openvino", "nonsense", "torch"])
+        return self.put(json.dumps(job).encode()), {422 if what > 3 else 400}
+
+    def job_of_wrong_bytes(self) -> tuple[bytes, set[int]]:
+        whole = json.dumps(self.job)
+        body = self.rng.choice(
+            [
+                b"",
+                b"\xff\xfe\x00",
+                self.rng.randbytes(200),
+                whole[: self.rng.randrange(1, len(whole))].encode(),
+                whole.encode("utf-16"),
+                b"\xef\xbb\xbf" + whole.encode(),
+                whole.replace('"within": 0.01', '"within": NaN').encode(),
+                whole.replace('"within": 0.01', '"within": -Infinity').encode(),
+                whole.replace('"within": 0.01', '"within": 1e999').encode(),
+                whole.replace('"within": 0.01', f'"within": {"9" * 9000}').encode(),
+                whole.replace('"within": 0.01', '"within": 0.01, "within": 0.01').encode(),
+                b"[" * 9000,
+                b'{"a":' * 9000,
+                b'"' + b"x" * 9000,
+                b"null",
+                b"[]",
+            ]
+        )
+        return self.put(body), {400}
+
+    def name_trick(self) -> tuple[bytes, set[int]]:
+        method = self.rng.choice(["GET", "PUT", "DELETE"])
+        trick = self.rng.choice([*TRICKS, "short", "x" * 65, "with space".replace(" ", "%20")])
+        body = json.dumps(self.job).encode() if method == "PUT" else b""
+        return self.http(method, f"jobs/{trick}", body), {400, 404}
+
+    def wrong_method(self) -> tuple[bytes, set[int]]:
+        method = self.rng.choice(["POST", "OPTIONS", "TRACE", "CONNECT", "BREW", "x" * 900])
+        path = self.rng.choice(["device", f"files/{self.digest}", f"jobs/{self.name()}"])
+        return self.http(method, path), {405}
+
+    def unknown_path(self) -> tuple[bytes, set[int]]:
+        path = self.rng.choice(
+            ["", "docs", "openapi.json", "device/", "files", "files/", "jobs", "../v1/device/x"]
+        )
+        return self.http("GET", path), {404}
+
+    def wait(self) -> tuple[bytes, set[int]]:
+        wait = self.rng.choice(["-1", "nan", "inf", "1e9", "x", "9" * 999, "", "%00"])
+        return self.http("GET", f"jobs/{self.name()}?wait_s={wait}"), {400, 404}
+
+    def big_head(self) -> tuple[bytes, set[int]]:
+        what = self.rng.choice([{"X_Long": "x" * 40_000}, {f"X{i}": "y" * 50 for i in range(900)}])
+        return self.http("GET", "device", **what), {0, 400}
+
+    def big_body(self) -> tuple[bytes, set[int]]:
+        return self.put(json.dumps(self.job).encode() + b" " * 1_100_000), {0, 413}
+
+    def malformed(self) -> tuple[bytes, set[int]]:
+        whole = self.http("PUT", f"jobs/{self.name()}", b"{}")
+        content = self.rng.choice(
+            [
+                self.rng.randbytes(self.rng.randrange(1, 500)),
+                b"\r\n\r\n\r\n",
+                b"GET\r\n\r\n",
+                b"GET /v1/device HTTP/9.9\r\n\r\n",
+                b"GET /v1/device HTTP/1.1\r\n\r\n",  # no host
+                b"GET /v1/device HTTP/1.1\nHost: x\nA\n\n",
+                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + self.rng.randbytes(200),  # TLS
+                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+                whole.replace(b"Content-Length: 2", b"Content-Length: -2"),
+                whole.replace(b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 9"),
+                whole.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"zz\r\n",
+                whole.replace(b"Content-Length: 2", b"Transfer-Encoding: gzip, gzip"),
+                whole.replace(b"Host: device", b"Ho st: \x00"),
+                whole[: self.rng.randrange(1, len(whole) - 1)],
+            ]
+        )
+        return content, {0, 400, 401}
+
+
+def _ask_badly(one: Serving, bad: Bad, n: int) -> int:
+    """How many answers there were; each is checked."""
+    raw, n_answers = Raw(one.port), 0
+    for i in range(n):
+        content, allowed = bad.next(i)
+        status, headers, body = 0, {}, b""
+        try:
+            raw.send(content)
+            if allowed is not None:
+                if 0 in allowed:
+                    raw.no_more()
+                status, headers, body = raw.answer(has_body=not content.startswith(b"HEAD"))
+        except TimeoutError:
+            raise
+        except OSError:  # cut off by the agent before all was sent
+            assert allowed is None or 0 in allowed
+        if allowed is not None:
+            assert status in allowed, (content[:300], status, body)
+            n_answers += status != 0
+        assert b"Traceback" not in body
+        assert TOKEN.encode() not in body
+        assert str(one.folder).encode() not in body
+        if headers.get("content-type") == "application/json":
+            assert isinstance(json.loads(body or b'{"error": ""}')["error"], str)
+        if allowed is None or 0 in allowed or headers.get("connection") == "close":
+            raw.close()
+            raw = Raw(one.port)
+    raw.close()
+    return n_answers
+
+
+@ON_LINUX
+def test_ten_thousand_bad_requests_change_nothing(asked: LatencyRequest, tmp_path: Path) -> None:
+    message, files = _message_of(asked, "")
+    job = json.loads(message.to_json())
+    with serving(tmp_path, "--max-file-mb", 50, "--job-s", 20) as one:
+        one.agent().run(asked)
+        _ask_badly(one, Bad(99, job, message.audio[0]), 400)
+        outside, before_mb, n_begun = one.others(), one.memory_mb(), _n_begun(one)
+        n_open = one.n_open()
+        start = time.monotonic()
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            each = [
+                pool.submit(_ask_badly, one, Bad(i, job, message.audio[0]), N_BAD // N_THREADS)
+                for i in range(N_THREADS)
+            ]
+            n_answers = sum(e.result() for e in each)
+        took_s, after_mb = time.monotonic() - start, one.memory_mb()
+        print(
+            f"{N_BAD / took_s:.0f} requests/s, {before_mb:.0f} MB before, {after_mb:.0f} MB after"
+        )
+        assert n_answers > N_BAD / 2
+        assert one.process.poll() is None
+        assert after_mb < before_mb + 40
+        _until(lambda: one.n_open() <= n_open)
+        assert _n_begun(one) == n_begun  # no job came of them
+        told = one.agent().device()
+        assert (told["waiting"], told["running"]) == (0, False)
+        assert one.others() == outside
+        assert not list((one.cache / "work").iterdir())
+        for digest, path in files.items():  # what was there is what it was
+            assert (one.cache / "files" / digest).read_bytes() == path.read_bytes()
+        with pytest.raises(WorkError, match="cannot load it"):
+            one.agent().run(agents.request(agents.no_model(tmp_path / "none"), tmp_path / "audio"))
+        assert len(one.agent().run(asked)) == 1
+        log = one.log.read_text()
+        assert "Traceback" not in log
+        assert "Error in" not in log
+        assert TOKEN not in log
+
+
+def _n_begun(one: Serving) -> int:
+    return len(re.findall(r"job .* begins", one.log.read_text()))

@@ -81,7 +81,7 @@ def test_show_tells_recipe_stages_and_figures(call):
     for word in ("separable_conv", "screen", "train", "measure", "latency_p95_ms", "wer_low"):
         assert word in said
     content = json.loads(call("show", 0, "--json"))
-    assert {s["stage"] for s in content["stages"]} >= {"screen", "train", "export", "measure"}
+    assert {s["stage"] for s in content["stages"]} >= {"screen", "train", "export", "measure@cpu"}
 
 
 def test_a_bundle_is_the_same_as_folder_and_as_zip_and_transcribes(call, tmp_path, recording):

@@ -52,4 +52,4 @@ def test_a_search_killed_ten_times_ends_with_every_trial_once_and_nothing_traine
     assert len(trained) == len(set(trained)), "a finished training was done again"
     for trial in trials:
         stages = {s for n, s in done if n == trial.number}
-        assert {"screen", "train", "export", "measure"} <= stages
+        assert {"screen", "train", "export", "score@cpu", "measure@cpu"} <= stages

@@ -14,9 +14,9 @@ from search.home import Home
 from search.launch import Options, read_space
 from storage.artifacts import ArtifactStore
 from storage.store import Store
-from workers.measure.latency import LatencyRequest, measure_latency
+from workers.measure.latency import measure_latency
+from workers.measure.on_target import request_for
 from workers.recognizer import MODEL, TOKENS
-from workers.trial import timed_audio
 
 SHERPA = """
 import json, sys, time, numpy as np, sherpa_onnx
@@ -61,7 +61,7 @@ def test_an4(an4, tmp_path):
             f"{(m['wer'] - teacher['wer']) * 100:+.1f}  {m['size_mb']:.2f} MB  "
             f"{teacher['size_mb'] / m['size_mb']:.1f}x"
         )
-    _speeds(store, study, front(space, trials), home, an4, tmp_path)
+    _speeds(store, study, front(space, trials), space, home, an4, tmp_path)
     _same_in_sherpa(store, study, front(space, trials), home, an4, tmp_path)
 
 
@@ -73,26 +73,23 @@ def _made(store, study, number) -> dict[str, str]:
     return made
 
 
-def _speeds(store, study, on_front, home, corpus, folder):
-    """Latencies taken anew, the teacher before each student: ratios of one run."""
+def _speeds(store, study, on_front, space, home, corpus, folder):
+    """Latencies taken anew, the teacher in turn with each student: ratios of the same processes."""
     artifacts = ArtifactStore(home.artifacts_url)
+    target = next(iter(space.targets.values()))
 
-    def taken(number):
-        made = _made(store, study, number)
-        return measure_latency(
-            LatencyRequest(
-                model=str(artifacts.fetch(made["model"], folder / "timed.onnx")),
-                tokens=str(artifacts.fetch(made["tokens"], folder / "timed.txt")),
-                backend="onnxruntime",
-                threads=1,
-                runs=120,
-                audio=tuple(map(str, timed_audio(corpus))),
-            )
-        ).summary()
+    def files(number):
+        made, into = _made(store, study, number), folder / f"timed-{number}"
+        return (
+            "onnxruntime",
+            artifacts.fetch(made["model"], into / MODEL),
+            artifacts.fetch(made["tokens"], into / TOKENS),
+        )
 
     print("trial  pipeline p50 (teacher)  graph p50 (teacher), ms, one thread")
     for trial in on_front:
-        teacher, student = taken(None), taken(trial.number)
+        request = request_for(target, corpus, [files(None), files(trial.number)])
+        teacher, student = (t.summary() for t in measure_latency(request))
         cells = [
             f"{student[m]:.2f} ({teacher[m]:.2f}) {teacher[m] / student[m]:.1f}x"
             for m in ("latency_p50_ms", "graph_p50_ms")

@@ -124,6 +124,7 @@ def test_a_message_comes_back_as_it_was_written() -> None:
         (_job(max_s=-1), "job.max_s: has to be a number above 0"),
         (_job(max_s="20"), "job.max_s: has to be a number"),
         (_job(max_s=True), "job.max_s: has to be a number"),
+        (_job(max_s=10**400), "job.max_s: has to be a number above 0"),
         (_job(within=2), "job.within: has to be a number above 0, at most 1"),
         (_job(details=1), "job.details: has to be true or false"),
         (_job(audio=["../../etc/passwd"]), "job.audio[0]: is no SHA-256"),

@@ -66,6 +66,10 @@ class Serving:
                 return int(line.split()[1]) * 1024 / 1e6
         raise AssertionError("no such process")
 
+    def n_open(self) -> int:
+        """Files and connections that it holds (Linux)."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def others(self) -> set[str]:
         """Everything that lies outside its cache."""
         found = {str(p.relative_to(self.folder)) for p in self.folder.rglob("*")}
@@ -95,6 +99,10 @@ class Raw:
         if length == 0 and "content-length" not in headers and headers.get("connection") == "close":
             return int(line.split()[1]), headers, self._answers.read()
         return int(line.split()[1]), headers, self._answers.read(length if has_body else 0)
+
+    def no_more(self) -> None:
+        """Nothing follows; what was sent has to be answered or dropped as it is."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self._answers.close()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ, fbank, n_frames_of
+from workers.data.features_numpy import fbank_numpy
 
 
 def _speech_like(n_samples: int, seed: int = 0) -> np.ndarray:
@@ -70,3 +71,30 @@ def test_the_number_of_frames_is_right_at_every_edge(n_samples: int) -> None:
 
 def test_a_second_has_a_hundred_frames() -> None:
     assert n_frames_of(SAMPLE_RATE_HZ) == 100
+
+
+# the same in numpy, for devices without Kaldi's own
+
+
+@given(n_samples=st.integers(0, 40_000), seed=st.integers(0, 9))
+def test_numpy_computes_the_same_features_for_any_length(n_samples: int, seed: int) -> None:
+    samples = _speech_like(n_samples, seed)
+    features = fbank_numpy(samples)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, fbank(samples), atol=1e-3)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 79, 80, 81, 239, 240, 399, 400, 401, 560, 16_001])
+def test_numpy_computes_the_same_features_at_every_edge(n_samples: int) -> None:
+    samples = _speech_like(n_samples)
+    np.testing.assert_allclose(fbank_numpy(samples), fbank(samples), atol=1e-3)
+
+
+def test_numpy_computes_the_same_features_of_silence() -> None:
+    silence = np.zeros(1600, np.float32)
+    np.testing.assert_allclose(fbank_numpy(silence), fbank(silence), atol=1e-3)
+
+
+def test_numpy_takes_a_constant_away_as_kaldi_does() -> None:
+    samples = _speech_like(8000) + np.float32(0.3)
+    np.testing.assert_allclose(fbank_numpy(samples), fbank(samples), atol=1e-3)

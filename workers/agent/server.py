@@ -47,8 +47,8 @@ from workers.backends.base import missing_modules
 from workers.child import Bounds
 from workers.measure.machine import report
 
-_HEAD_S = 10.0  # for the head of a request, once a connection is open or its last answer is given
-_PART_S = 20.0  # for the next part of a body
+_HEAD_S = 5.0  # for the head of a request, once a connection is open or its last answer is given
+_PART_S = 15.0  # for the next part of a body
 _BODY_S = 30.0  # for all of a JSON body
 _MOST_WAIT_S = 30.0
 _MOST_HEAD_BYTES = 16_384
@@ -423,6 +423,8 @@ class _Connection(H11Protocol):
         if len(self.connections) > 2 * _MOST_REQUESTS:
             transport.abort()
             return
+        # asyncio does so for its own sockets only; answers would wait 40 ms for their second half.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch(None)
 
     def _watch(self, last: object) -> None:

@@ -88,7 +88,7 @@ def prepare(source: Source, folder: Path) -> tuple[str, ...]:
         from spaces.recipe import PARTS, Quantize  # not on a device: only what prepares needs it
         from workers.compress.quantize import quantize
 
-        scheme = Quantize(**dict(zip(PARTS, source.formats, strict=True)))
+        scheme = Quantize.model_validate(dict(zip(PARTS, source.formats, strict=True)))
         quantize(source.onnx, target, scheme, source.calibration)
     return (target.name,)
 

@@ -24,7 +24,7 @@ OPSET = 17
 _TOLERANCE = 1e-3  # of log-probabilities in float32
 
 
-class _Contract(nn.Module):
+class Contract(nn.Module):
     """A student as the contract wants it."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -39,7 +39,7 @@ class _Contract(nn.Module):
 
 def export_onnx(network: nn.Module, symbols: tuple[str, ...], path: Path) -> None:
     """Write a float32 ONNX file of a network in evaluation mode."""
-    contract = _Contract(fold_norms(network)).eval()
+    contract = Contract(fold_norms(network)).eval()
     example = torch.randn(2, 120, 80), torch.tensor([120, 90])
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer warns of shapes made constant; parity over several lengths is the check.
@@ -83,7 +83,7 @@ def check_parity(network: nn.Module, path: Path, utterances: list[np.ndarray]) -
     Raises:
         ParityError: when they disagree.
     """
-    contract = _Contract(network).eval()
+    contract = Contract(network).eval()
     session = open_session("onnxruntime", path)
     differences = [0.0]
     for features in utterances:

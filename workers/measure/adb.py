@@ -9,6 +9,7 @@ It times the network alone: no filter bank, no decoding, no anchor. For the whol
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +24,9 @@ from workers.measure.latency import Candidate, LatencyRequest, Restart
 FOLDER = "/data/local/tmp/compression-search"
 BINARY = f"{FOLDER}/onnxruntime_perf_test"
 _TIMEOUT_S = 600.0
-_AWAY = ("no devices", "not found", "offline", "unauthorized", "waiting for device")
+_AWAY = re.compile(
+    r"no devices|device ('.*' )?not found|device offline|device unauthorized|waiting for device"
+)
 
 
 class Phone:
@@ -131,7 +134,7 @@ class Phone:
         if done.returncode == 0:
             return done.stdout
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no word"]
-        if any(word in said[0] for word in _AWAY):
+        if _AWAY.search(said[0]):
             raise DeviceAway(f"adb {self._serial}: {said[0]}")
         raise WorkError(
             f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: {said[0]}"

@@ -183,12 +183,14 @@ def measure_latency(request: LatencyRequest, run: Runner | None = None) -> tuple
         WorkError: when a process fails, with the last it said.
     """
     run = run or run_here
-    taken = [_undisturbed(request, run, first=i == 0) for i in range(request.restarts)]
+    taken: list[list[Restart]] = []
+    while len(taken) < request.restarts:
+        taken.append(_undisturbed(request, run, taken))
     while len(taken) < request.restarts + _MORE_RESTARTS and any(
         _apart([restart[i] for restart in taken]) > RESTARTS_DIFFER
         for i in range(len(request.candidates))
     ):
-        taken.append(_undisturbed(request, run, first=False))
+        taken.append(_undisturbed(request, run, taken))
     return tuple(
         Latency(tuple(restart[i] for restart in taken), request.audio_s)
         for i in range(len(request.candidates))
@@ -207,10 +209,14 @@ def _apart(restarts: Sequence[Restart]) -> float:
     return medians[-1] / medians[0] - 1
 
 
-def _undisturbed(request: LatencyRequest, run: Runner, first: bool) -> list[Restart]:
-    """A restart that had the machine for itself, or else the last of a few: it says so."""
-    one = replace(request, details=request.details and first)
-    for _ in range(_TRIES_FOR_QUIET):
+def _undisturbed(
+    request: LatencyRequest, run: Runner, before: Sequence[list[Restart]]
+) -> list[Restart]:
+    """A restart that had the machine for itself, or else the last of a few: it says so. On a
+    machine that gave no quiet before there is one attempt."""
+    one = replace(request, details=request.details and not before)
+    is_noisy = any(r.unsteady for restarts in before for r in restarts)
+    for _ in range(1 if is_noisy else _TRIES_FOR_QUIET):
         restarts = run(one)
         if not any(r.unsteady for r in restarts):
             break

@@ -76,7 +76,7 @@ def request_for(
         min_runs=min(target.runs, 24) if is_quick else target.runs,
         max_s=min(target.max_s, 2.0) if is_quick else target.max_s,
         within=0.05 if is_quick else target.within,
-        restarts=1 if is_quick else 3,
+        restarts=1 if is_quick else target.restarts,
         details=not is_quick,
         gpu=backend_info(target.backend).gpu,
     )
