@@ -7,6 +7,7 @@ continues the study: a finished stage is found, an interrupted one resumes from 
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from workers.jobs import Figure, Job, Measure, StageResult, key_of, name_of
 
 _POLL_S = 0.2
 _COMMANDS_EVERY_S = 1.0
+_TELLS_EVERY_S = 2.0
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Coordinator:
         self._next_ticket = 0
         self._ground: Ground | None = None
         self._state = StudyState.RUNNING
-        self._commands_at = 0.0
+        self._commands_at = self._told_at = 0.0
         self._begun = time.monotonic()
         self._elapsed_before = float(study.facts.get("elapsed_s", 0.0))
         self._exhausted = False
@@ -155,7 +157,7 @@ class Coordinator:
                 self._submit()
                 for done in self._executor.poll(_POLL_S):
                     self._take(done)
-                self._view.tick(self._snapshot())
+                self._tell()
         except KeyboardInterrupt:
             self._state = StudyState.STOPPED
         except StudyFault as fault:
@@ -165,6 +167,7 @@ class Coordinator:
         finally:
             self._executor.close()
             self._remember_time()
+            self._store.set_study(self._study.id, live=None)
         self._conclude()
         return self._state
 
@@ -176,6 +179,8 @@ class Coordinator:
         if self._state is StudyState.PAUSED:
             return False
         self._give_up_waiting()
+        if self._may_ask():  # a deterministic study waited for these before it asks for more
+            return False
         return all(t.state.is_final for t in self._trials.values())
 
     def _give_up_waiting(self) -> None:
@@ -565,7 +570,7 @@ class Coordinator:
     def _snapshot(self) -> Snapshot:
         now = time.monotonic()
         running = [
-            Running(t.trial_number, t.job.stage, now - t.started, self._executor.progress(i))
+            Running(t.trial_number, name_of(t.job), now - t.started, self._executor.progress(i))
             for i, t in self._tickets.items()
         ]
         return Snapshot(
@@ -590,6 +595,14 @@ class Coordinator:
                     numbers[name] = numbers.get(name, 0) + 1
         return tuple(f"{n} wait for {name}" for name, n in numbers.items())
 
+    def _tell(self) -> None:
+        """The view; and the store, for pages elsewhere."""
+        snapshot = self._snapshot()
+        self._view.tick(snapshot)
+        if time.monotonic() - self._told_at >= _TELLS_EVERY_S:
+            self._told_at = time.monotonic()
+            self._store.set_study(self._study.id, live=live_of(snapshot))
+
     def _eta_s(self) -> float | None:
         """Time left at the pace of the trials that went all the way."""
         spent = [
@@ -603,6 +616,26 @@ class Coordinator:
         eta_s = (self._study.trials_wanted - finals) * sum(spent) / len(spent) / self._parallel
         hours = self._space.search.hours
         return eta_s if hours is None else min(eta_s, hours * 3600 - self._elapsed_s())
+
+
+def live_of(snapshot: Snapshot) -> dict[str, object]:
+    """What runs now, as the store keeps it."""
+    return {
+        "at": time.time(),
+        "host": platform.node(),
+        "eta_s": snapshot.eta_s,
+        "elapsed_s": snapshot.elapsed_s,
+        "waiting": list(snapshot.waiting),
+        "running": [
+            {
+                "trial": r.trial_number,
+                "stage": r.stage,
+                "elapsed_s": r.elapsed_s,
+                "progress": r.progress,
+            }
+            for r in snapshot.running
+        ],
+    }
 
 
 def measurements_of(subject: str, figures: Sequence[Figure]) -> list[Measurement]:
@@ -620,6 +653,9 @@ def describe(trial: Trial) -> str:
     text = f"trial {trial.number}: {trial.state}"
     m = trial.metrics
     if trial.state in (TrialState.COMPLETE, TrialState.INFEASIBLE) and "wer" in m:
-        text += f", WER {m['wer']:.1%}, p95 {m['latency_p95_ms']:.1f} ms, {m['size_mb']:.2f} MB"
+        # A phone by adb times the network alone.
+        times = {"p95": "latency_p95_ms", "graph p95": "graph_p95_ms"}
+        p95 = next((f"{word} {m[n]:.1f} ms, " for word, n in times.items() if n in m), "")
+        text += f", WER {m['wer']:.1%}, {p95}{m['size_mb']:.2f} MB"
         text += " (unsteady)" * bool(m.get("unsteady"))
     return text + (f" ({trial.reason})" if trial.reason else "")

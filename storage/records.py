@@ -49,6 +49,7 @@ class Study:
     trials_wanted: int
     created_at: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    live: Mapping[str, Any] | None = None  # what its coordinator said last: at, running, eta_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,3 +121,15 @@ class Command:
     id: int
     kind: str
     argument: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What a person wrote of a trial, or of the study where there is no number."""
+
+    id: int
+    trial_number: int | None
+    kind: str  # note or tag
+    text: str
+    author: str
+    at: float

@@ -15,6 +15,7 @@ from storage.records import (
     Command,
     Event,
     Measurement,
+    Note,
     StageRun,
     Study,
     StudyState,
@@ -311,6 +312,59 @@ class Store:
                     .values(done_at=time.time())
                 )
         return [Command(id=row.id, kind=row.kind, argument=row.argument) for row in rows]
+
+
+    # for pages
+
+    def last_event_id(self, study_id: int) -> int:
+        """Grows with everything that happens to a study: what a page knows it by."""
+        query = sa.select(sa.func.max(t.events.c.id)).where(t.events.c.study_id == study_id)
+        with self._reader.connect() as connection:
+            return connection.scalar(query) or 0
+
+    def trial_rows(self, study_id: int) -> list[dict[str, Any]]:
+        """Trials without what only the sampler needs, by number: light enough for thousands."""
+        c = t.trials.c
+        columns = (
+            c.number,
+            c.state,
+            c.source,
+            c["values"],
+            c.metrics,
+            c.created_at,
+            c.finished_at,
+            c.compute_s,
+            c.reason,
+        )
+        query = sa.select(*columns).where(c.study_id == study_id).order_by(c.number)
+        with self._reader.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def add_note(
+        self, study_id: int, trial_number: int | None, kind: str, text: str, author: str
+    ) -> None:
+        row = {
+            "study_id": study_id,
+            "trial_number": trial_number,
+            "kind": kind,
+            "text": _storable(text),
+            "author": author[:128],
+            "at": time.time(),
+        }
+        with self._engine.begin() as connection:
+            connection.execute(sa.insert(t.notes).values(row))
+
+    def drop_note(self, study_id: int, note_id: int) -> None:
+        here = (t.notes.c.study_id == study_id) & (t.notes.c.id == note_id)
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(t.notes).where(here))
+
+    def notes(self, study_id: int) -> list[Note]:
+        """Notes and tags of a study and its trials, oldest first."""
+        columns = [c for c in t.notes.c if c.name != "study_id"]
+        query = sa.select(*columns).where(t.notes.c.study_id == study_id).order_by(t.notes.c.id)
+        with self._reader.connect() as connection:
+            return [Note(**row._mapping) for row in connection.execute(query)]
 
 
 def _storable(text: str | None) -> str | None:

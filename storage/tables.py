@@ -40,6 +40,7 @@ studies = Table(
     Column("trials_wanted", Integer, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("facts", JSON, nullable=False),
+    Column("live", JSON),  # what runs now, and when that was said; of no use later
 )
 
 trials = Table(
@@ -119,4 +120,17 @@ commands = Table(
     Column("argument", Integer),
     Column("created_at", Float(53), nullable=False),
     Column("done_at", Float(53)),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", Integer, ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
+    Column("trial_number", Integer),  # NULL: of the study
+    Column("kind", String(8), nullable=False),  # note or tag
+    Column("text", Text, nullable=False),
+    Column("author", String(128), nullable=False),
+    Column("at", Float(53), nullable=False),
+    Index(None, "study_id", "trial_number"),
 )

@@ -173,6 +173,7 @@ def test_a_new_study_is_what_was_asked_for(store: Store) -> None:
         "id": study.id,
         "state": StudyState.RUNNING,
         "created_at": study.created_at,
+        "live": None,
         "facts": {},
     }
     assert type(study.state) is StudyState

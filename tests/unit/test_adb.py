@@ -28,7 +28,8 @@ case "$ADB_MODE" in
     away) said="error: no devices/emulators found" ;;
     gone) said="adb: device '{SERIAL}' not found" ;;
     offline) said="error: device offline" ;;
-    stranger) said="error: device unauthorized." ;;
+    stranger) said="error: device unauthorized.
+Otherwise check for a confirmation dialog on your device." ;;
 esac
 test -n "$said" && {{ printf '* daemon started\\n%s\\n' "$said" >&2; exit 1; }}
 case "$ADB_MODE:$*" in

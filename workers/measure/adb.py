@@ -133,11 +133,12 @@ class Phone:
             raise DeviceAway(f"adb {self._serial}: no answer in {_TIMEOUT_S:.0f} s") from error
         if done.returncode == 0:
             return done.stdout
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no word"]
-        if _AWAY.search(said[0]):
-            raise DeviceAway(f"adb {self._serial}: {said[0]}")
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
+        away = next((line for line in said if _AWAY.search(line)), None)
+        if away is not None:  # advice on what to do may follow
+            raise DeviceAway(f"adb {self._serial}: {away}")
         raise WorkError(
-            f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: {said[0]}"
+            f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: {said[-1]}"
         )
 
 
