@@ -234,7 +234,10 @@ def bring_baseline(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
     if not any(t.backend == "onnxruntime" for t in comparable):
         raise UsageFault("gate.regression: no target runs ONNX Runtime, as the baseline does")
     with tempfile.TemporaryDirectory() as folder:
-        model, tokens = unpacked_model(Path(regression.against), Path(folder))
+        try:
+            model, tokens = unpacked_model(Path(regression.against), Path(folder))
+        except UserFault as fault:
+            raise UsageFault(f"gate.regression: {fault}") from fault
         return {"baseline": artifacts.put(model), "baseline_tokens": artifacts.put(tokens)}
 
 

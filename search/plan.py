@@ -13,6 +13,7 @@ from typing import Any
 from search.budgets import metrics_of
 from search.errors import UsageFault
 from spaces.backends import backend_info
+from spaces.metrics import METRICS
 from spaces.recipe import Quantize, Recipe
 from spaces.space import Runtime, Space
 from workers.compress.dims import pruned_dims
@@ -127,20 +128,29 @@ def ground_of(space: Space, results: Results) -> Ground:
     """What trials need of the study's finished stages."""
     onnx = space.runtimes()[0]
     scored = results.get(f"score@{onnx.label}") or results["listen"]
+    metrics = metrics_of(space, figures_of(space, results))
+    for name, value in tuple(metrics.items()):  # where the first target is too much for a teacher
+        base, _, target = name.partition("@")
+        if target == onnx.label and not (base in METRICS and METRICS[base].noisy):
+            metrics.setdefault(base, value)
     return Ground(
         corpus=str(results["prepare"].facts["corpus"]),
         teacher=str(results["listen"].facts["teacher"]),
         teacher_texts=scored.artifacts.get("texts"),
-        teacher_metrics=metrics_of(space, figures_of(space, results)),
+        teacher_metrics=metrics,
     )
 
 
 def figures_of(space: Space, results: Results) -> list[Figure]:
     """All figures of a subject; what was scored by a runtime holds for each of its targets."""
     figures: list[Figure] = []
-    for stage in ("export", "listen"):
-        if stage in results:
-            figures += results[stage].figures
+    if "export" in results:  # a file of ONNX Runtime has a size on its targets alone
+        figures += [f for f in results["export"].figures if f.metric != "size_mb"]
+        sizes = [f for f in results["export"].figures if f.metric == "size_mb"]
+        for name in space.runtimes()[0].targets or ("",):
+            figures += [f.model_copy(update={"target": name}) for f in sizes]
+    if "listen" in results:
+        figures += results["listen"].figures
     for runtime in space.runtimes():
         for name in (f"convert@{runtime.backend}", f"score@{runtime.label}"):
             result = results.get(name)
@@ -207,14 +217,15 @@ def _next_figures(
 
 
 def model_of(
-    space: Space, target: str, results: Mapping[str, Mapping[str, Any]]
+    space: Space, target: str | None, results: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Model, str]:
-    """What was measured on a target, and the digest of its tokens, from recorded results.
+    """What was measured on a target, and the digest of its tokens, from recorded results; the
+    file for ONNX Runtime where no target is named.
 
     Raises:
         UsageFault: when there is no such model.
     """
-    backend = space.targets[target].backend
+    backend = "onnxruntime" if target is None else space.targets[target].backend
     exported = results.get("export")
     if exported is None:
         raise UsageFault("it has no exported file, so it can only be compared by its record")

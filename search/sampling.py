@@ -150,7 +150,8 @@ def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
     return trial.suggest_float(name, axis.low, axis.last, step=axis.step, log=axis.log)
 
 
-def _distribution(axis: Axis) -> BaseDistribution:
+def distribution_of(axis: Axis) -> BaseDistribution:
+    """An axis as Optuna knows it."""
     if isinstance(axis, Choice):
         return CategoricalDistribution(axis.values)
     if isinstance(axis, IntRange):
@@ -172,7 +173,7 @@ def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:
         distributions["family"] = CategoricalDistribution(tuple(space.students))
     for name, axis in space.axes_of(str(trial.values["family"])).items():
         if name in trial.values and axis.size() != 1:
-            distributions[name] = _distribution(axis)
+            distributions[name] = distribution_of(axis)
     state = optuna.trial.TrialState.RUNNING
     if trial.told is not None:
         state = optuna.trial.TrialState.COMPLETE

@@ -29,6 +29,7 @@ METRICS: dict[str, Metric] = {
     for m in (
         Metric("wer", "fraction", "word error rate on dev, decoded from the file", **_SCORED),
         Metric("cer", "fraction", "character error rate on dev, decoded from the file", **_SCORED),
+        Metric("latency_p5_ms", "ms", "5th percentile of the next", **_TIMED),
         Metric("latency_p50_ms", "ms", "median time from samples to text, one utterance", **_TIMED),
         Metric("latency_p95_ms", "ms", "95th percentile of the same", **_TIMED),
         Metric("latency_p99_ms", "ms", "99th percentile of the same", **_TIMED),

@@ -67,7 +67,13 @@ def call(
             ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
         ),
     }
-    command = [str(interpreter or sys.executable), "-m", "workers.child", operation, str(os.getpid())]
+    command = [
+        str(interpreter or sys.executable),
+        "-m",
+        "workers.child",
+        operation,
+        str(os.getpid()),
+    ]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -135,6 +141,13 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def _end_others() -> None:
+    """What a runtime has started would hold the pipes open, and the caller waiting."""
+    if os.getpgrp() == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+
+
 def _serve(operation: str, parent: int) -> None:
     _end_with_parent(parent)
     given = json.load(sys.stdin)
@@ -146,6 +159,8 @@ def _serve(operation: str, parent: int) -> None:
         answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}
     except UserFault as fault:
         answer = {"fault": str(fault)}
+    finally:
+        _end_others()
     json.dump(answer, answer_to)
     answer_to.close()
     os._exit(0)  # a runtime that crashes while it is taken down has answered already

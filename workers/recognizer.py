@@ -15,7 +15,7 @@ import numpy as np
 
 from workers.backends.base import Session, Settings
 from workers.backends.elsewhere import open_anywhere
-from workers.data.features import fbank
+from workers.data.features import SAMPLE_RATE_HZ, fbank
 from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
 
@@ -53,6 +53,30 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
     """
     with tempfile.TemporaryDirectory() as work:
         return _in_folder(path, Path(work), lambda folder: _open_folder(folder, threads))
+
+
+def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:
+    """A bare model for ONNX Runtime and its tokens; both files may go afterwards.
+
+    Raises:
+        UserFault: when they cannot be used.
+    """
+    try:
+        symbols = read_tokens(tokens)
+    except ValueError as error:
+        raise BundleFault(str(error)) from error
+    return Recognizer(open_anywhere("onnxruntime", model, Settings(threads=threads)), symbols)
+
+
+def check_bundle(path: Path) -> None:
+    """Load a bundle and let it hear a second of noise.
+
+    Raises:
+        BundleFault, WorkError: when it does not work.
+    """
+    noise = np.random.default_rng(0).normal(0, 0.01, SAMPLE_RATE_HZ).astype(np.float32)
+    with tempfile.TemporaryDirectory() as work:
+        _in_folder(path, Path(work), lambda folder: _open_folder(folder, 1).transcribe(noise))
 
 
 def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:

@@ -23,7 +23,8 @@ from spaces.space import Teacher as TeacherConfig
 from workers.brought import open_onnx, with_blank_first
 from workers.checkpoint import load_network
 from workers.data.audio import read_audio
-from workers.data.batches import Corpus, Entry
+from workers.data.batches import Corpus
+from workers.data.entries import Entry
 from workers.data.prepare import perturbed
 from workers.data.text import BLANK, WORD_START, Unencodable, decode, tokenizer_of
 from workers.errors import MissingExtra, TeacherFault, UserFault

@@ -34,7 +34,7 @@ from workers.compress.prune import prune
 from workers.data.batches import Corpus
 from workers.data.prepare import prepare, views_of
 from workers.data.text import read_tokens, write_tokens
-from workers.errors import DeviceAway, ParityError
+from workers.errors import DeviceAway, DeviceRefused, ParityError
 from workers.export.convert import convert
 from workers.export.onnx import check_parity, export_onnx
 from workers.jobs import (
@@ -159,45 +159,37 @@ def do_screen(job: Screen, place: Place, _store: ArtifactStore, folder: Path) ->
         plain, model, _ = export_quantized(network, corpus.symbols, corpus, job.quantize, folder)
         save_network(network, corpus.symbols, folder / "fresh.safetensors", job="screen")
     figures = [
-        Figure(metric="size_mb", value=size_mb(model)),
         Figure(metric="macs", value=macs_per_second(network)),
         Figure(metric="params", value=n_parameters(network)),
     ]
     skipped = {}
     for name, target in job.targets.items():
-        try:
-            timed = _screened_on(target, plain, model, job.quantize, corpus, place, folder)
-        except DeviceAway as error:  # what cannot be screened is measured later
-            skipped[name] = str(error)
-            continue
-        if timed is None:
+        if backend_info(target.backend).slow_to_prepare:
             skipped[name] = f"{target.backend} takes long to prepare"
-        else:
-            figures += timed_figures(timed, name)
+            continue
+        files = [model]
+        if target.backend != "onnxruntime":
+            files = _fresh_in(target.backend, plain, job.quantize, corpus, place, folder)
+        size = sum(map(size_mb, files))
+        figures.append(Figure(target=name, metric="size_mb", value=size))
+        models = [(target.backend, files[0], corpus.folder / "tokens.txt")]
+        request = request_for(target, corpus, models, is_quick=True)
+        try:
+            figures += timed_figures(measure_on(target, request, place)[0], name)
+        except (DeviceAway, DeviceRefused) as error:  # what cannot be screened is measured later
+            skipped[name] = str(error)
     return StageResult(figures=tuple(figures), facts={"not_screened_on": skipped})
 
 
-def _screened_on(
-    target: Target,
-    plain: Path,
-    model: Path,
-    scheme: Quantize,
-    corpus: Corpus,
-    place: Place,
-    folder: Path,
-) -> Latency | None:
-    if backend_info(target.backend).slow_to_prepare:
-        return None
-    if target.backend != "onnxruntime":
-        with Host(place.locks).busy():
-            fresh = folder / "fresh.safetensors"
-            lengths = lengths_of(corpus, long_audio=False)
-            into = folder / target.backend
-            into.mkdir(exist_ok=True)
-            calibration = calibration_of(corpus)
-            model = convert(target.backend, plain, fresh, scheme, calibration, lengths, into)[0]
-    models = [(target.backend, model, corpus.folder / "tokens.txt")]
-    return measure_on(target, request_for(target, corpus, models, is_quick=True), place)[0]
+def _fresh_in(
+    backend: str, plain: Path, scheme: Quantize, corpus: Corpus, place: Place, folder: Path
+) -> list[Path]:
+    """An untrained student in the form of another runtime."""
+    into = folder / backend
+    into.mkdir(exist_ok=True)
+    fresh, lengths = folder / "fresh.safetensors", lengths_of(corpus, long_audio=False)
+    with Host(place.locks).busy():
+        return convert(backend, plain, fresh, scheme, calibration_of(corpus), lengths, into)
 
 
 def do_train(job: Train, place: Place, store: ArtifactStore, folder: Path) -> StageResult:

@@ -518,6 +518,7 @@ def test_who_says_nothing_or_hardly_anything_is_cut_off(
         n_open = one.n_open()
         waits, trickles, silent = Raw(one.port), Raw(one.port), []
         waits.send(f"{head}Content-Length: 9\r\n\r\n{{".encode())
+        one.agent().device()  # by now its head has been read
         for _ in range(200):
             silent.append(Raw(one.port))
         _until(lambda: not _can_send(trickles, b"X"), within_s=30)
@@ -775,7 +776,8 @@ class Bad:
 
     def big_head(self) -> tuple[bytes, set[int]]:
         what = self.rng.choice([{"X_Long": "x" * 40_000}, {f"X{i}": "y" * 50 for i in range(900)}])
-        return self.http("GET", "device", **what), {0, 400}
+        # One that comes in a single read is never buffered incomplete, and is read.
+        return self.http("GET", "nothing", **what), {0, 400, 404}
 
     def big_body(self) -> tuple[bytes, set[int]]:
         return self.put(json.dumps(self.job).encode() + b" " * 1_100_000), {0, 413}

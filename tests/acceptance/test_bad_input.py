@@ -197,7 +197,7 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         "forbid: []",
         "quantize: {scheme: int7}",
         13,
-        "quantize.scheme: 'int7' is no number format (known: fp32, fp16, int8_dynamic,",
+        "quantize.scheme: 'int7' is no number format (known: fp32, fp16, int8, int8_dynamic,",
     ),
     "an unknown objective": ("[wer", "[wre", 10, '"wre" is no metric; did you mean "wer"?'),
     "an objective twice": ("[wer", "[size_mb", 10, "objectives: names size_mb twice"),
@@ -288,9 +288,65 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
     ),
     "an unknown backend": (
         "onnxruntime",
-        "tensorrt",
+        "onxruntime",
         15,
-        "targets.cpu.backend: 'tensorrt': input should be 'onnxruntime'",
+        'targets.cpu.backend: no backend "onxruntime"; did you mean "onnxruntime"?',
+    ),
+    "a backend like none": (
+        "onnxruntime",
+        "zzz",
+        15,
+        'targets.cpu.backend: no backend "zzz"; known: onnxruntime, openvino, litert,',
+    ),
+    "a setting of another backend": (
+        "onnxruntime, threads: 1",
+        "openvino, spinning: true",
+        15,
+        "targets.cpu: spinning: no setting of openvino (its own: precision)",
+    ),
+    "a family that its target cannot run": (
+        "    channels: [32, 64]\n    kernel: 11\nobjectives: [wer, latency_p95_ms, size_mb]\n"
+        'budgets:\n  size_mb: "<= 5"\nforbid: []\ntargets:\n  cpu: {backend: onnxruntime',
+        "    channels: [32]\n  recurrent: {}\ntargets:\n  cpu: {backend: litert",
+        9,
+        "students.recurrent: no target combination runs it (cpu: litert does not run recurrent); "
+        "take the family, the format or the target out",
+    ),
+    "an agent without its token": (
+        "threads: 1",
+        'agent: "https://pi5:8765"',
+        15,
+        "targets.cpu: agent: (its address) and token_env: (the variable with its token) go",
+    ),
+    "an agent over the open net": (
+        "threads: 1",
+        'agent: "http://pi5:8765", token_env: PI5',
+        15,
+        "targets.cpu.agent: 'http://pi5:8765': would send the token in the clear; use https://",
+    ),
+    "a token in the address": (
+        "threads: 1",
+        'agent: "https://me:secret@pi5:8765", token_env: PI5',
+        15,
+        "is an address alone; the token comes from token_env",
+    ),
+    "a gate from the wrong side": (
+        "forbid: []",
+        'gate: {qoi: "<= 0.95"}',
+        13,
+        "gate.qoi: '<= 0.95': write \">= 0.95\", or true for just that",
+    ),
+    "an unknown gate": (
+        "forbid: []",
+        "gate: {empty: true}",
+        13,
+        'gate.empty: unknown key; did you mean "empty_output"?',
+    ),
+    "a gate against nothing": (
+        "forbid: []",
+        "gate: {regression: {}}",
+        13,
+        "gate.regression.against: is missing",
     ),
     "a target's name with a space": (
         "cpu:",
@@ -959,6 +1015,13 @@ SENSELESS = {
     f"{EDGE} --study ../x": '--study: "../x" is no name: a letter or digit, then up to 63',
     f"{EDGE} --study ''": '--study: "" is no name: a letter or digit, then up to 63 letters,',
     "validate": "Error: Missing argument 'SPACE'.",
+    "compare 0": "Error: Missing argument 'B'.",
+    "measure tiny --trial x": "Invalid value for '--trial': 'x' is not a valid integer range.",
+    "devices chekc": "No such command 'chekc'.",
+    "devices calibrate gpu --space edge.yaml": 'no target "gpu" (targets: cpu)',
+    "backends install": "Error: Missing argument 'NAMES...'.",
+    "backends install onnxruntim": 'no backend "onnxruntim"; did you mean "onnxruntime"?',
+    "backends install torch zzz": 'no backend "zzz"; known: onnxruntime, openvino, litert, ncnn,',
     "export": "Error: Missing argument 'OUT'.",
     "transcribe student": "Error: Missing argument 'AUDIO...'.",
     "extend": "Error: Missing option '--trials'.",
@@ -983,6 +1046,10 @@ def test_a_command_line_that_makes_no_sense_is_refused(
         "stop",
         "cancel 0",
         "extend --trials 2",
+        "compare 0 1",
+        "measure",
+        "devices list",
+        "devices check --study tiny",
     ],
 )
 def test_where_nothing_was_launched_the_command_that_launches_is_told(
@@ -1143,6 +1210,24 @@ NOT_GIVEN = {
     "front --plot front.pdf": "--plot: front.pdf is neither .html nor .png",
     "front --plot folder": "Invalid value for '--plot': File 'folder' is a directory.",
     "front --plot gone/front.html": "gone/front.html: No such file or directory",
+    f"{TRIAL} 0 --target nope": '--target: no target "nope" (targets: cpu)',
+    f"{TRIAL} 0 --target cpu": "it has no exported file, so it can only be compared by its record",
+    "measure tyni": NO_STUDY,
+    "measure --trial 99": "trial 99: not measured yet, so there is nothing to take again",
+    "measure --trial 0 --trial 1 --trial 3": "trial 1, 3: not measured yet, so there is nothing",
+    "measure --trial -1": "Invalid value for '--trial': -1 is not in the range x>=0.",
+    "compare 0 1 --study tyni": NO_STUDY,
+    "compare best 1": '"best" is neither the number of a trial nor "teacher"',
+    "compare teacher 99": "the study has no trial 99; it has trials 0 to 3",
+    "compare teacher 1": "trial 1 is screened out: nothing of it was measured",
+    "compare 0 3": "trial 0 is complete: nothing of it was measured",
+    "compare teacher teacher --again --target nope": 'no target "nope" (targets: cpu)',
+    "compare teacher teacher --again": (
+        "the prepared data of this study are gone; `search launch` makes them"
+    ),
+    "devices check --study tyni": NO_STUDY,
+    "devices check --space gone.yaml": "gone.yaml: no such file; shipped spaces:",
+    "devices calibrate nope": 'no target "nope" (targets: cpu)',
     "status --events -1": "Invalid value for '--events': -1 is not in the range x>=0.",
 }
 
@@ -1187,6 +1272,104 @@ def test_the_only_study_needs_no_name_but_one_of_several_does(
     assert "which study? The store holds one, two" in refused("--home", tmp_path, "front")
 
 
+# targets
+
+PI5 = 'targets: {pi5: {agent: "https://pi5.example:8765", token_env: NO_SUCH_TOKEN}}\n'
+NO_TOKEN = "https://pi5.example:8765: the variable NO_SUCH_TOKEN with its token is not set"
+
+
+def test_a_search_does_not_start_without_the_token_of_a_device(
+    refused: Refused, home: Path, corpus: Corpus
+) -> None:
+    space = corpus.space(end=PI5)
+    said = refused("--home", home, "launch", "--plain", "--space", space)
+    assert f"targets.pi5: {NO_TOKEN}" in said
+    assert not home.exists()
+
+
+def test_a_device_without_its_token_is_found_refused(
+    home: Path, corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = corpus.space(end=PI5)
+    assert run(["--home", str(home), "devices", "check", "--space", str(space)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("FAIL pi5 (onnxruntime on https://pi5.example:8765): refused: ")
+    assert NO_TOKEN in said
+
+
+def test_a_device_without_its_token_is_not_calibrated(
+    refused: Refused, home: Path, corpus: Corpus
+) -> None:
+    space = corpus.space(end=PI5)
+    said = refused("--home", home, "devices", "calibrate", "pi5", "--space", space)
+    assert f"search: {NO_TOKEN}" in said
+
+
+def test_faults_of_all_targets_are_told_at_once(
+    refused: Refused, home: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.backends.environments.missing_modules", lambda info: ["openvino"])
+    space = corpus.space(end=PI5.replace("{pi5:", "{ov: {backend: openvino}, pi5:"))
+    said = refused("--home", home, "launch", "--plain", "--space", space)
+    assert (
+        'targets.ov: backend "openvino" needs the extra: pip install "compression-search[openvino]"'
+    ) in said
+    assert f"targets.pi5: {NO_TOKEN}" in said
+
+
+def test_a_runtime_that_comes_along_is_not_installed_anew(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["backends", "install", "onnxruntime"]) == 0
+    assert "onnxruntime: is installed" in capsys.readouterr().out
+    monkeypatch.setattr("workers.backends.environments.is_installed", lambda info: False)
+    assert (
+        'backend "onnxruntime" needs no environment of its own: it comes along'
+    ) in refused("backends", "install", "onnxruntime")
+    assert (
+        'backend "openvino" needs no environment of its own: pip install '
+        '"compression-search[openvino]"'
+    ) in refused("backends", "install", "openvino")
+
+
+BASELINES = {
+    "missing": (lambda p: p / "gone.zip", "{path}: no such bundle"),
+    "no bundle": (lambda p: write_text(p / "b.zip", "no zip"), "{path}: is neither a bundle's"),
+    "of another runtime": (
+        lambda p: write_bundle(p / "b", '{"backend": "openvino", "main": "model.onnx"}'),
+        "{path}: is made for openvino, not for ONNX Runtime",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_a_baseline_that_cannot_be_compared_with_is_told_before_anything_starts(
+    refused: Refused, home: Path, corpus: Corpus, tmp_path: Path, kind: str
+) -> None:
+    make, said = BASELINES[kind]
+    path = make(tmp_path)
+    space = corpus.space(end=f"gate: {{regression: {{against: {path}}}}}\n")
+    told = refused("--home", home, "launch", "--plain", "--space", space)
+    assert f"gate.regression: {said.format(path=path)}" in told
+    assert not (home / "work").exists()
+    # mended, the same study starts: here as far as its next fault
+    space = corpus.space(train=tmp_path / "gone.jsonl")
+    assert "gone.jsonl: no such file" in refused("--home", home, "launch", "--space", space)
+
+
+@pytest.mark.parametrize("target", ["{backend: openvino}", "{adb: R58M123}"])
+def test_a_baseline_that_no_target_can_run_is_told(
+    refused: Refused, home: Path, corpus: Corpus, tmp_path: Path, target: str
+) -> None:
+    if "openvino" in target:
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    path = write_bundle(tmp_path / "b")
+    gate = f"gate: {{regression: {{against: {path}}}}}\nobjectives: [wer]\n"
+    space = corpus.space(end=f"{gate}targets: {{x: {target}}}\n")
+    told = refused("--home", home, "launch", "--plain", "--space", space)
+    assert "gate.regression: no target runs ONNX Runtime, as the baseline does" in told
+
+
 # bundles
 
 
@@ -1222,8 +1405,8 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def without_model(folder: Path) -> Path:
-    write_bundle(folder)
+def without_model(folder: Path, manifest: str | None = None) -> Path:
+    write_bundle(folder, manifest)
     (folder / "model.onnx").unlink()
     return folder
 
@@ -1248,10 +1431,26 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a zip of something else": (
         lambda p: zipped(without_model(p / "b")),
+        "{path}: is no bundle (it holds no bundle.json)",
+    ),
+    "a zip without its model": (
+        lambda p: zipped(without_model(p / "b", "{}")),
         "{path}: is no bundle (it holds no model.onnx)",
     ),
+    "a bundle of another runtime without its model": (
+        lambda p: zipped(write_bundle(p / "b", '{"backend": "openvino", "main": "model.xml"}')),
+        "{path}: is no bundle (it holds no model.xml)",
+    ),
+    "a bundle of an unknown runtime": (
+        lambda p: write_bundle(p / "b", '{"backend": "opnvino"}'),
+        'no backend "opnvino"; did you mean "openvino"?',
+    ),
+    "a bundle that names a file elsewhere": (
+        lambda p: write_bundle(p / "b", '{"main": "../../etc/passwd"}'),
+        "{path}: is no bundle (it holds no ../../etc/passwd)",
+    ),
     "a damaged zip": (
-        lambda p: torn(zipped(write_bundle(p / "b"), zipfile.ZIP_DEFLATED)),
+        lambda p: torn(zipped(write_bundle(p / "b", "{}"), zipfile.ZIP_DEFLATED)),
         "{path}: is neither a bundle's folder nor its zip (",
     ),
     "a damaged model": (

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from child_entries import open_and_add
 
 from storage import tables
-from storage.database import open_database
+from storage.database import MIGRATIONS_FOLDER, open_database
 from storage.errors import NoSuchStudy, NoSuchTrial, StorageError, StoreUnreachable
 from storage.records import Measurement, StageRun, Study, StudyState, Trial, TrialState
 from storage.store import Store
@@ -71,6 +73,122 @@ def test_the_migrations_lead_to_the_tables_as_they_are_written(url: str) -> None
         difference = compare_metadata(context, tables.metadata)
     engine.dispose()
     assert difference == []
+
+
+def _as_of(revision: str, url: str) -> sa.Engine:
+    """A new database with the tables of an earlier version."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    else:
+        Path(str(parsed.database)).parent.mkdir(parents=True)
+    engine = sa.create_engine(parsed)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    return engine
+
+
+# Rows as the first version wrote them.
+OLD_ROWS: dict[str, dict[str, Any]] = {
+    "studies": {
+        **STUDY,
+        "id": 1,
+        "state": "stopped",
+        "created_at": 1_700_000_000.5,
+        "facts": {"corpus": "abc", "größe": [1, 2.5, None]},
+    },
+    "trials": {
+        "id": 1,
+        "study_id": 1,
+        "number": 0,
+        "values": VALUES,
+        "recipe": RECIPE,
+        "recipe_digest": "0" * 64,
+        "source": "expert",
+        "state": "complete",
+        "created_at": 1_700_000_001.5,
+        "reason": None,
+        "finished_at": 1_700_000_009.25,
+        "metrics": {"wer": 0.1 + 0.2},
+        "told": [0.3, 1e9],
+        "constraints": {"size_mb <= 15": -1.5},
+        "sampler_attrs": {},
+        "compute_s": 12.5,
+    },
+    "stage_runs": {
+        "study_id": 1,
+        "trial_number": 0,
+        "stage": "measure",
+        "key": "k" * 64,
+        "attempt": 2,
+        "state": "done",
+        "started_at": 1.25,
+        "duration_s": 0.5,
+        "result": {"figures": [{"value": 0.1 + 0.2}]},
+        "error": None,
+        "log": "größe\n",
+    },
+    "measurements": {
+        "id": 1,
+        "study_id": 1,
+        "subject": "0",
+        "target": "cpu",
+        "metric": "latency_p95_ms",
+        "value": 7.5,
+        "samples": [7.1, 0.1 + 0.2],
+    },
+    "events": {
+        "id": 1,
+        "study_id": 1,
+        "at": 1.5,
+        "kind": "trial",
+        "message": "größe",
+        "trial_number": 0,
+        "data": {"to": 1},
+    },
+}
+LONGEST_STAGE = "measure@" + "x" * 32  # of the longest name that a target may have
+
+
+def test_a_store_of_the_first_version_is_taken_up_with_all_its_rows(url: str) -> None:
+    engine = _as_of("0001", url)
+    first = sa.MetaData()
+    first.reflect(engine)
+    with engine.begin() as connection:
+        for table, row in OLD_ROWS.items():
+            connection.execute(first.tables[table].insert().values(row))
+    engine.dispose()
+
+    store = Store(url)
+    study = store.study("edge")
+    assert {k: v for k, v in dataclasses.asdict(study).items() if k in OLD_ROWS["studies"]} == (
+        OLD_ROWS["studies"]
+    )
+    (trial,) = store.trials(study.id)
+    assert dataclasses.asdict(trial) == {**OLD_ROWS["trials"], "told": (0.3, 1e9)}
+    (run,) = store.stage_runs(study.id)
+    assert dataclasses.asdict(run) == {**OLD_ROWS["stage_runs"], "id": run.id}
+    (measured,) = store.measurements(study.id)
+    assert (measured.value, measured.samples) == (7.5, (7.1, 0.1 + 0.2))
+    assert [e.message for e in store.events(study.id)] == ["größe"]
+
+    _add_run(store, study, LONGEST_STAGE)
+    assert [r.stage for r in store.stage_runs(study.id, 0)] == ["measure", LONGEST_STAGE]
+    store.close()
+
+
+def test_a_store_of_every_earlier_version_ends_with_the_tables_as_they_are_written(
+    url: str,
+) -> None:
+    _as_of("0002", url).dispose()
+    engine = open_database(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+    engine.dispose()
 
 
 def test_a_difference_between_tables_and_migrations_would_be_seen(url: str) -> None:

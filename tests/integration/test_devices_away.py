@@ -15,10 +15,15 @@ from search.errors import UsageFault
 from search.executors.inline import InlineExecutor
 from search.home import Home
 from search.launch import Options, Remeasure, launch, measure
+from spaces.families import SeparableConv
+from spaces.recipe import Quantize
+from spaces.space import Target
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
+from workers.data.batches import Corpus
 from workers.errors import DeviceAway, DeviceRefused
-from workers.jobs import Figure, Job, Measure, StageResult
+from workers.jobs import Figure, Job, Measure, Place, Screen, StageResult
+from workers.trial import run_stage
 
 N_TRIALS = 6
 TARGETS = """
@@ -309,6 +314,30 @@ def test_a_phone_may_be_the_first_target(there: Home_) -> None:
     assert there.launch(work, text) is StudyState.FINISHED
     assert {t.state for t in there.trials} == {TrialState.COMPLETE}
     assert any("graph p95 3.0 ms" in m for m in there.messages.said)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [("secret", "http://127.0.0.1:1: cannot be reached"), (None, "the variable PI5_TOKEN with its token is not set")],
+    ids=["away", "refused"],
+)
+def test_screening_leaves_out_a_device_that_cannot_be_asked(
+    place: Place, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, token: str | None, said: str
+) -> None:
+    monkeypatch.delenv("PI5_TOKEN", raising=False)
+    if token is not None:
+        monkeypatch.setenv("PI5_TOKEN", token)
+    pi5 = Target(agent="http://127.0.0.1:1", token_env="PI5_TOKEN")
+    job = Screen(
+        student=SeparableConv(channels=8, blocks=1, kernel=3),
+        quantize=Quantize(),
+        corpus=corpus.folder.name,
+        targets={"pi5": pi5},
+        host=str(token),
+    )
+    done = run_stage(job, place)
+    assert {f.metric for f in done.figures} == {"size_mb", "macs", "params"}
+    assert said in done.facts["not_screened_on"]["pi5"]
 
 
 # measured again

@@ -12,21 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workers.data.entries import Entry, entries_of
 from workers.data.features import FRAMES_PER_SECOND, N_MELS
 from workers.data.text import normalise
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One utterance of a prepared corpus."""
-
-    text: str
-    ids: tuple[int, ...]
-    seconds: float
-    audio: str
-    offset_s: float
-    duration_s: float | None
-    at: tuple[tuple[int, int], ...]  # (first frame, frames) of each view
 
 
 class Corpus:
@@ -60,18 +48,7 @@ class Corpus:
         return self._entries("dev")
 
     def _entries(self, split: str) -> list[Entry]:
-        return [
-            Entry(
-                text=row["text"],
-                ids=tuple(row["ids"]),
-                seconds=row["seconds"],
-                audio=row["audio"],
-                offset_s=row["offset_s"],
-                duration_s=row["duration_s"],
-                at=tuple((a, n) for a, n in row["at"]),
-            )
-            for row in self._index[split]
-        ]
+        return entries_of(self._index[split])
 
     def frames(self, entry: Entry, view: int = 0) -> np.ndarray:
         """float32 [n_frames, 80] of one utterance."""

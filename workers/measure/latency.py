@@ -133,11 +133,12 @@ class Latency:
 
     def _pipeline(self, stream_limit_ms: float) -> dict[str, float]:
         whole = self.pooled("whole_ms")
-        p50, p95, p99 = (float(np.percentile(whole, q)) for q in (50, 95, 99))
+        p5, p50, p95, p99 = (float(np.percentile(whole, q)) for q in (5, 50, 95, 99))
         rtf = float(whole.sum() / 1000 / (sum(self.audio_s) * len(whole)))
         parts = [self.pooled(n) for n in ("features_ms", "graph_ms", "decode_ms")]
         audio_s = np.broadcast_to(self.audio_s, whole.shape)
         return {
+            "latency_p5_ms": p5,
             "latency_p50_ms": p50,
             "latency_p95_ms": p95,
             "latency_p99_ms": p99,

@@ -15,7 +15,8 @@ from spaces.backends import backend_info
 from spaces.space import Target
 from workers.agent.client import Agent
 from workers.data.audio import read_audio
-from workers.data.batches import Corpus, Entry
+from workers.data.batches import Corpus
+from workers.data.entries import Entry
 from workers.errors import DeviceRefused
 from workers.jobs import Place
 from workers.measure.latency import (

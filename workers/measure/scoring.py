@@ -16,7 +16,8 @@ import numpy as np
 from workers.backends.environments import interpreter_of
 from workers.child import call
 from workers.data.audio import read_audio
-from workers.data.batches import Corpus, Entry
+from workers.data.batches import Corpus
+from workers.data.entries import Entry
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
 from workers.data.text import decode
 from workers.errors import DataFault

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from spaces.recipe import Distil, Training
 from workers.checkpoint import load_tensors, save_tensors
-from workers.data.batches import Batch, Corpus, Entry, epoch_plan, load_batch, spec_augment
+from workers.data.batches import Batch, Corpus, epoch_plan, load_batch, spec_augment
+from workers.data.entries import Entry
 from workers.data.text import decode
 from workers.measure.quiet import Host
 from workers.train.distil import HiddenMatch, Objective, TeacherCache

@@ -1,0 +1,48 @@
+"""The dashboard: `search dashboard` runs this with Streamlit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.context import has_sign_in, store, why_read_only
+from dashboard.parts.choice import choose_study
+from storage.errors import StorageError
+
+PAGES = Path(__file__).parent / "app_pages"
+
+
+def main() -> None:
+    st.set_page_config(page_title="Compression search", page_icon=":material/tune:", layout="wide")
+    if has_sign_in() and not st.user.is_logged_in:
+        st.title("Compression search")
+        st.button("Sign in", on_click=st.login, type="primary")
+        return
+    try:
+        store()
+    except StorageError as error:
+        st.title("Compression search")
+        st.error("The store cannot be opened.")
+        st.text(type(error).__name__)
+        return
+    page = st.navigation(
+        [
+            st.Page(PAGES / "studies.py", title="Studies", icon=":material/list:", default=True),
+            st.Page(PAGES / "front.py", title="Front", icon=":material/scatter_plot:"),
+            st.Page(PAGES / "trial.py", title="Trial", icon=":material/search:"),
+            st.Page(PAGES / "compare.py", title="Compare", icon=":material/compare_arrows:"),
+            st.Page(PAGES / "try_it.py", title="Try it", icon=":material/mic:"),
+        ]
+    )
+    with st.sidebar:
+        choose_study()
+        reason = why_read_only()
+        if reason is not None:
+            st.caption(reason)
+        if has_sign_in():
+            st.button("Sign out", on_click=st.logout)
+    page.run()
+
+
+main()

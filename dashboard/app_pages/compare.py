@@ -1,0 +1,124 @@
+"""Two to four trials beside each other: what differs, and whether it is real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.context import store
+from dashboard.parts.choice import study_or_stop
+from dashboard.queries import dev_set, frame, results, space_of
+from search.compare import Difference, Side, compare
+from search.figures import label, scatter_by_utterance
+from search.frames import SHOWN, metrics_in
+from search.tables import shown
+from storage.records import Study
+
+
+def page() -> None:
+    study = study_or_stop()
+    st.title("Compare")
+    trials = frame(study)
+    measured = trials[trials["state"].isin([str(s) for s in SHOWN])]
+    if len(measured) < 2:
+        st.info("Two measured trials are needed; this study has fewer.")
+        return
+    numbers = measured["number"].tolist()
+    before = [n for n in st.session_state.get("compared", []) if n in numbers]
+    best = measured.sort_values("wer")["number"].tolist() if "wer" in measured else numbers
+    labels = dict(zip(measured["number"], measured["label"], strict=True))
+    chosen = st.multiselect(
+        "Trials",
+        numbers,
+        default=(before + [n for n in best if n not in before])[: max(2, len(before))],
+        max_selections=4,
+        format_func=lambda n: f"{n}: {labels[n]}",
+    )
+    st.session_state["compared"] = list(chosen)
+    if len(chosen) < 2:
+        st.info("Choose two to four trials.")
+        return
+    _recipes(study, chosen)
+    _figures(measured, chosen)
+    sides = [_side(study, measured, n) for n in chosen]
+    _verdicts(sides)
+    _scatter(study, sides)
+
+
+def _recipes(study: Study, chosen: list[int]) -> None:
+    flat = {f"trial {n}": _flat(dict(store().trial(study.id, n).recipe)) for n in chosen}
+    table = pd.DataFrame(flat).astype(str)
+    differs = table[table.nunique(axis=1) > 1]
+    st.subheader("Recipes")
+    if differs.empty:
+        st.caption("They are of the same recipe.")
+    else:
+        st.dataframe(differs, alt="Parts of the recipes that differ")
+
+
+def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {f"{part}.{k}": v for part, values in recipe.items() for k, v in values.items()}
+
+
+def _figures(measured: pd.DataFrame, chosen: list[int]) -> None:
+    rows = measured.set_index("number").loc[chosen]
+    names = [m for m in metrics_in(measured) if rows[m].notna().any()]
+    table = pd.DataFrame(
+        {f"trial {n}": [shown(m, rows.loc[n, m]) for m in names] for n in chosen},
+        index=[label(m) for m in names],
+    )
+    st.subheader("Figures")
+    st.dataframe(table, height=300, alt="Figures of the chosen trials")
+
+
+def _side(study: Study, measured: pd.DataFrame, number: int) -> Side:
+    row = measured.loc[measured["number"] == number].iloc[0]
+    metrics = {m: float(row[m]) for m in metrics_in(measured) if pd.notna(row[m])}
+    return Side(f"trial {number}", metrics, results(study, number))
+
+
+def _verdicts(sides: list[Side]) -> None:
+    st.subheader("Is it real?")
+    first, *others = sides
+    rows = []
+    for other in others:
+        for d in compare(first, other):
+            rows.append(
+                {
+                    "of": f"{other.name} against {first.name}",
+                    "figure": f"{label(d.metric)} on {d.target}",
+                    "difference": _signed(d, d.difference),
+                    "95 % interval": f"{_signed(d, d.low)} to {_signed(d, d.high)}",
+                    "real?": "yes" if d.is_real else "cannot be told",
+                    "how": d.how,
+                }
+            )
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Differences with their intervals")
+    else:
+        st.caption("Nothing was measured of both in the same way.")
+
+
+def _signed(d: Difference, value: float) -> str:
+    return f"{value:+.1%}" if d.relative else f"{value * 100:+.2f} points"
+
+
+def _scatter(study: Study, sides: list[Side]) -> None:
+    name = f"score@{space_of(study).runtimes()[0].label}"
+    facts = [s.results.get(name, {}).get("facts", {}) for s in sides[:2]]
+    if not all("errors" in f for f in facts):
+        return
+    errors = [f["errors"] for f in facts]
+    dev = dev_set(study)
+    texts = [e.text for e in dev] if len(dev) == len(errors[0]) else [""] * len(errors[0])
+    st.subheader("Utterance by utterance")
+    st.plotly_chart(
+        scatter_by_utterance(errors[0], errors[1], texts, (sides[0].name, sides[1].name)),
+        key="by-utterance",
+        alt="Word errors of both for every utterance; equal points are drawn larger",
+    )
+
+
+page()

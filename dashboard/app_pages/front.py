@@ -1,0 +1,362 @@
+"""The front: what is worth having, under which budgets, and which one to take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard.parts.choice import choose_target, chosen_trial, open_trial, study_or_stop
+from dashboard.parts.trial import show_trial
+from dashboard.queries import frame, space_of
+from search.figures import (
+    Marks,
+    bars,
+    front_chart,
+    front_in_space,
+    heat,
+    hover,
+    label,
+    parallel_coordinates,
+)
+from search.frames import (
+    SHOWN,
+    axes_in,
+    best_number,
+    fits,
+    front_numbers,
+    knee_number,
+    moves,
+    thinned,
+)
+from search.importance import axis_importances
+from search.tables import shown
+from spaces.metrics import METRICS, metric_named
+from spaces.space import Space
+from storage.records import Study
+
+_COLOURS = {
+    "family": "family",
+    "bits": "number format",
+    "pruned": "pruned share",
+    "source": "who proposed it",
+}
+_VIEWS = ("Charts", "3-D", "Axes", "What matters", "Table")
+_TOOLTIP = ("wer", "latency_p95_ms", "size_mb")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a view draws: `names` are its figures, an error first; `points` what a chart carries."""
+
+    study: Study
+    trials: pd.DataFrame
+    points: pd.DataFrame
+    names: list[str]
+    colour: str
+    marks: Marks
+    log: bool
+
+
+def page() -> None:
+    study = study_or_stop()
+    space = space_of(study)
+    st.title("Front")
+    trials = frame(study)
+    if not trials["state"].isin([str(s) for s in SHOWN]).any():
+        st.info("No trial has been measured yet; the front appears with the first.")
+        return
+    _choose(study, space)
+
+
+@st.fragment
+def _choose(study: Study, space: Space) -> None:
+    """Budgets, charts and the chosen trial: one fragment, so that a slider redraws only this."""
+    trials = frame(study)
+    top = st.columns([2, 2, 2, 1])
+    with top[0]:
+        target = choose_target(space, "front-target")
+    names = _columns(space, target, trials)
+    trials = _on_target(trials, space, names, study.deterministic)
+    colour = top[1].selectbox("Colour and symbol", _COLOURS, format_func=_COLOURS.get)
+    view = top[2].segmented_control("View", _VIEWS, default=_VIEWS[0], key="front-view")
+    log = top[3].toggle("Log axes", value=True, key="front-log")
+    limits = _budgets(trials, names, space)
+    points = _pointed(thinned(trials), limits, names)
+    marks = Marks(
+        teacher=_teacher(study, names),
+        limits=limits,
+        knee=knee_number(trials, [n for n in names if n in trials]),
+        best=best_number(trials, names[0], limits),
+        chosen=[n for n in [chosen_trial(trials["number"].tolist())] if n is not None],
+    )
+    _verdict(trials, limits, marks, names[0])
+    _VIEW[view or _VIEWS[0]](_Seen(study, trials, points, names, str(colour), marks, log))
+    number = chosen_trial(trials["number"].tolist())
+    if number is None:
+        st.caption("Click a point, or a row of the table, to open its trial.")
+        return
+    st.divider()
+    show_trial(study, space, number, trials)
+
+
+def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[str]:
+    """The objectives as figures of the chosen target, the first an error if there is one."""
+    first = next(iter(space.targets))
+    wanted = []
+    for objective in (*space.objectives, "wer", "latency_p50_ms", "size_mb"):
+        base, _, named = objective.partition("@")
+        is_here = METRICS[base].per_target and not named and target != first
+        name = f"{base}@{target}" if is_here and f"{base}@{target}" in trials else objective
+        if name in trials and trials[name].notna().any() and name not in wanted:
+            wanted.append(name)
+    errors = [n for n in wanted if n.partition("@")[0] in ("wer", "cer")]
+    return (errors[:1] + [n for n in wanted if n not in errors[:1]])[:4]
+
+
+def _on_target(
+    trials: pd.DataFrame, space: Space, names: list[str], deterministic: bool
+) -> pd.DataFrame:
+    """The front as seen on another target than the first, where its figures differ."""
+    if set(space.objectives) <= set(names):
+        return trials
+    seen = trials.assign(on_front=False)
+    best = front_numbers(seen, [n for n in names if n in seen][:3], deterministic)
+    seen.loc[seen["number"].isin(best), "on_front"] = True
+    return seen
+
+
+def _budgets(trials: pd.DataFrame, names: list[str], space: Space) -> dict[str, float]:
+    """A slider for each objective; the limits that were moved."""
+    measured = trials[trials["state"].isin([str(s) for s in SHOWN])]
+    limits: dict[str, float] = {}
+    hard = {b.metric: b for b in space.budget_list()}
+    columns = st.columns(len(names))
+    for column, name in zip(columns, names, strict=True):
+        values = measured[name].dropna()
+        steps = _steps(values)
+        if len(steps) < 2:
+            continue
+        higher = metric_named(name).higher_is_better
+        asked = column.select_slider(
+            f"{label(name)} {'at least' if higher else 'at most'}",
+            options=steps,
+            value=steps[0] if higher else steps[-1],
+            format_func=lambda v, name=name: shown(name, v),
+            key=f"budget-{name}",
+            help=f"The space says {hard[name]}" if name in hard else None,
+        )
+        if asked != (steps[0] if higher else steps[-1]):
+            limits[name] = float(asked)
+    return limits
+
+
+def _steps(values: pd.Series) -> list[float]:
+    """Some sixty stops over the values, evenly by rank, rounded outwards."""
+    if values.empty:
+        return []
+    found = np.unique(np.quantile(values, np.linspace(0, 1, 60)))
+    lowest, highest = float(values.min()), float(values.max())
+    return sorted({lowest, *(float(f"{v:.3g}") for v in found if lowest < v < highest), highest})
+
+
+def _pointed(points: pd.DataFrame, limits: dict[str, float], names: list[str]) -> pd.DataFrame:
+    """With what the charts need: whether a point fits, and its tooltip."""
+    columns = list(dict.fromkeys([*names, *(c for c in _TOOLTIP if c in points)]))
+    tips = [
+        hover(row["number"], row["label"], row, columns)
+        for row in points[["number", "label", *columns]].to_dict("records")
+    ]
+    return points.assign(fits=fits(points, limits), label=tips)
+
+
+def _teacher(study: Study, names: list[str]) -> dict[str, float]:
+    said = study.facts.get("teacher", {})
+    plain_names = {
+        n: said.get(n, said.get(n.partition("@")[0]) if "wer" in n else None) for n in names
+    }
+    return {n: float(v) for n, v in plain_names.items() if v is not None}
+
+
+def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error: str) -> None:
+    """How many meet the budgets, and which is best, in words and as buttons."""
+    complete = trials[trials["state"] == "complete"]
+    inside = int(fits(complete, limits).sum())
+    words = f"{inside} of {len(complete)} complete trials meet these budgets"
+    cells = st.columns([4, 2, 2])
+    cells[0].markdown(f"**{words}**")
+    if marks.best is not None:
+        best = trials.loc[trials["number"] == marks.best].iloc[0]
+        cells[1].button(
+            f"Best here: trial {marks.best}, {shown(error, best[error])}",
+            on_click=open_trial,
+            args=(marks.best,),
+            type="primary",
+        )
+    elif inside == 0 and len(complete):
+        cells[1].caption("Nothing meets them: move a slider back")
+    if marks.knee is not None:
+        cells[2].button(f"Knee: trial {marks.knee}", on_click=open_trial, args=(marks.knee,))
+
+
+def _charts(seen: _Seen) -> None:
+    """Every cost over the error, side by side; a click or a box chooses."""
+    error, *costs = seen.names
+    pairs = [(cost, error) for cost in costs[:2]] or [(error, error)]
+    if len(costs) >= 2:
+        pairs.append((costs[0], costs[1]))
+    rows = [pairs[:2], pairs[2:]]
+    for row in rows:
+        if not row:
+            continue
+        cells = st.columns(2)
+        for cell, (x, y) in zip(cells, row, strict=False):
+            event = cell.plotly_chart(
+                front_chart(seen.points, x, y, seen.colour, seen.marks, seen.log or None),
+                key=f"front-{x}-{y}",
+                on_select="rerun",
+                selection_mode=("points", "box"),
+                alt=f"{label(y)} over {label(x)} of the trials; the front is drawn large",
+            )
+            _take(event, f"front-{x}-{y}")
+    _boxed(seen.trials, seen.names)
+
+
+def _take(event: Any, key: str) -> None:
+    """A new click opens its trial; a box keeps several."""
+    chosen = [int(p["customdata"]) for p in event["selection"]["points"] if "customdata" in p]
+    if not chosen or st.session_state.get(f"seen-{key}") == chosen:
+        return
+    st.session_state[f"seen-{key}"] = chosen
+    if len(chosen) == 1:
+        open_trial(chosen[0])
+    else:
+        st.session_state["boxed"] = chosen
+    st.rerun(scope="fragment")
+
+
+def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
+    numbers = st.session_state.get("boxed", [])
+    inside = trials[trials["number"].isin(numbers)]
+    if len(inside):
+        st.caption(f"{len(inside)} trials in the box")
+        _rows(inside.sort_values(names[0]), names, "boxed-rows")
+
+
+def _space_view(seen: _Seen) -> None:
+    if len(seen.names) < 3:
+        st.info("Three figures are needed; this study has fewer objectives.")
+        return
+    x, y, z = seen.names[1], seen.names[2], seen.names[0]
+    st.plotly_chart(
+        front_in_space(seen.points, (x, y, z), seen.colour),
+        key="front-3d",
+        alt=f"{label(x)}, {label(y)} and {label(z)} of the trials in space",
+    )
+
+
+def _axes_view(seen: _Seen) -> None:
+    columns = ["family", *axes_in(seen.points), *seen.names]
+    some = seen.points[seen.points["fits"]].head(400)
+    if some.empty:
+        st.info("No trial meets these budgets.")
+        return
+    st.plotly_chart(
+        parallel_coordinates(some, list(dict.fromkeys(columns))[:14], seen.names[0]),
+        key="parallel",
+        alt="A line for each trial over its axes and figures",
+    )
+
+
+def _matters_view(seen: _Seen) -> None:
+    space = space_of(seen.study)
+    complete = seen.trials[seen.trials["state"] == "complete"]
+    if len(complete) < 8:
+        st.info("Eight complete trials are needed to say what matters; there are fewer.")
+        return
+    cells = st.columns(len(seen.names[:3]))
+    for cell, name in zip(cells, seen.names, strict=False):
+        found = axis_importances(space, complete, name)
+        if found:
+            cell.plotly_chart(
+                bars(found, f"{label(name)}: which axis matters"),
+                key=f"importance-{name}",
+                alt=f"Share of the differences in {label(name)} that each axis explains",
+            )
+    st.plotly_chart(
+        heat(
+            moves(complete, seen.names), "Which way an axis moves an objective (rank correlation)"
+        ),
+        key="moves",
+        alt="Rank correlation of every numeric axis with every objective",
+    )
+    st.caption(
+        "Importances by PED-ANOVA over the complete trials (Watanabe et al., 2023); a correlation "
+        "of few trials says little."
+    )
+
+
+def _table_view(seen: _Seen) -> None:
+    only_front = st.toggle("Only the front", value=True, key="only-front")
+    rows = seen.trials[seen.trials["on_front"]] if only_front else seen.trials
+    _rows(rows.sort_values(seen.names[0]), seen.names, "all-rows")
+    st.download_button(
+        "All trials as CSV",
+        lambda: seen.trials.to_csv(index=False),
+        f"{seen.study.name}.csv",
+        "text/csv",
+        on_click="ignore",
+    )
+    st.download_button(
+        "All trials as Parquet",
+        lambda: _parquet(seen.trials),
+        f"{seen.study.name}.parquet",
+        on_click="ignore",
+    )
+
+
+def _parquet(trials: pd.DataFrame) -> bytes:
+    from search.frames import as_parquet
+
+    return as_parquet(trials)
+
+
+def _rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
+    """A table whose rows open trials: the way by keyboard."""
+    table = pd.DataFrame(
+        {
+            "trial": trials["number"],
+            "student": trials["label"],
+            "state": trials["state"].str.replace("_", " "),
+            **{label(n): trials[n] * (100 if "%" in label(n) else 1) for n in names},
+        }
+    ).reset_index(drop=True)
+    formats = {label(n): st.column_config.NumberColumn(format="%.4g") for n in names}
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config=formats,
+        alt="Trials with their figures; choosing a row opens it",
+    )
+    chosen = [int(table["trial"].iloc[i]) for i in event["selection"]["rows"]]
+    if chosen and st.session_state.get(f"seen-{key}") != chosen:
+        st.session_state[f"seen-{key}"] = chosen
+        open_trial(chosen[0])
+        st.rerun(scope="fragment")
+
+
+_VIEW = {
+    "Charts": _charts,
+    "3-D": _space_view,
+    "Axes": _axes_view,
+    "What matters": _matters_view,
+    "Table": _table_view,
+}
+
+page()

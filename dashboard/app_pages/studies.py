@@ -1,0 +1,154 @@
+"""Studies and progress: what runs, what it came to, what happened."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.context import store
+from dashboard.parts.choice import study_or_stop
+from dashboard.parts.control import steer_study, write_notes
+from dashboard.queries import LIVE_STATES, events, frame, is_alive, space_of
+from dashboard.words import plain, without_places
+from search.figures import over_time
+from search.frames import hypervolumes, knee_number, reference_in
+from search.views import clock
+from storage.records import Study, TrialState
+
+_REFRESH_S = 2
+
+
+def page() -> None:
+    study = study_or_stop()
+    st.title(study.name)
+    every = _REFRESH_S if study.state in LIVE_STATES else None
+    st.fragment(_progress, run_every=every)(study.name)
+    steer_study(study)
+    st.fragment(_history, run_every=every and 5 * every)(study.name)
+    write_notes(study, None)
+    _all_studies()
+
+
+def _progress(name: str) -> None:
+    """What the study is doing now; refreshes by itself."""
+    study = store().study(name)
+    trials = frame(study)
+    counts = trials["state"].value_counts() if len(trials) else pd.Series(dtype=int)
+    finals = sum(counts.get(s, 0) for s in TrialState if s.is_final)
+    columns = st.columns(5)
+    columns[0].metric("State", _state(study))
+    columns[1].metric("Trials", f"{finals} of {study.trials_wanted}")
+    columns[2].metric("On the front", int(trials["on_front"].sum()) if len(trials) else 0)
+    columns[3].metric("Time so far", clock(float(study.facts.get("elapsed_s", 0))))
+    compute = float(trials["compute_s"].sum()) if len(trials) else 0.0
+    columns[4].metric("Compute spent", f"{compute / 3600:.1f} CPU h")
+    st.progress(min(1.0, finals / max(1, study.trials_wanted)), _eta(study))
+    if len(counts):
+        said = [f"{n} {str(s).replace('_', ' ')}" for s, n in counts.items()]
+        st.caption(" · ".join(said))
+    _running(study)
+    if study.state.value == "failed":
+        last = [e for e in store().events(study.id, 20) if e.kind == "fault"]
+        st.error("The study could not go on.")
+        st.text(without_places(last[-1].message if last else "its log says why"))
+
+
+def _state(study: Study) -> str:
+    if study.state in LIVE_STATES and not is_alive(study):
+        return "not running"
+    return str(study.state)
+
+
+def _eta(study: Study) -> str:
+    if not is_alive(study):
+        hint = "continue it with search launch" if study.state in LIVE_STATES else ""
+        return hint or f"{study.state}"
+    eta = (study.live or {}).get("eta_s")
+    return "time to go: not known yet" if eta is None else f"about {clock(float(eta))} to go"
+
+
+def _running(study: Study) -> None:
+    """Workers at work, and devices that are waited for."""
+    if not is_alive(study) or study.live is None:
+        return
+    rows = []
+    for r in study.live["running"]:
+        said = r["progress"] or {}
+        how = f"{said['what']} {said['done']} of {said['of']}" if said else ""
+        who = "study" if r["trial"] is None else f"trial {r['trial']}"
+        rows.append(
+            {"who": who, "stage": r["stage"], "how far": how, "since": clock(r["elapsed_s"])}
+        )
+    st.subheader(f"Workers on {plain(study.live.get('host', 'this machine'), 60)}")
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="What each worker does now")
+    else:
+        st.caption("none is at work")
+    for waits in study.live["waiting"]:
+        st.warning(plain(waits))
+
+
+def _history(name: str) -> None:
+    """Trials and hypervolume over time, and the events."""
+    study = store().study(name)
+    space, trials = space_of(study), frame(study)
+    done = trials.dropna(subset=["finished_at"]).sort_values("finished_at")
+    if len(done):
+        hours = (done["finished_at"] - study.created_at) / 3600
+        left, right = st.columns(2)
+        series = {}
+        for state in done["state"].unique():
+            is_state = done["state"] == state
+            series[str(state).replace("_", " ")] = (
+                hours[is_state].tolist(),
+                is_state[is_state].cumsum().tolist(),
+            )
+        left.plotly_chart(
+            over_time(series, "hours since the study began", "trials"),
+            key="trials-over-time",
+            alt="Finished trials by state over time",
+        )
+        known = [o for o in space.objectives if o in trials]
+        if len(known) == len(space.objectives):
+            reference = reference_in(trials, known, study.facts.get("teacher", {}))
+            numbers, volume = hypervolumes(trials, known, reference)
+            right.plotly_chart(
+                over_time({"hypervolume": (numbers, volume)}, "complete trials", "hypervolume"),
+                key="hypervolume",
+                alt="Hypervolume over the number of complete trials",
+            )
+        bend = knee_number(trials, known) if known else None
+        if bend is not None:
+            st.caption(f"Knee of the front: trial {bend}. The Front page shows it.")
+    st.subheader("Events")
+    happened = events(study)
+    happened["message"] = happened["message"].map(lambda m: without_places(m, 1000))
+    st.dataframe(
+        happened,
+        hide_index=True,
+        height=320,
+        column_config={"time": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")},
+        alt="The last events of the study, newest first",
+    )
+
+
+def _all_studies() -> None:
+    studies = store().studies()
+    if len(studies) < 2:
+        return
+    st.subheader("All studies in this store")
+    rows = [
+        {
+            "study": s.name,
+            "state": _state(s),
+            "trials wanted": s.trials_wanted,
+            "begun": time.strftime("%Y-%m-%d %H:%M", time.localtime(s.created_at)),
+        }
+        for s in studies
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Every study of the store")
+
+
+page()

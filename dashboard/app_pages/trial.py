@@ -1,0 +1,255 @@
+"""One trial: how it was made, how it learned, where its time and its errors are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jiwer
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard.context import store
+from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
+from dashboard.parts.control import cancel_trial, write_notes
+from dashboard.parts.trial import show_trial
+from dashboard.queries import dev_set, frame, read_json, results, samples, space_of, stage_runs
+from dashboard.words import plain, without_places
+from search.figures import bars, distribution, learning_curves, spectrogram, waveform
+from search.views import clock
+from spaces.space import Space
+from storage.records import Study
+from workers.data.entries import Entry
+from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+
+_WORST = 20
+_OTHERS = 12  # learning curves beside this one
+
+
+def page() -> None:
+    study = study_or_stop()
+    space, trials = space_of(study), frame(study)
+    st.title("Trial")
+    if trials.empty:
+        st.info("This study has no trials yet.")
+        return
+    numbers = trials["number"].tolist()
+    number = chosen_trial(numbers)
+    asked = st.selectbox(
+        "Trial",
+        numbers,
+        index=0 if number is None else numbers.index(number),
+        format_func=lambda n: f"{n}: {trials['label'].iloc[numbers.index(n)]}",
+    )
+    if asked != number:
+        open_trial(int(asked))
+    show_trial(study, space, int(asked), trials)
+    cancel_trial(study, int(asked))
+    kind = st.segmented_control("Show", list(_PARTS), default=next(iter(_PARTS)), key="trial-part")
+    _PARTS[kind or next(iter(_PARTS))](study, space, int(asked), trials)
+    write_notes(study, int(asked))
+
+
+def _recipe(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    trial = store().trial(study.id, number)
+    left, right = st.columns(2)
+    left.caption("Recipe")
+    left.json(dict(trial.recipe))
+    right.caption("Budgets and gates")
+    limits = [
+        {"limit": text, "verdict": "met" if excess <= 0 else f"broken by {excess:.3g}"}
+        for text, excess in trial.constraints.items()
+    ]
+    if limits:
+        right.dataframe(pd.DataFrame(limits), hide_index=True, alt="Budgets and gates")
+    else:
+        right.caption("none in this space")
+    sizes = results(study, number).get("export", {}).get("facts", {}).get("sizes")
+    if sizes:
+        frame = pd.DataFrame(sizes)
+        frame["bytes"] = frame["bytes"] / 1e6
+        right.caption("Size by part and number format (MB)")
+        right.dataframe(
+            frame.rename(columns={"bytes": "MB"}), hide_index=True, alt="Size by part and format"
+        )
+
+
+def _learning(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    mine = _history(study, number)
+    if not mine:
+        st.info("It was not trained, or its training has not ended.")
+        return
+    done = trials[(trials["state"] == "complete") & (trials["number"] != number)]
+    others = [int(n) for n in done["number"].tail(_OTHERS)]
+    curves = {f"trial {number}": mine}
+    curves |= {f"trial {n}": h for n in others if (h := _history(study, n))}
+    keys = [k for k in mine[0] if k not in ("epoch",) and isinstance(mine[0][k], int | float)]
+    key = st.selectbox("Figure", keys, index=keys.index("loss") if "loss" in keys else 0)
+    st.plotly_chart(
+        learning_curves(curves, str(key)),
+        key="learning",
+        alt=f"{key} of every epoch, this trial against {len(others)} others",
+    )
+
+
+def _history(study: Study, number: int) -> list[dict[str, Any]]:
+    made = results(study, number)
+    found: list[dict[str, Any]] = []
+    for stage in ("train", "compress"):
+        for h in made.get(stage, {}).get("facts", {}).get("history", []):
+            found.append({**h, "epoch": len(found) + 1})
+    return found
+
+
+def _stages(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    runs = stage_runs(study, number)
+    rows = [
+        {
+            "stage": r.stage,
+            "attempt": r.attempt,
+            "state": r.state,
+            "time": clock(r.duration_s),
+            "CPU s": round(float(r.result.get("cpu_s", 0)), 1),
+            "error": without_places(r.error or "", 300),
+        }
+        for r in runs
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The stages of the trial")
+    for r in runs:
+        if r.log:
+            with st.expander(f"Log of {r.stage}, attempt {r.attempt}"):
+                st.code(without_places(r.log, 20_000), language=None)
+
+
+def _times(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    mine, teacher = (samples(study, n, "latency_p50_ms") for n in (number, None))
+    if not mine:
+        st.info("No raw samples: it was not measured.")
+    for target, values in mine.items():
+        shown = {f"trial {number}": values}
+        if target in teacher:
+            shown["teacher"] = teacher[target]
+        st.caption(f"On {target}: whole pipeline, samples to text, {len(values)} runs")
+        st.plotly_chart(
+            distribution(shown, "time of one utterance (ms)"),
+            key=f"times-{target}",
+            alt=f"Distribution of the raw latency samples on {target}",
+        )
+        facts = results(study, number).get(f"measure@{target}", {}).get("facts", {})
+        _measured(target, facts)
+
+
+def _measured(target: str, facts: dict[str, Any]) -> None:
+    machine = facts.get("machine", {})
+    where = [machine.get("processor"), *machine.get("runtimes", ())]
+    st.text("Measured on " + plain(", ".join(str(w) for w in where if w), 300))
+    for reason in facts.get("unsteady", ()):
+        st.warning("Unsteady: " + plain(reason, 200), icon=":material/warning:")
+    operators = facts.get("profile")
+    if operators:
+        spent: dict[str, float] = {}
+        for o in operators:
+            spent[o["kind"]] = spent.get(o["kind"], 0.0) + o["time_ms"]
+        left, right = st.columns(2)
+        left.plotly_chart(
+            bars(spent, f"{target}: time by kind of operator (ms)", percent=False),
+            key=f"kinds-{target}",
+            alt="Milliseconds by kind of operator",
+        )
+        right.dataframe(
+            pd.DataFrame(operators)[["name", "kind", "time_ms"]],
+            hide_index=True,
+            height=320,
+            alt="Milliseconds of each operator",
+        )
+
+
+def _errors(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    labels = [r.label for r in space.runtimes() if f"score@{r.label}" in results(study, number)]
+    if not labels:
+        st.info("It has not been scored.")
+        return
+    name = labels[0] if len(labels) == 1 else st.selectbox("Decoded by", labels)
+    result = results(study, number)[f"score@{name}"]
+    dev = dev_set(study)
+    written = list(read_json(result["artifacts"]["texts"]))
+    if len(dev) != len(written):
+        st.info("The prepared data of this study are no longer here, so texts cannot be aligned.")
+        return
+    theirs = _teacher_texts(study, space, len(dev))
+    table = _by_utterance(dev, written, theirs, result["facts"].get("errors"))
+    worst = table.sort_values("errors", ascending=False).head(_WORST).reset_index(drop=True)
+    st.caption(f"The {len(worst)} worst of {len(table)} utterances; choose one to hear it")
+    event = st.dataframe(
+        worst.drop(columns="place"),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"worst-{number}",
+        alt="Utterances with the most word errors",
+    )
+    rows = event["selection"]["rows"]
+    place = int(worst["place"].iloc[rows[0] if rows else 0])
+    _utterance(dev[place], written[place], theirs[place] if theirs else None)
+
+
+def _teacher_texts(study: Study, space: Space, count: int) -> list[str] | None:
+    from dashboard.queries import texts
+
+    found = texts(study, None, space.runtimes()[0].label)
+    return found if found is not None and len(found) == count else None
+
+
+def _by_utterance(
+    dev: list[Entry], written: list[str], theirs: list[str] | None, errors: list[int] | None
+) -> pd.DataFrame:
+    counts = errors if errors is not None and len(errors) == len(dev) else [0] * len(dev)
+    columns: dict[str, Any] = {
+        "errors": counts,
+        "said": [plain(e.text, 300) for e in dev],
+        "student": [plain(t, 300) for t in written],
+    }
+    if theirs:
+        columns["teacher"] = [plain(t, 300) for t in theirs]
+    columns["seconds"] = [round(e.seconds, 1) for e in dev]
+    columns["place"] = range(len(dev))
+    return pd.DataFrame(columns)
+
+
+def _utterance(entry: Entry, student: str, teacher: str | None) -> None:
+    """Its sound, and what was made of it."""
+    _sound(entry)
+    for who, text in (("student", student), ("teacher", teacher)):
+        if text is not None and entry.text:
+            aligned = jiwer.process_words(plain(entry.text, 2000), plain(text, 2000))
+            st.caption(f"{who}: {aligned.wer:.0%} of the words wrong")
+            said = jiwer.visualize_alignment(aligned, show_measures=False, skip_correct=False)
+            st.code(said.partition("\n")[2].strip("\n") or text, language=None)
+
+
+def _sound(entry: Entry) -> None:
+    from workers.data.audio import read_audio
+    from workers.data.features import fbank
+    from workers.errors import WorkError
+
+    try:
+        heard = read_audio(entry.audio, entry.offset_s, entry.duration_s)
+    except (WorkError, OSError):
+        st.caption("Its audio is no longer here.")
+        return
+    st.audio(np.asarray(heard), sample_rate=SAMPLE_RATE_HZ)
+    st.plotly_chart(waveform(heard, SAMPLE_RATE_HZ), key="waveform", alt="Waveform")
+    st.plotly_chart(
+        spectrogram(fbank(heard), FRAMES_PER_SECOND), key="spectrogram", alt="Spectrogram"
+    )
+
+
+_PARTS = {
+    "Errors": _errors,
+    "Times": _times,
+    "Learning": _learning,
+    "Recipe": _recipe,
+    "Stages": _stages,
+}
+
+page()

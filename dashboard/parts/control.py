@@ -1,0 +1,86 @@
+"""Steering: stop, pause, resume, extend, cancel; notes and tags."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from dashboard.context import store, user_name, why_read_only
+from dashboard.queries import is_alive, notes
+from dashboard.words import plain
+from storage.records import Study, StudyState
+
+_MOST_TEXT = 4000
+
+
+def steer_study(study: Study) -> None:
+    """Buttons for a running study; for one that ended, how to go on."""
+    with st.expander("Steer this study"):
+        reason = why_read_only()
+        if reason is not None:
+            st.caption(reason)
+            return
+        alive = is_alive(study)
+        columns = st.columns(4)
+        paused = study.state is StudyState.PAUSED
+        _button(columns[0], "Pause", study, "pause", disabled=not alive or paused)
+        _button(columns[1], "Resume", study, "resume", disabled=not alive or not paused)
+        _button(columns[2], "Stop", study, "stop", disabled=not alive)
+        with columns[3].popover("Extend"):
+            more = st.number_input("How many more trials", 1, 100_000, 10, key="more-trials")
+            st.button("Add trials", on_click=_extend, args=(study, int(more)))
+        if not alive:
+            st.caption("The study is not running. Go on with the same command it was begun with:")
+            st.code(f"search launch --space … --study {study.name}", language="bash")
+
+
+def _button(column: object, label: str, study: Study, kind: str, disabled: bool) -> None:
+    column.button(  # type: ignore[attr-defined]
+        label, on_click=_command, args=(study, kind, None), disabled=disabled, width="stretch"
+    )
+
+
+def _command(study: Study, kind: str, argument: int | None) -> None:
+    if why_read_only() is None:  # a page that was open before the rules changed
+        store().add_command(study.id, kind, argument)
+        st.toast(f"{study.name}: {kind} is asked for; it takes effect within seconds")
+
+
+def _extend(study: Study, more: int) -> None:
+    if why_read_only() is None:
+        now = store().study(study.name)
+        store().set_study(study.id, trials_wanted=now.trials_wanted + more)
+        _command(study, "extend", more)
+
+
+def cancel_trial(study: Study, number: int) -> None:
+    """A button that ends one trial for good."""
+    if why_read_only() is None and is_alive(study):
+        st.button("Cancel this trial", on_click=_command, args=(study, "cancel", number))
+
+
+def write_notes(study: Study, number: int | None) -> None:
+    """Notes and tags of a trial, or of the study; anybody who may steer may write."""
+    found = notes(study, number)
+    what = "the study" if number is None else f"trial {number}"
+    with st.expander(f"Notes and tags ({len(found)})", expanded=bool(found)):
+        for note in found:
+            text, button = st.columns([6, 1])
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(note.at))
+            text.caption(f"{note.kind} · {day}")
+            text.text(f"{plain(note.author, 60)}: {plain(note.text, _MOST_TEXT)}")
+            if why_read_only() is None:
+                button.button("Drop", key=f"drop-{note.id}", on_click=_drop, args=(study, note.id))
+        if why_read_only() is None:
+            with st.form(f"note-{number}", clear_on_submit=True, border=False):
+                kind = st.radio("Kind", ["note", "tag"], horizontal=True)
+                said = st.text_area(f"About {what}", max_chars=_MOST_TEXT, height=80)
+                if st.form_submit_button("Keep") and said.strip():
+                    store().add_note(study.id, number, str(kind), said.strip(), user_name())
+                    st.rerun()
+
+
+def _drop(study: Study, note_id: int) -> None:
+    if why_read_only() is None:
+        store().drop_note(study.id, note_id)

@@ -1,0 +1,104 @@
+"""One click to the package of a trial, and the code to use it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.context import artifacts, store
+from dashboard.parts.choice import choose_target
+from dashboard.queries import space_of
+from search.bundle.write import write_bundle
+from search.errors import SearchError
+from spaces.space import Space
+from storage.errors import ArtifactError
+from storage.records import Study, TrialState
+from workers.errors import WorkError
+from workers.recognizer import check_bundle
+
+_MEASURED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
+
+
+def export_trial(study: Study, space: Space, number: int, state: str) -> None:
+    """Target, button and code; for a trial without a file, why there is none."""
+    if state not in [str(s) for s in _MEASURED]:
+        st.caption("Only a measured trial can be exported.")
+        return
+    target = choose_target(space, f"export-target-{number}")
+    backend = space.targets[target].backend
+    st.download_button(
+        f"Export trial {number} for {backend} (zip)",
+        lambda: bundle_bytes(study.name, number, target),
+        f"{study.name}-trial-{number}-{target}.zip",
+        "application/zip",
+        type="primary",
+        on_click="ignore",
+        key=f"export-{number}",
+        help="Every file is checked against its digest and the model is loaded before it is sent",
+    )
+    st.caption("The same contents as")
+    command = f"search export --study {study.name} --trial {number} --target {target} student.zip"
+    st.code(command, language="bash")
+    _code(backend)
+
+
+def bundle_bytes(name: str, number: int, target: str) -> bytes:
+    """The zip that `search export` writes, opened once to see that it works.
+
+    Raises:
+        SearchError, ArtifactError, WorkError: when it cannot be made.
+    """
+    study = store().study(name)
+    trial = store().trial(study.id, number)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "student.zip"
+        write_bundle(store(), artifacts(), study, space_of(study), trial, path, measured_on=target)
+        check_bundle(path)
+        return path.read_bytes()
+
+
+FAULTS = (SearchError, ArtifactError, WorkError)
+
+
+def _code(backend: str) -> None:
+    if backend != "onnxruntime":
+        st.code("search transcribe student.zip recording.wav", language="bash")
+        return
+    kind = st.segmented_control(
+        "Use it from", ["sherpa-onnx", "Python", "C++"], default="sherpa-onnx", key="code-kind"
+    )
+    language = "cpp" if kind == "C++" else "python"
+    st.code(_SNIPPETS[kind or "sherpa-onnx"], language=language)
+
+
+_SNIPPETS = {
+    "sherpa-onnx": """import sherpa_onnx, soundfile
+
+recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc("model.onnx", "tokens.txt")
+samples, rate = soundfile.read("recording.wav", dtype="float32")
+stream = recognizer.create_stream()
+stream.accept_waveform(rate, samples)
+recognizer.decode_stream(stream)
+print(stream.result.text)""",
+    "Python": """from pathlib import Path
+
+from workers.data.audio import read_audio
+from workers.recognizer import open_bundle
+
+recognizer = open_bundle(Path("student.zip"))
+print(recognizer.transcribe(read_audio("recording.wav")))""",
+    "C++": """#include "sherpa-onnx/c-api/cxx-api.h"
+using namespace sherpa_onnx::cxx;
+
+OfflineRecognizerConfig config;
+config.model_config.zipformer_ctc.model = "model.onnx";
+config.model_config.tokens = "tokens.txt";
+OfflineRecognizer recognizer = OfflineRecognizer::Create(config);
+Wave wave = ReadWave("recording.wav");
+OfflineStream stream = recognizer.CreateStream();
+stream.AcceptWaveform(wave.sample_rate, wave.samples.data(), wave.samples.size());
+recognizer.Decode(&stream);
+std::cout << recognizer.GetResult(&stream).text << "\\n";""",
+}

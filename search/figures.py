@@ -1,0 +1,447 @@
+"""Charts of a study by Plotly: pure functions of frames, for pages and reports alike.
+
+Colours are Okabe and Ito's, told apart with any colour vision; what a colour says, a symbol says
+as well. No template is set: a page gives the chart its own light or dark one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from search.tables import shown
+from spaces.metrics import METRICS
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon")
+GREY = "#8A8A8A"
+_PERCENT = {name for name, m in METRICS.items() if m.unit == "fraction"}
+_MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a front chart shows beside the trials."""
+
+    teacher: Mapping[str, float]
+    limits: Mapping[str, float]  # by metric, as the sliders stand
+    knee: int | None = None
+    best: int | None = None
+    chosen: Sequence[int] = ()
+
+
+def label(metric: str) -> str:
+    """A metric with its unit, as an axis says it."""
+    base, _, target = metric.partition("@")
+    unit = "%" if base in _PERCENT else METRICS[base].unit if base in METRICS else ""
+    name = base.replace("_ms", "").replace("_mb", "").replace("_", " ")
+    where = f" on {target}" if target else ""
+    return f"{name}{where} ({unit})" if unit else f"{name}{where}"
+
+
+def scaled(metric: str, values: Any) -> Any:
+    """Fractions as percentages."""
+    return values * 100 if metric.partition("@")[0] in _PERCENT else values
+
+
+def _axis_type(values: pd.Series) -> str:
+    """Logarithmic where the values span more than a factor of three."""
+    known = values[values > 0].dropna()
+    return "log" if len(known) and known.max() > 3 * known.min() else "linear"
+
+
+def front_chart(
+    points: pd.DataFrame, x: str, y: str, colour: str, marks: Marks, logarithmic: bool | None = None
+) -> go.Figure:
+    """One side of the front: a cost over an error.
+
+    Args:
+        points: a row a trial: number, label, on_front, fits and the metrics; already thinned.
+        colour: the column that colours and shapes the points.
+        logarithmic: the axis of the cost; None decides by the values.
+    """
+    figure = go.Figure()
+    known = points.dropna(subset=[x, y])
+    for i, (value, group) in enumerate(_groups(known, colour)):
+        for on_front, part in group.groupby("on_front"):
+            figure.add_trace(_points(part, x, y, str(value), i, bool(on_front)))
+    _add_steps(figure, known, x, y)
+    _add_marks(figure, known, x, y, marks)
+    kind = _axis_type(known[x]) if logarithmic is None else "log" if logarithmic else "linear"
+    figure.update_xaxes(title_text=label(x), type=kind)
+    figure.update_yaxes(title_text=label(y))
+    figure.update_layout(
+        margin=_MARGIN,
+        height=430,
+        legend={"orientation": "h", "y": 1.12, "itemsizing": "constant"},
+        dragmode="pan",
+        uirevision=f"{x}{y}",  # zoom and pan stay when new trials arrive
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def _groups(points: pd.DataFrame, colour: str) -> list[tuple[Any, pd.DataFrame]]:
+    """Groups by value; beyond what colours and symbols tell apart, the rest together."""
+    values = points[colour].astype(str)
+    common = values.value_counts().index[: len(COLOURS) - 1]
+    named = values.where(values.isin(common), "other")
+    order = sorted(named.unique(), key=lambda v: (v == "other", v))
+    return [(v, points[named == v]) for v in order]
+
+
+def _points(
+    part: pd.DataFrame, x: str, y: str, name: str, place: int, on_front: bool
+) -> go.Scatter | go.Scattergl:
+    kind = go.Scatter if on_front else go.Scattergl
+    opacity = np.where(part["fits"], 1.0 if on_front else 0.35, 0.12)
+    trace = kind(
+        x=scaled(x, part[x]),
+        y=scaled(y, part[y]),
+        mode="markers",
+        name=name if on_front else f"{name}, dominated",
+        legendgroup=name,
+        showlegend=on_front,
+        customdata=part["number"],
+        text=part["label"],
+        hovertemplate="%{text}<extra></extra>",
+        marker={
+            "color": COLOURS[place % len(COLOURS)],
+            "symbol": SYMBOLS[place % len(SYMBOLS)],
+            "size": 12 if on_front else 7,
+            "opacity": opacity,
+            "line": {"width": 1 if on_front else 0, "color": "white"},
+        },
+        selected={"marker": {"opacity": 1.0}},
+        unselected={"marker": {"opacity": 0.4 if on_front else 0.2}},
+    )
+    if on_front:
+        trace.error_y = _bars(part, y, "wer_low", "wer_high") if y == "wer" else None
+        if x.startswith("latency_p50_ms"):
+            trace.error_x = _bars(part, x, x.replace("p50", "p5"), x.replace("p50", "p95"))
+    return trace
+
+
+def _bars(part: pd.DataFrame, metric: str, low: str, high: str) -> dict[str, Any] | None:
+    if low not in part or high not in part:
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": scaled(metric, part[high] - part[metric]).clip(lower=0),
+        "arrayminus": scaled(metric, part[metric] - part[low]).clip(lower=0),
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def _add_steps(figure: go.Figure, points: pd.DataFrame, x: str, y: str) -> None:
+    """The edge of what was reached in these two: nothing lies below it."""
+    best = points[points["on_front"]].sort_values(x)
+    edge = best[best[y] < best[y].cummin().shift(fill_value=np.inf)]
+    if len(edge) > 1:
+        figure.add_trace(
+            go.Scatter(
+                x=scaled(x, edge[x]),
+                y=scaled(y, edge[y]),
+                mode="lines",
+                line={"shape": "hv", "color": GREY, "width": 1, "dash": "dot"},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+
+
+def _add_marks(figure: go.Figure, points: pd.DataFrame, x: str, y: str, marks: Marks) -> None:
+    if x in marks.teacher and y in marks.teacher:
+        figure.add_trace(
+            _mark(scaled(x, marks.teacher[x]), scaled(y, marks.teacher[y]), "teacher", "star", GREY)
+        )
+    for number, name, symbol in (
+        (marks.knee, "knee", "diamond-open"),
+        (marks.best, "best in budget", "square-open"),
+        *((n, "chosen", "circle-open") for n in marks.chosen),
+    ):
+        row = points[points["number"] == number]
+        if number is not None and len(row):
+            at = row.iloc[0]
+            figure.add_trace(_mark(scaled(x, at[x]), scaled(y, at[y]), name, symbol, None))
+    for metric, limit in marks.limits.items():
+        if metric == x:
+            figure.add_vline(scaled(x, limit), line_dash="dash", line_color=GREY)
+        elif metric == y:
+            figure.add_hline(scaled(y, limit), line_dash="dash", line_color=GREY)
+
+
+def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.Scatter:
+    marker: dict[str, Any] = {"symbol": symbol, "size": 20 if colour is None else 15}
+    marker |= {"color": colour} if colour else {"line": {"width": 2}, "color": "#D55E00"}
+    return go.Scatter(
+        x=[x],
+        y=[y],
+        mode="markers+text",
+        text=[name],
+        textposition="top center",
+        marker=marker,
+        hoverinfo="text",
+        showlegend=False,
+    )
+
+
+def front_in_space(points: pd.DataFrame, axes: tuple[str, str, str], colour: str) -> go.Figure:
+    """Three figures at once."""
+    figure = go.Figure()
+    x, y, z = axes
+    known = points.dropna(subset=list(axes))
+    for i, (value, group) in enumerate(_groups(known, colour)):
+        for on_front, part in group.groupby("on_front"):
+            figure.add_trace(
+                go.Scatter3d(
+                    x=scaled(x, part[x]),
+                    y=scaled(y, part[y]),
+                    z=scaled(z, part[z]),
+                    mode="markers",
+                    name=str(value),
+                    legendgroup=str(value),
+                    showlegend=bool(on_front),
+                    text=part["label"],
+                    hovertemplate="%{text}<extra></extra>",
+                    marker={
+                        "color": COLOURS[i % len(COLOURS)],
+                        "size": 6 if on_front else 3,
+                        "opacity": 1.0 if on_front else 0.25,
+                    },
+                )
+            )
+    kinds = [_axis_type(known[a]) for a in axes]
+    scene = {
+        f"{name}axis": {"title": label(a), "type": kind}
+        for name, a, kind in zip("xyz", axes, kinds, strict=True)
+    }
+    figure.update_layout(scene=scene, margin={"l": 0, "r": 0, "t": 8, "b": 0}, height=520)
+    figure.update_layout(uirevision="space", legend={"orientation": "h", "y": 1.05})
+    return figure
+
+
+def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) -> go.Figure:
+    """A line a trial over axes and objectives; names become places on their axis."""
+    known = points.dropna(subset=[by])
+    dimensions = []
+    for column in columns:
+        values = known[column]
+        if values.dtype == object or str(values.dtype) in ("str", "string", "category"):
+            names = sorted(values.astype(str).unique())
+            codes = values.astype(str).map({v: i for i, v in enumerate(names)})
+            dimensions.append(
+                {
+                    "label": column.rpartition(".")[2],
+                    "values": codes,
+                    "tickvals": list(range(len(names))),
+                    "ticktext": [n[:16] for n in names],
+                }
+            )
+        elif values.notna().any():
+            filled = scaled(column, values.fillna(values.min()))
+            dimensions.append({"label": label(column.rpartition(".")[2]), "values": filled})
+    figure = go.Figure(
+        go.Parcoords(
+            dimensions=dimensions,
+            line={
+                "color": scaled(by, known[by]),
+                "colorscale": "Viridis",
+                "showscale": True,
+                "colorbar": {"title": label(by)},
+            },
+        )
+    )
+    return figure.update_layout(height=460, margin={"l": 60, "r": 40, "t": 60, "b": 24})
+
+
+def bars(values: Mapping[str, float], title: str, percent: bool = True) -> go.Figure:
+    """Horizontal bars, the longest on top."""
+    ordered = sorted(values.items(), key=lambda item: item[1])
+    figure = go.Figure(
+        go.Bar(
+            x=[v for _, v in ordered],
+            y=[k for k, _ in ordered],
+            orientation="h",
+            marker={"color": COLOURS[0]},
+            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+        )
+    )
+    height = 90 + 24 * len(ordered)
+    figure.update_layout(
+        title=title, height=height, margin={"l": 8, "r": 16, "t": 40, "b": 32}, showlegend=False
+    )
+    return figure.update_xaxes(tickformat=".0%" if percent else None)
+
+
+def heat(frame: pd.DataFrame, title: str) -> go.Figure:
+    """Rank correlations: rows move columns."""
+    figure = go.Figure(
+        go.Heatmap(
+            z=frame.to_numpy(),
+            x=[label(c) for c in frame.columns],
+            y=list(frame.index),
+            zmin=-1,
+            zmax=1,
+            colorscale="RdBu_r",
+            texttemplate="%{z:+.2f}",
+            colorbar={"title": "ρ"},
+        )
+    )
+    height = 140 + 26 * len(frame)
+    return figure.update_layout(
+        title=title, height=height, margin={"l": 8, "r": 8, "t": 40, "b": 60}
+    )
+
+
+def over_time(
+    series: Mapping[str, tuple[Sequence[Any], Sequence[float]]], x: str, y: str
+) -> go.Figure:
+    """Lines that go up in steps."""
+    figure = go.Figure()
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        figure.add_trace(
+            go.Scatter(
+                x=list(xs),
+                y=list(ys),
+                name=name,
+                mode="lines",
+                line={"shape": "hv", "color": COLOURS[i % len(COLOURS)]},
+            )
+        )
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y, rangemode="tozero")
+    return figure.update_layout(
+        height=280,
+        margin=_MARGIN,
+        showlegend=len(series) > 1,
+        legend={"orientation": "h", "y": 1.15},
+        uirevision=y,
+    )
+
+
+def distribution(samples: Mapping[str, Sequence[float]], x: str) -> go.Figure:
+    """Raw samples of each subject: a box with its points beside it."""
+    figure = go.Figure()
+    rng = np.random.default_rng(0)
+    for i, (name, values) in enumerate(samples.items()):
+        array = np.asarray(values, float)
+        if len(array) > 2000:  # a page need not carry them all; the quartiles are of all
+            array = np.concatenate(
+                [rng.choice(array, 1990), np.percentile(array, range(0, 101, 10))]
+            )
+        figure.add_trace(
+            go.Box(
+                x=array,
+                name=name,
+                boxpoints="outliers",
+                marker={"color": COLOURS[i % len(COLOURS)], "size": 3},
+            )
+        )
+    figure.update_xaxes(title_text=x)
+    return figure.update_layout(
+        height=110 + 70 * len(samples), margin={**_MARGIN, "l": 90}, showlegend=False
+    )
+
+
+def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> go.Figure:
+    """A figure of every epoch; the first curve is the one in question."""
+    figure = go.Figure()
+    for i, (name, history) in reversed(list(enumerate(curves.items()))):
+        figure.add_trace(
+            go.Scatter(
+                x=[h.get("epoch", j + 1) for j, h in enumerate(history)],
+                y=[h.get(key) for h in history],
+                name=name,
+                mode="lines",
+                line={"color": COLOURS[0] if i == 0 else GREY, "width": 3 if i == 0 else 1},
+                opacity=1.0 if i == 0 else 0.5,
+                showlegend=i == 0,
+            )
+        )
+    figure.update_xaxes(title_text="epoch")
+    figure.update_yaxes(title_text=key.replace("_", " "))
+    return figure.update_layout(height=300, margin=_MARGIN)
+
+
+def waveform(samples: np.ndarray, rate_hz: int) -> go.Figure:
+    """Extremes of each of at most 1,500 stretches: what a screen can show."""
+    step = max(1, len(samples) // 1500)
+    cut = samples[: len(samples) // step * step].reshape(-1, step)
+    seconds = np.arange(len(cut)) * step / rate_hz
+    figure = go.Figure()
+    for edge, fill in ((cut.max(axis=1), None), (cut.min(axis=1), "tonexty")):
+        figure.add_trace(
+            go.Scatter(
+                x=seconds, y=edge, fill=fill, mode="lines", line={"width": 0.5, "color": COLOURS[0]}
+            )
+        )
+    figure.update_xaxes(title_text="time (s)")
+    return figure.update_layout(
+        height=140, margin={"l": 40, "r": 8, "t": 8, "b": 36}, showlegend=False
+    )
+
+
+def spectrogram(features: np.ndarray, frames_per_second: int) -> go.Figure:
+    """The filter banks that the student hears, float32 [frames, 80]."""
+    figure = go.Figure(
+        go.Heatmap(
+            z=features.T,
+            x=np.arange(len(features)) / frames_per_second,
+            colorscale="Viridis",
+            showscale=False,
+            hovertemplate="%{x:.2f} s, bin %{y}: %{z:.1f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title_text="time (s)")
+    figure.update_yaxes(title_text="mel bin")
+    return figure.update_layout(height=220, margin={"l": 48, "r": 8, "t": 8, "b": 36})
+
+
+def scatter_by_utterance(
+    a: Sequence[int], b: Sequence[int], texts: Sequence[str], names: tuple[str, str]
+) -> go.Figure:
+    """Word errors of two students, an utterance a point; equal points grow."""
+    frame = pd.DataFrame({"a": a, "b": b, "text": texts})
+    grouped = frame.groupby(["a", "b"])["text"].agg(["size", lambda s: "<br>".join(_safe(s))])
+    grouped.columns = pd.Index(["n", "texts"])
+    grouped = grouped.reset_index()
+    worst = int(max([*a, *b, 1]))
+    figure = go.Figure(
+        go.Scatter(
+            x=grouped["a"],
+            y=grouped["b"],
+            mode="markers",
+            text=grouped["texts"],
+            hovertemplate="%{text}<extra></extra>",
+            marker={"size": 6 + 4 * np.sqrt(grouped["n"]), "color": COLOURS[0], "opacity": 0.6},
+        )
+    )
+    figure.add_shape(
+        type="line", x0=0, y0=0, x1=worst, y1=worst, line={"dash": "dot", "color": GREY}
+    )
+    figure.update_xaxes(title_text=f"word errors of {names[0]}")
+    figure.update_yaxes(title_text=f"word errors of {names[1]}")
+    return figure.update_layout(height=380, margin=_MARGIN)
+
+
+def _safe(texts: Sequence[str]) -> list[str]:
+    """A few transcripts for a tooltip, which reads markup."""
+    import html
+
+    return [html.escape(str(t)[:80]) for t in list(texts)[:6]]
+
+
+def hover(number: int, name: str, metrics: Mapping[str, float], columns: Sequence[str]) -> str:
+    """What the tooltip of a trial says; `name` may be anything."""
+    import html
+
+    lines = [f"{label(c)}: {shown(c, metrics.get(c))}" for c in columns]
+    return f"<b>trial {number}</b> {html.escape(name[:80])}<br>" + "<br>".join(lines)
