@@ -35,13 +35,21 @@ class Marks:
     chosen: Sequence[int] = ()
 
 
+_SPELLED = {"wer": "WER", "cer": "CER", "rtf": "RTF", "qoi": "QoI", "macs": "MACs"}
+
+
+def name_of(metric: str) -> str:
+    """A metric as people say it."""
+    base, _, target = metric.partition("@")
+    name = base.removesuffix("_ms").removesuffix("_mb").removesuffix("_mj").replace("_", " ")
+    return _SPELLED.get(base, name).replace("wer", "WER") + (f" on {target}" if target else "")
+
+
 def label(metric: str) -> str:
     """A metric with its unit, as an axis says it."""
-    base, _, target = metric.partition("@")
+    base = metric.partition("@")[0]
     unit = "%" if base in _PERCENT else METRICS[base].unit if base in METRICS else ""
-    name = base.replace("_ms", "").replace("_mb", "").replace("_", " ")
-    where = f" on {target}" if target else ""
-    return f"{name}{where} ({unit})" if unit else f"{name}{where}"
+    return f"{name_of(metric)} ({unit})" if unit else name_of(metric)
 
 
 def scaled(metric: str, values: Any) -> Any:

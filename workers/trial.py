@@ -24,13 +24,13 @@ from spaces.backends import backend_info
 from spaces.families import Dims
 from spaces.load import parse_space
 from spaces.recipe import Quantize
-from spaces.space import Target
 from spaces.space import Teacher as TeacherConfig
 from storage.artifacts import ArtifactStore
 from workers.backends.base import Source, load_backend
 from workers.brought import blank_named
 from workers.checkpoint import load_network, save_network
 from workers.compress.prune import prune
+from workers.compress.quantize import sizes_by_part
 from workers.data.batches import Corpus
 from workers.data.prepare import prepare, views_of
 from workers.data.text import read_tokens, write_tokens
@@ -255,7 +255,8 @@ def do_export(job: Export, place: Place, store: ArtifactStore, folder: Path) -> 
         "float": store.put(plain),
         "tokens": _put_tokens(symbols, store, folder),
     }
-    return StageResult(artifacts=artifacts, figures=tuple(figures), facts={"parity": parity})
+    facts = {"parity": parity, "sizes": sizes_by_part(model)}
+    return StageResult(artifacts=artifacts, figures=tuple(figures), facts=facts)
 
 
 def do_convert(job: Convert, place: Place, store: ArtifactStore, folder: Path) -> StageResult:

@@ -76,14 +76,15 @@ def page() -> None:
 def _choose(study: Study, space: Space) -> None:
     """Budgets, charts and the chosen trial: one fragment, so that a slider redraws only this."""
     trials = frame(study)
-    top = st.columns([2, 2, 2, 1])
-    with top[0]:
+    several = len(space.targets) > 1
+    top = st.columns([4, 2, 2] if several else [4, 2], vertical_alignment="bottom")
+    view = top[0].segmented_control("View", _VIEWS, default=_VIEWS[0], key="front-view")
+    colour = top[1].selectbox("Colour and symbol", _COLOURS, format_func=_COLOURS.get)
+    with top[-1]:
         target = choose_target(space, "front-target")
     names = _columns(space, target, trials)
     trials = _on_target(trials, space, names, study.deterministic)
-    colour = top[1].selectbox("Colour and symbol", _COLOURS, format_func=_COLOURS.get)
-    view = top[2].segmented_control("View", _VIEWS, default=_VIEWS[0], key="front-view")
-    log = top[3].toggle("Log axes", value=True, key="front-log")
+    log = st.session_state.get("front-log", True)
     limits = _budgets(trials, names, space)
     points = _pointed(thinned(trials), limits, names)
     marks = Marks(
@@ -205,6 +206,7 @@ def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error
 def _charts(seen: _Seen) -> None:
     """Every cost over the error, side by side; a click or a box chooses."""
     error, *costs = seen.names
+    st.toggle("Logarithmic axes where they help", value=True, key="front-log")
     pairs = [(cost, error) for cost in costs[:2]] or [(error, error)]
     if len(costs) >= 2:
         pairs.append((costs[0], costs[1]))

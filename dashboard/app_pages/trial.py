@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jiwer
@@ -26,6 +27,16 @@ _WORST = 20
 _OTHERS = 12  # learning curves beside this one
 
 
+@dataclass(frozen=True)
+class _Of:
+    """Whose parts are shown."""
+
+    study: Study
+    space: Space
+    number: int
+    trials: pd.DataFrame
+
+
 def page() -> None:
     study = study_or_stop()
     space, trials = space_of(study), frame(study)
@@ -46,12 +57,12 @@ def page() -> None:
     show_trial(study, space, int(asked), trials)
     cancel_trial(study, int(asked))
     kind = st.segmented_control("Show", list(_PARTS), default=next(iter(_PARTS)), key="trial-part")
-    _PARTS[kind or next(iter(_PARTS))](study, space, int(asked), trials)
+    _PARTS[kind or next(iter(_PARTS))](_Of(study, space, int(asked), trials))
     write_notes(study, int(asked))
 
 
-def _recipe(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    trial = store().trial(study.id, number)
+def _recipe(of: _Of) -> None:
+    trial = store().trial(of.study.id, of.number)
     left, right = st.columns(2)
     left.caption("Recipe")
     left.json(dict(trial.recipe))
@@ -64,25 +75,25 @@ def _recipe(study: Study, space: Space, number: int, trials: pd.DataFrame) -> No
         right.dataframe(pd.DataFrame(limits), hide_index=True, alt="Budgets and gates")
     else:
         right.caption("none in this space")
-    sizes = results(study, number).get("export", {}).get("facts", {}).get("sizes")
+    sizes = results(of.study, of.number).get("export", {}).get("facts", {}).get("sizes")
     if sizes:
         frame = pd.DataFrame(sizes)
         frame["bytes"] = frame["bytes"] / 1e6
-        right.caption("Size by part and number format (MB)")
+        right.caption("Size by part and of.number format (MB)")
         right.dataframe(
             frame.rename(columns={"bytes": "MB"}), hide_index=True, alt="Size by part and format"
         )
 
 
-def _learning(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    mine = _history(study, number)
+def _learning(of: _Of) -> None:
+    mine = _history(of.study, of.number)
     if not mine:
         st.info("It was not trained, or its training has not ended.")
         return
-    done = trials[(trials["state"] == "complete") & (trials["number"] != number)]
+    done = of.trials[(of.trials["state"] == "complete") & (of.trials["number"] != of.number)]
     others = [int(n) for n in done["number"].tail(_OTHERS)]
-    curves = {f"trial {number}": mine}
-    curves |= {f"trial {n}": h for n in others if (h := _history(study, n))}
+    curves = {f"trial {of.number}": mine}
+    curves |= {f"trial {n}": h for n in others if (h := _history(of.study, n))}
     keys = [k for k in mine[0] if k not in ("epoch",) and isinstance(mine[0][k], int | float)]
     key = st.selectbox("Figure", keys, index=keys.index("loss") if "loss" in keys else 0)
     st.plotly_chart(
@@ -101,8 +112,8 @@ def _history(study: Study, number: int) -> list[dict[str, Any]]:
     return found
 
 
-def _stages(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    runs = stage_runs(study, number)
+def _stages(of: _Of) -> None:
+    runs = stage_runs(of.study, of.number)
     rows = [
         {
             "stage": r.stage,
@@ -121,12 +132,12 @@ def _stages(study: Study, space: Space, number: int, trials: pd.DataFrame) -> No
                 st.code(without_places(r.log, 20_000), language=None)
 
 
-def _times(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    mine, teacher = (samples(study, n, "latency_p50_ms") for n in (number, None))
+def _times(of: _Of) -> None:
+    mine, teacher = (samples(of.study, n, "latency_p50_ms") for n in (of.number, None))
     if not mine:
         st.info("No raw samples: it was not measured.")
     for target, values in mine.items():
-        shown = {f"trial {number}": values}
+        shown = {f"trial {of.number}": values}
         if target in teacher:
             shown["teacher"] = teacher[target]
         st.caption(f"On {target}: whole pipeline, samples to text, {len(values)} runs")
@@ -135,7 +146,7 @@ def _times(study: Study, space: Space, number: int, trials: pd.DataFrame) -> Non
             key=f"times-{target}",
             alt=f"Distribution of the raw latency samples on {target}",
         )
-        facts = results(study, number).get(f"measure@{target}", {}).get("facts", {})
+        facts = results(of.study, of.number).get(f"measure@{target}", {}).get("facts", {})
         _measured(target, facts)
 
 
@@ -164,19 +175,23 @@ def _measured(target: str, facts: dict[str, Any]) -> None:
         )
 
 
-def _errors(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    labels = [r.label for r in space.runtimes() if f"score@{r.label}" in results(study, number)]
+def _errors(of: _Of) -> None:
+    labels = [
+        r.label for r in of.space.runtimes() if f"score@{r.label}" in results(of.study, of.number)
+    ]
     if not labels:
         st.info("It has not been scored.")
         return
     name = labels[0] if len(labels) == 1 else st.selectbox("Decoded by", labels)
-    result = results(study, number)[f"score@{name}"]
-    dev = dev_set(study)
+    result = results(of.study, of.number)[f"score@{name}"]
+    dev = dev_set(of.study)
     written = list(read_json(result["artifacts"]["texts"]))
     if len(dev) != len(written):
-        st.info("The prepared data of this study are no longer here, so texts cannot be aligned.")
+        st.info(
+            "The prepared data of this of.study are no longer here, so texts cannot be aligned."
+        )
         return
-    theirs = _teacher_texts(study, space, len(dev))
+    theirs = _teacher_texts(of.study, of.space, len(dev))
     table = _by_utterance(dev, written, theirs, result["facts"].get("errors"))
     worst = table.sort_values("errors", ascending=False).head(_WORST).reset_index(drop=True)
     st.caption(f"The {len(worst)} worst of {len(table)} utterances; choose one to hear it")
@@ -185,7 +200,7 @@ def _errors(study: Study, space: Space, number: int, trials: pd.DataFrame) -> No
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"worst-{number}",
+        key=f"worst-{of.number}",
         alt="Utterances with the most word errors",
     )
     rows = event["selection"]["rows"]

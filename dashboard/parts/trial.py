@@ -7,14 +7,13 @@ import streamlit as st
 
 from dashboard.parts.export import export_trial
 from dashboard.words import without_places
-from search.figures import label
+from search.figures import label, name_of
 from search.tables import shown
 from spaces.metrics import METRICS
 from spaces.space import Space
 from storage.records import Study
 
 _TILES = ("wer", "latency_p50_ms", "latency_p95_ms", "size_mb", "peak_memory_mb", "qoi")
-_ALWAYS = ("state", "reason", "source")
 
 
 def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
@@ -28,7 +27,7 @@ def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) ->
     tiles(row, teacher)
     left, right = st.columns([3, 2])
     with left:
-        by_target(row, space, teacher)
+        by_target(row, space)
     with right:
         export_trial(study, space, number, str(row["state"]))
         st.page_link(
@@ -46,20 +45,21 @@ def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
     known = [m for m in _TILES if m in row and pd.notna(row[m])]
     if not known:
         return
-    cells = st.columns(len(known))
-    for cell, metric in zip(cells, known, strict=True):
+    row_of_tiles = st.container(horizontal=True, gap="large")
+    for metric in known:
         beside = teacher.get(metric)
-        cell.metric(
-            label(metric),
+        row_of_tiles.metric(
+            name_of(metric),
             shown(metric, row[metric]),
             None if beside is None else f"teacher {shown(metric, beside)}",
             delta_color="off",
             delta_arrow="off",
             help=METRICS[metric].meaning,
+            width="content",
         )
 
 
-def by_target(row: pd.Series, space: Space, teacher: dict[str, float]) -> None:
+def by_target(row: pd.Series, space: Space) -> None:
     """Every figure of every target, with units; where each was measured is the column's name."""
     columns: dict[str, dict[str, str]] = {}
     exact = {

@@ -16,6 +16,8 @@ COMMANDS = {
     "front": "the students worth having, as table, CSV, JSON or plot",
     "show": "one trial in full",
     "compare": "whether two students really differ",
+    "dashboard": "see the front, choose, export: pages in a browser",
+    "report": "one page with front, tables and recipes, to share",
     "measure": "measure what waits for a device, or take it again",
     "export": "write the package of one student",
     "transcribe": "text of recordings by an exported student",

@@ -1323,9 +1323,9 @@ def test_a_runtime_that_comes_along_is_not_installed_anew(
     assert run(["backends", "install", "onnxruntime"]) == 0
     assert "onnxruntime: is installed" in capsys.readouterr().out
     monkeypatch.setattr("workers.backends.environments.is_installed", lambda info: False)
-    assert (
-        'backend "onnxruntime" needs no environment of its own: it comes along'
-    ) in refused("backends", "install", "onnxruntime")
+    assert ('backend "onnxruntime" needs no environment of its own: it comes along') in refused(
+        "backends", "install", "onnxruntime"
+    )
     assert (
         'backend "openvino" needs no environment of its own: pip install '
         '"compression-search[openvino]"'

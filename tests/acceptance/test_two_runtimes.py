@@ -13,6 +13,8 @@ import pytest
 import yaml
 from shell import TINY_SPACE
 
+from storage.store import Store
+
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 N_TRIALS, N_DEV = 2, 24
@@ -88,6 +90,18 @@ def test_every_trial_is_scored_and_measured_in_both_runtimes(
         assert len(stages) == len(set(stages))
         assert {"export", "convert@openvino", "score@cpu", "score@ov"} <= set(stages)
         assert {"measure@cpu", "measure@ov"} <= set(stages)
+
+
+def test_the_size_of_either_file_is_known_before_a_student_is_trained(
+    home: Path, trials: list[dict[str, Any]]
+) -> None:
+    store = Store(f"sqlite:///{home / 'store.sqlite'}")
+    runs = store.stage_runs(store.study("tiny").id, 0)
+    store.close()
+    (screened,) = (run.result for run in runs if run.stage == "screen")
+    sizes = {f["target"]: f["value"] for f in screened["figures"] if f["metric"] == "size_mb"}
+    for target in ("cpu", "ov"):
+        assert sizes[target] == pytest.approx(trials[0]["metrics"][f"size_mb@{target}"], rel=0.01)
 
 
 def test_every_gate_is_judged(trials: list[dict[str, Any]]) -> None:

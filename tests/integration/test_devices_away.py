@@ -318,7 +318,10 @@ def test_a_phone_may_be_the_first_target(there: Home_) -> None:
 
 @pytest.mark.parametrize(
     ("token", "said"),
-    [("secret", "http://127.0.0.1:1: cannot be reached"), (None, "the variable PI5_TOKEN with its token is not set")],
+    [
+        ("secret", "http://127.0.0.1:1: cannot be reached"),
+        (None, "the variable PI5_TOKEN with its token is not set"),
+    ],
     ids=["away", "refused"],
 )
 def test_screening_leaves_out_a_device_that_cannot_be_asked(
@@ -407,18 +410,14 @@ def test_measuring_again_on_a_device_that_is_away_keeps_the_old_figures(there: H
 
 
 @pytest.mark.parametrize("numbers", [(99,), (0, 7, 8)])
-def test_only_a_measured_trial_is_measured_again(
-    there: Home_, numbers: tuple[int, ...]
-) -> None:
+def test_only_a_measured_trial_is_measured_again(there: Home_, numbers: tuple[int, ...]) -> None:
     there.launch(Workshop())
     strangers = ", ".join(map(str, (n for n in numbers if n >= N_TRIALS)))
     with pytest.raises(UsageFault, match=f"^trial {strangers}: not measured yet, so there is"):
         there.measure(Workshop(), *numbers)
 
 
-def test_without_its_token_nothing_starts(
-    there: Home_, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_its_token_nothing_starts(there: Home_, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PI5_TOKEN")
     work = Workshop()
     with pytest.raises(UsageFault, match="^targets.pi5: .* the variable PI5_TOKEN with its token"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from spaces.load import parse_space
-from workers.jobs import Figure, Job, StageResult, key_of
+from workers.jobs import Figure, Job, Model, StageResult, key_of
 
 SPACE = """
 name: fake
@@ -62,15 +62,23 @@ class Work:
             figures=(Figure(metric="size_mb", value=size_mb), *self._counts(job.checkpoint)),
         )
 
+    def _convert(self, job):
+        model = Model(backend=job.backend, main="main", files={"main": key_of(job)})
+        return StageResult(
+            artifacts=model.files,
+            figures=(Figure(metric="size_mb", value=int(key_of(job)[:4], 16) / 1000),),
+            facts={"model": model.model_dump(mode="json")},
+        )
+
     def _score(self, job):
-        value = int(job.model.files["model.onnx"][:6], 16) / 0xFFFFFF
+        value = int(job.model.files[job.model.main][:6], 16) / 0xFFFFFF
         return StageResult(
             artifacts={"texts": "texts"},
             figures=(Figure(metric="wer", value=0.1 + 0.4 * value),),
         )
 
     def _measure(self, job):
-        timed = 1 + 9 * int(job.model.files["model.onnx"][6:10], 16) / 0xFFFF
+        timed = 1 + 9 * int(job.model.files[job.model.main][6:10], 16) / 0xFFFF
         return StageResult(
             figures=(
                 *(Figure(metric=f"latency_p{q}_ms", value=timed) for q in (50, 95, 99)),

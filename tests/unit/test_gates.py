@@ -241,9 +241,7 @@ def test_olives_rule_takes_a_point_of_wer_at_twice_the_speed(
     wer: float, throughput: float, said: str | None
 ) -> None:
     teacher = {"wer": 0.1, "throughput@cpu": 100.0, "throughput@ov": 1e9}
-    found = verdict(
-        Gates(olive_asr=True), {"wer@cpu": wer, "throughput@cpu": throughput}, teacher
-    )
+    found = verdict(Gates(olive_asr=True), {"wer@cpu": wer, "throughput@cpu": throughput}, teacher)
     assert found == (said and f"breaks gate olive_asr@cpu ({said})")
 
 

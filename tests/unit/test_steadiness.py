@@ -74,9 +74,7 @@ def test_what_went_on_beside_a_measurement_is_told(change: dict[str, float], sai
 
 
 def test_a_thread_that_was_not_alone_on_its_core_is_told() -> None:
-    assert told(samples(), wall_over_cpu=1.5) == (
-        "not alone on its core (wall 1.50 × CPU time)",
-    )
+    assert told(samples(), wall_over_cpu=1.5) == ("not alone on its core (wall 1.50 × CPU time)",)
 
 
 def test_every_reason_is_told_of_a_run_with_several() -> None:

@@ -90,6 +90,21 @@ def quantize(
         shutil.copyfile(Path(folder) / "last.onnx", target)
 
 
+def sizes_by_part(path: Path) -> list[dict[str, str | int]]:
+    """Bytes of the weights of a file by part of the network and number format, the most first."""
+    graph = onnx.load(str(path)).graph
+    readers = {name: node.name for node in reversed(graph.node) for name in node.input}
+    spent: dict[tuple[str, str], int] = {}
+    for weight in graph.initializer:
+        kind = onnx.TensorProto.DataType.Name(weight.data_type).lower()
+        key = part_of(readers.get(weight.name, "")), kind
+        spent[key] = spent.get(key, 0) + len(weight.SerializeToString())
+    rows: list[dict[str, str | int]] = [
+        {"part": p, "format": k, "bytes": n} for (p, k), n in spent.items()
+    ]
+    return sorted(rows, key=lambda row: -int(row["bytes"]))
+
+
 def flavour_of(source: Path) -> str:
     """The 8-bit flavour that was faster on networks of this kind (BENCHMARKS.md).
 

@@ -1,0 +1,45 @@
+"""`search report`: one page to share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from search.cli.common import open_store, space_of, study_named
+from search.errors import UsageFault
+
+
+@click.command("report")
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
+@click.option("--study", "name", help="Needed when there are several.")
+@click.option("--overwrite", is_flag=True)
+@click.pass_context
+def report_command(ctx: click.Context, target: str, name: str | None, overwrite: bool) -> None:
+    """Write one self-contained page (OUT.html) with front, tables and recipes, or all figures as
+    OUT.csv or OUT.parquet.
+
+    \b
+    Examples:
+      search report edge.html
+      search report --study edge trials.parquet
+    """
+    path = Path(target)
+    if path.exists() and not overwrite:
+        raise UsageFault(f"{path} exists already; choose another name or give --overwrite")
+    if path.suffix not in (".html", ".csv", ".parquet"):
+        raise UsageFault(f"{path}: a report ends in .html, .csv or .parquet")
+    from search.frames import as_parquet, frame_of
+    from search.report import write_report
+
+    with open_store(ctx) as store:
+        study = study_named(store, name)
+        space = space_of(study)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".html":
+            write_report(path, store, study, space)
+        elif path.suffix == ".csv":
+            frame_of(store, study, space).to_csv(path, index=False)
+        else:
+            path.write_bytes(as_parquet(frame_of(store, study, space)))
+    click.echo(f"{study.name}: wrote {path}")
