@@ -21,6 +21,8 @@ _EXTRAS = {
     "denoise": "noisereduce",
     "postgresql": "psycopg",
     "sherpa": "sherpa_onnx",
+    "agent": "starlette",
+    "dashboard": "streamlit",
 }
 
 
@@ -28,7 +30,7 @@ _EXTRAS = {
 @click.pass_context
 def doctor_command(ctx: click.Context) -> int:
     """Check versions, audio, devices and the store; exit code 1 if something is broken."""
-    checks = [_versions, _extras, _machine, _audio, _features, _synthesiser, _runtime]
+    checks = [_versions, _extras, _backends, _machine, _audio, _features, _synthesiser, _runtime]
     n_bad = sum(_report(check.__name__.strip("_"), check) for check in checks)
     n_bad += _report("store", lambda: _store(ctx))
     click.echo("all well" if not n_bad else f"{n_bad} of {len(checks) + 1} checks failed")
@@ -55,6 +57,15 @@ def _extras() -> str:
         f"{extra} {'there' if importlib.util.find_spec(module) else 'not installed'}"
         for extra, module in _EXTRAS.items()
     )
+
+
+def _backends() -> str:
+    from spaces.backends import backend_info, known_backends
+    from workers.backends.environments import is_installed
+
+    infos = [backend_info(name) for name in known_backends()]
+    here = [i.name for i in infos if is_installed(i) and i.status != "for tests"]
+    return f"{', '.join(here)} (all: `search backends`)"
 
 
 def _machine() -> str:
