@@ -130,7 +130,7 @@ def test_the_caller_is_told_of_the_process(request_: Make) -> None:
 
 
 def test_the_number_of_threads_is_told_before_any_library_is_loaded(request_: Make) -> None:
-    with pytest.raises(UserFault, match="^3 threads$"):
+    with pytest.raises(UserFault, match=r"^3 threads$"):
         call("recognise", request_("threads"), threads=3)
 
 

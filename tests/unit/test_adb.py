@@ -25,6 +25,7 @@ test "$1 $2" = "-s {SERIAL}" || exit 99
 shift 2
 echo "$*" >> "$ADB_LOG"
 case "$ADB_MODE" in
+    asleep) exec sleep 600 ;;
     away) said="error: no devices/emulators found" ;;
     gone) said="adb: device '{SERIAL}' not found" ;;
     offline) said="error: device offline" ;;
@@ -160,7 +161,8 @@ def test_a_tool_that_tells_too_little_is_a_failure(
 def test_a_phone_that_does_not_answer_is_away(
     adb: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.measure.adb._TIMEOUT_S", 0.001)
+    adb("asleep")
+    monkeypatch.setattr("workers.measure.adb._TIMEOUT_S", 0.2)
     with pytest.raises(DeviceAway, match="no answer in 0 s"):
         Phone(SERIAL).device()
 

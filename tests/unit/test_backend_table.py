@@ -54,9 +54,9 @@ def test_a_student_is_refused_with_the_reason() -> None:
 
 
 def test_an_unknown_backend_is_answered_with_the_nearest_or_all() -> None:
-    with pytest.raises(UnknownBackend, match='^no backend "openvinno"; did you mean "openvino"\\?'):
+    with pytest.raises(UnknownBackend, match=r'^no backend "openvinno"; did you mean "openvino"\?'):
         backend_info("openvinno")
-    with pytest.raises(UnknownBackend, match='^no backend "zzz"; known: onnxruntime, openvino, '):
+    with pytest.raises(UnknownBackend, match=r'^no backend "zzz"; known: onnxruntime, openvino, '):
         backend_info("zzz")
     assert tuple(BACKENDS) == known_backends()[: len(BACKENDS)]
 
@@ -81,7 +81,11 @@ def _formats_of(values: dict[str, Any]) -> tuple[str, ...]:
         (("litert",), {"scheme": FORMATS}, {"fp32", "fp16", "int8", "int8_dynamic", "int4"}),
         (("openvino", "litert"), {"scheme": FORMATS}, {"fp32", "fp16", "int8", "int4"}),
         (("onnxruntime", "executorch"), {"scheme": FORMATS}, {"fp32", "int8", "int8_dynamic"}),
-        (("openvino",), dict.fromkeys(PARTS, ["fp32", "int8", "int4"]), {"fp32", "int8", "int4"}),
+        (
+            ("openvino",),
+            {part: ["fp32", "int8", "int4"] for part in PARTS},
+            {"fp32", "int8", "int4"},
+        ),
         (
             ("onnxruntime", "litert"),
             {"scheme": ["fp32", "int8_static"], "head": ["fp32", "int8"]},
@@ -112,7 +116,7 @@ def test_a_space_never_proposes_what_one_of_its_targets_cannot_run(
 
 
 def test_onnx_runtime_alone_is_offered_every_mixture(make_space: Make) -> None:
-    space = make_space(quantize=dict.fromkeys(PARTS, ["fp32", "int8_dynamic"]))
+    space = make_space(quantize={part: ["fp32", "int8_dynamic"] for part in PARTS})
     assert len({_formats_of(values) for values in enumerate_values(space)}) == 8
 
 

@@ -108,5 +108,5 @@ def test_five_restarts_of_one_student_are_compared(
 
 
 def test_a_target_of_another_space_is_not_calibrated(make_space: Make, tmp_path: Path) -> None:
-    with pytest.raises(UsageFault, match='^no target "gpu" \\(targets: cpu\\)$'):
+    with pytest.raises(UsageFault, match=r'^no target "gpu" \(targets: cpu\)$'):
         calibrate(make_space(), "gpu", Home.at(tmp_path).place())

@@ -68,6 +68,7 @@ def test_every_figure_follows_from_the_samples() -> None:
     assert figures.pop("streams") > 1
     assert figures == pytest.approx(
         {
+            "latency_p5_ms": 10.0,
             "latency_p50_ms": 20.0,
             "latency_p95_ms": 30.0,
             "latency_p99_ms": 30.0,
@@ -212,6 +213,12 @@ def test_a_restart_that_stays_disturbed_is_kept_after_three_tries_and_says_so() 
     assert len(machine.asked) == 5
     assert latency.restarts == (DISTURBED, restart(), restart())
     assert latency.unsteady == tuple(DISTURBED.unsteady)
+
+
+def test_on_a_machine_that_gives_no_quiet_later_restarts_are_tried_once() -> None:
+    machine = Machine(DISTURBED)
+    assert measured(machine).restarts == (DISTURBED,) * 3
+    assert len(machine.asked) == 5
 
 
 def test_a_reason_is_told_once_however_often_it_was_found() -> None:

@@ -1,4 +1,4 @@
-"""Which stage is next, and what its figures are called, where targets have runtimes of their own."""
+"""Which stage is next and what its figures are called, where targets have own runtimes."""
 
 from __future__ import annotations
 

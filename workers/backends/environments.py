@@ -35,7 +35,12 @@ def _marker(info: BackendInfo) -> Path:
 
 def is_installed(info: BackendInfo) -> bool:
     """Whether a backend can be run, here or in an environment of its own."""
-    return not missing_modules(info) or _is_layered(info)
+    return _is_layered(info) or not _must_be_layered(info) and not missing_modules(info)
+
+
+def _must_be_layered(info: BackendInfo) -> bool:
+    """A GPU's build of a runtime has the module names of the one that is here."""
+    return info.gpu and bool(info.requirements)
 
 
 def _is_layered(info: BackendInfo) -> bool:
@@ -60,7 +65,7 @@ def interpreter_of(backend: str) -> Path:
     if info.requirements and _is_layered(info):
         return _python(environment_of(info))
     lacking = missing_modules(info)
-    if lacking:
+    if lacking or _must_be_layered(info):
         raise missing(info, lacking)
     return Path(sys.executable)
 
