@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from search.absences import Absences
 from search.budgets import (
@@ -38,7 +39,7 @@ from search.screening import reason_to_screen_out
 from spaces.gates import judge
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
-from spaces.space import Space
+from spaces.space import Budget, Space
 from storage.records import Measurement, StageRun, Study, StudyState, Trial, TrialState
 from storage.store import Store
 from workers.jobs import Figure, Job, Measure, StageResult, key_of, name_of
@@ -104,6 +105,7 @@ class Coordinator:
         self._begun = time.monotonic()
         self._elapsed_before = float(study.facts.get("elapsed_s", 0.0))
         self._exhausted = False
+        self._measured_before: dict[int, Trial] = {}
         self._asks, self._again, self._now = asks, again, int(time.time())
         self._absences = Absences(space)
         self._is_resumed = bool(self._trials) or bool(store.stage_runs(study.id, None))
@@ -114,6 +116,8 @@ class Coordinator:
         """Trials that waited for a device when the search ended, or that are measured anew."""
         for trial in list(self._trials.values()):
             if trial.state is TrialState.UNMEASURED or trial.number in self._again:
+                if trial.told is not None:
+                    self._measured_before[trial.number] = trial
                 open_again = trial.evolve(state=TrialState.RUNNING, reason=None, finished_at=None)
                 self._trials[trial.number] = open_again
                 self._store.save_trial(open_again)
@@ -195,7 +199,13 @@ class Coordinator:
                     f"not measured on {', '.join(targets)} ({self._absences.reason(targets)}); "
                     f"`search measure {self._study.name}` does it when the device is back"
                 )
-                self._finish(trial.evolve(state=TrialState.UNMEASURED, reason=reason))
+                before = self._measured_before.get(trial.number)
+                if before is None:
+                    self._finish(trial.evolve(state=TrialState.UNMEASURED, reason=reason))
+                else:  # its measurement stands until there is another
+                    self._trials[trial.number] = before
+                    self._store.save_trial(before)
+                    self._event("device", f"trial {trial.number}: {reason}", trial.number)
 
     def _conclude(self) -> None:
         if self._state is StudyState.RUNNING:
@@ -465,6 +475,7 @@ class Coordinator:
         if number is None and self._ground is not None:
             self._ground = ground_of(self._space, self._results[None])
             self._save_teacher(self._results[None])
+            self._judge_again()
         if number is not None:
             trial = self._trials[number]
             trial = trial.evolve(compute_s=trial.compute_s + done.result.cpu_s)
@@ -524,25 +535,47 @@ class Coordinator:
         is_out = state is TrialState.SCREENED_OUT
         figures = list(results["screen"].figures) if is_out else figures_of(self._space, results)
         metrics = metrics_of(self._space, figures)
-        budgets = enforced_budgets(self._space, self._study.deterministic)
-        excess = excesses(budgets, metrics, self._ground.teacher_metrics)
-        told = None
-        if not is_out:
-            told = objective_values(self._space, metrics, self._study.deterministic)
-            gates = judge(
-                self._space.gate,
-                metrics,
-                self._ground.teacher_metrics,
-                tuple(self._space.targets),
-                timed_gates_decide(self._study.deterministic),
-            )
-            reason = broken(excess, metrics, budgets, gates)
-            excess |= {gate.text: gate.excess for gate in gates}
-            state = TrialState.INFEASIBLE if reason else TrialState.COMPLETE
         self._store.save_measurements(self._study.id, measurements_of(str(trial.number), figures))
-        self._finish(
-            trial.evolve(state=state, reason=reason, metrics=metrics, told=told, constraints=excess)
+        if is_out:
+            excess = excesses(self._budgets(), metrics, self._ground.teacher_metrics)
+            changes = {"state": state, "reason": reason, "constraints": excess}
+            self._finish(trial.evolve(metrics=metrics, told=None, **changes))
+        else:
+            told = objective_values(self._space, metrics, self._study.deterministic)
+            self._finish(trial.evolve(metrics=metrics, told=told, **self._verdict(metrics)))
+
+    def _budgets(self) -> tuple[Budget, ...]:
+        return enforced_budgets(self._space, self._study.deterministic)
+
+    def _verdict(self, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """State, reason and constraints of a measured trial: budgets, then gates."""
+        assert self._ground is not None
+        teacher = self._ground.teacher_metrics
+        excess = excesses(self._budgets(), metrics, teacher)
+        gates = judge(
+            self._space.gate,
+            metrics,
+            teacher,
+            tuple(self._space.targets),
+            timed_gates_decide(self._study.deterministic),
         )
+        reason = broken(excess, metrics, self._budgets(), gates)
+        return {
+            "state": TrialState.INFEASIBLE if reason else TrialState.COMPLETE,
+            "reason": reason,
+            "constraints": excess | {gate.text: gate.excess for gate in gates},
+        }
+
+    def _judge_again(self) -> None:
+        """The teacher was measured on a device only now: what leans on it can be told now."""
+        for trial in list(self._trials.values()):
+            if trial.told is None or not trial.state.is_final:
+                continue
+            judged = trial.evolve(**self._verdict(trial.metrics))
+            if judged.state is not trial.state or judged.constraints != trial.constraints:
+                self._trials[trial.number] = judged
+                self._store.save_trial(judged)
+                self._event("trial", describe(judged), trial.number)
 
     def _finish(self, trial: Trial) -> None:
         trial = trial.evolve(finished_at=time.time())

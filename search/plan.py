@@ -228,7 +228,7 @@ def model_of(
     backend = "onnxruntime" if target is None else space.targets[target].backend
     exported = results.get("export")
     if exported is None:
-        raise UsageFault("it has no exported file, so it can only be compared by its record")
+        raise UsageFault("it has no exported file")
     if backend == "onnxruntime":
         files = {"model.onnx": exported["artifacts"]["model"]}
         model = Model(backend=backend, main="model.onnx", files=files)

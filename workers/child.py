@@ -2,23 +2,25 @@
 
 A runtime that crashes, hangs or eats memory ends its call and nothing else, and one whose packages
 conflict with ours is called in its own environment's interpreter. The process has no torch unless
-the runtime brings it. Request and answer are JSON over pipes:
+the runtime brings it. Request and answer are JSON:
 
     python -m workers.child OPERATION PARENT < request.json > answer.json
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from workers.errors import UserFault, WorkError
 
@@ -30,6 +32,7 @@ _OPERATIONS = {
     "machine": "workers.measure.machine:report_of",
 }
 _LAST_LINES = 3
+_MOST_SAID, _MOST_TOLD = 256_000_000, 100_000  # bytes of an answer, and of complaints
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -47,7 +50,7 @@ def call(
     interpreter: Path | None = None,
     threads: int = 1,
     bounds: Bounds | None = None,
-    on_start: Callable[[subprocess.Popen[str]], None] | None = None,
+    on_start: Callable[[subprocess.Popen[bytes]], None] | None = None,
 ) -> Any:
     """Perform an operation in a child process.
 
@@ -74,36 +77,47 @@ def call(
         operation,
         str(os.getpid()),
     ]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=environment,
-        start_new_session=True,
-    ) as process:
-        if on_start is not None:
-            on_start(process)
-        try:
-            said, complaints = process.communicate(
-                json.dumps({"memory_mb": bounds.memory_mb, "request": request}), bounds.time_s
-            )
-        except subprocess.TimeoutExpired as error:
-            raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
-        finally:
-            _end(process)
-    return _answer(process.returncode, said, complaints)
+    given = json.dumps({"memory_mb": bounds.memory_mb, "request": request}).encode()
+    # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
+    with (
+        tempfile.TemporaryFile() as request_file,
+        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as complaints,
+    ):
+        request_file.write(given)
+        request_file.seek(0)
+        with subprocess.Popen(
+            command,
+            stdin=request_file,
+            stdout=said,
+            stderr=complaints,
+            env=environment,
+            start_new_session=True,
+        ) as process:
+            if on_start is not None:
+                on_start(process)
+            try:
+                process.wait(bounds.time_s)
+            except subprocess.TimeoutExpired as error:
+                raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
+            finally:
+                _end(process)
+        return _answer(process.returncode, _read(said, _MOST_SAID), _read(complaints, _MOST_TOLD))
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """With all that it started."""
+def _read(file: IO[bytes], most: int) -> str:
+    """The last so many bytes of what a process wrote."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - most))
+    return file.read().decode(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started, also where it has ended itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     if process.poll() is None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            process.kill()
+        process.kill()
 
 
 def _answer(code: int, said: str, complaints: str) -> Any:
@@ -141,13 +155,6 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _end_others() -> None:
-    """What a runtime has started would hold the pipes open, and the caller waiting."""
-    if os.getpgrp() == os.getpid():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.killpg(0, signal.SIGTERM)
-
-
 def _serve(operation: str, parent: int) -> None:
     _end_with_parent(parent)
     given = json.load(sys.stdin)
@@ -159,8 +166,6 @@ def _serve(operation: str, parent: int) -> None:
         answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}
     except UserFault as fault:
         answer = {"fault": str(fault)}
-    finally:
-        _end_others()
     json.dump(answer, answer_to)
     answer_to.close()
     os._exit(0)  # a runtime that crashes while it is taken down has answered already

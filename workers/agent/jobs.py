@@ -51,7 +51,7 @@ class Job:
     result: bytes = b""
     error: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def is_final(self) -> bool:
@@ -174,7 +174,7 @@ class Jobs:
     def _perform(self, job: Job) -> tuple[State, bytes]:
         """In a thread: measure in a child process; the state it ends in, and result or error."""
 
-        def started(process: subprocess.Popen[str]) -> None:
+        def started(process: subprocess.Popen[bytes]) -> None:
             job.process = process
             if job.state != "running":  # cancelled before there was anything to kill
                 job.end_process()

@@ -35,7 +35,7 @@ def _marker(info: BackendInfo) -> Path:
 
 def is_installed(info: BackendInfo) -> bool:
     """Whether a backend can be run, here or in an environment of its own."""
-    return _is_layered(info) or not _must_be_layered(info) and not missing_modules(info)
+    return _is_layered(info) or (not _must_be_layered(info) and not missing_modules(info))
 
 
 def _must_be_layered(info: BackendInfo) -> bool:
