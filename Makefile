@@ -36,7 +36,7 @@ check: $(VENV)/dev
 
 # Figures beside a baseline, printed; minutes to an hour. One of them: make bench ONLY=help
 bench: $(VENV)/dev
-	$(BIN)/python -m pytest tests/benchmarks $(if $(ONLY),-k $(ONLY)) -s -p no:xdist -o norecursedirs= -o timeout=0
+	$(BIN)/python -m pytest tests/benchmarks $(if $(ONLY),-k $(ONLY)) -s -p no:xdist -o "norecursedirs=.*" -o timeout=0
 
 clean:
 	rm -rf $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

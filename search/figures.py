@@ -6,6 +6,7 @@ as well. No template is set: a page gives the chart its own light or dark one.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon")
 GREY = "#8A8A8A"
 _PERCENT = {name for name, m in METRICS.items() if m.unit == "fraction"}
-_MARGIN = {"l": 56, "r": 16, "t": 28, "b": 48}
+_MARGIN = {"l": 56, "r": 16, "t": 40, "b": 48}
+_MOST_BARS = 40  # more intervals than these hide what they belong to
+# A click chooses a trial, and the page marks it; the other points stay as they are.
+_EVER: dict[str, Any] = {
+    "selected": {"marker": {"opacity": 1.0}},
+    "unselected": {"marker": {"opacity": 0.5}},
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,13 @@ def _axis_type(values: pd.Series) -> str:
 
 
 def front_chart(
-    points: pd.DataFrame, x: str, y: str, colour: str, marks: Marks, logarithmic: bool | None = None
+    points: pd.DataFrame,
+    x: str,
+    y: str,
+    colour: str,
+    marks: Marks,
+    logarithmic: bool | None = None,
+    legend: bool = True,
 ) -> go.Figure:
     """One side of the front: a cost over an error.
 
@@ -75,23 +88,43 @@ def front_chart(
     """
     figure = go.Figure()
     known = points.dropna(subset=[x, y])
+    beyond = known[~known["fits"]]
+    if len(beyond):
+        figure.add_trace(_beyond(beyond, x, y))
     for i, (value, group) in enumerate(_groups(known, colour)):
-        for on_front, part in group.groupby("on_front"):
+        for on_front, part in group[group["fits"]].groupby("on_front"):
             figure.add_trace(_points(part, x, y, str(value), i, bool(on_front)))
     _add_steps(figure, known, x, y)
     _add_marks(figure, known, x, y, marks)
     kind = _axis_type(known[x]) if logarithmic is None else "log" if logarithmic else "linear"
-    figure.update_xaxes(title_text=label(x), type=kind)
-    figure.update_yaxes(title_text=label(y))
-    figure.update_layout(
-        margin=_MARGIN,
-        height=430,
-        legend={"orientation": "h", "y": 1.12, "itemsizing": "constant"},
+    # Margins of their own spare a browser measuring every label again and again.
+    figure.update_xaxes(title_text=label(x), type=kind, automargin=False)
+    figure.update_yaxes(title_text=label(y), automargin=False)
+    return figure.update_layout(
+        margin=_MARGIN if legend else {**_MARGIN, "t": 8},
+        height=430 if legend else 400,
+        showlegend=legend,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "itemsizing": "constant"},
         dragmode="pan",
-        uirevision=f"{x}{y}",  # zoom and pan stay when new trials arrive
+        clickmode="event+select",
+        hovermode="closest",
         hoverlabel={"align": "left"},
     )
-    return figure
+
+
+def _beyond(part: pd.DataFrame, x: str, y: str) -> go.Scatter:
+    """Trials beyond the budgets, in the background."""
+    return go.Scatter(
+        x=scaled(x, part[x]),
+        y=scaled(y, part[y]),
+        mode="markers",
+        name="beyond the budgets",
+        customdata=part["number"],
+        text=part["label"],
+        hovertemplate="%{text}<extra></extra>",
+        marker={"color": GREY, "symbol": "circle-open", "size": 6, "opacity": 0.4},
+        **_EVER,
+    )
 
 
 def _groups(points: pd.DataFrame, colour: str) -> list[tuple[Any, pd.DataFrame]]:
@@ -105,15 +138,13 @@ def _groups(points: pd.DataFrame, colour: str) -> list[tuple[Any, pd.DataFrame]]
 
 def _points(
     part: pd.DataFrame, x: str, y: str, name: str, place: int, on_front: bool
-) -> go.Scatter | go.Scattergl:
-    kind = go.Scatter if on_front else go.Scattergl
-    opacity = np.where(part["fits"], 1.0 if on_front else 0.35, 0.12)
-    trace = kind(
+) -> go.Scatter:
+    trace = go.Scatter(
         x=scaled(x, part[x]),
         y=scaled(y, part[y]),
         mode="markers",
-        name=name if on_front else f"{name}, dominated",
-        legendgroup=name,
+        name=html.escape(name if on_front else f"{name}, dominated"),
+        legendgroup=html.escape(name),
         showlegend=on_front,
         customdata=part["number"],
         text=part["label"],
@@ -121,14 +152,13 @@ def _points(
         marker={
             "color": COLOURS[place % len(COLOURS)],
             "symbol": SYMBOLS[place % len(SYMBOLS)],
-            "size": 12 if on_front else 7,
-            "opacity": opacity,
-            "line": {"width": 1 if on_front else 0, "color": "white"},
+            "size": 12 if on_front else 6,
+            "opacity": 1.0 if on_front else 0.45,
+            "line": {"width": 1 if on_front else 0, "color": GREY},
         },
-        selected={"marker": {"opacity": 1.0}},
-        unselected={"marker": {"opacity": 0.4 if on_front else 0.2}},
+        **_EVER,
     )
-    if on_front:
+    if on_front and len(part) <= _MOST_BARS:
         trace.error_y = _bars(part, y, "wer_low", "wer_high") if y == "wer" else None
         if x.startswith("latency_p50_ms"):
             trace.error_x = _bars(part, x, x.replace("p50", "p5"), x.replace("p50", "p95"))
@@ -170,15 +200,15 @@ def _add_marks(figure: go.Figure, points: pd.DataFrame, x: str, y: str, marks: M
         figure.add_trace(
             _mark(scaled(x, marks.teacher[x]), scaled(y, marks.teacher[y]), "teacher", "star", GREY)
         )
-    for number, name, symbol in (
-        (marks.knee, "knee", "diamond-open"),
-        (marks.best, "best in budget", "square-open"),
-        *((n, "chosen", "circle-open") for n in marks.chosen),
-    ):
-        row = points[points["number"] == number]
-        if number is not None and len(row):
-            at = row.iloc[0]
-            figure.add_trace(_mark(scaled(x, at[x]), scaled(y, at[y]), name, symbol, None))
+    names: dict[int, list[str]] = {}
+    called = [(marks.best, "best in budget"), (marks.knee, "knee")]
+    for number, name in [*called, *((n, "chosen") for n in marks.chosen)]:
+        if number is not None:
+            names.setdefault(number, []).append(name)
+    for at in points[points["number"].isin(list(names))].to_dict("records"):
+        said = names[at["number"]]
+        symbol = "circle-open" if "chosen" in said else "square-open"
+        figure.add_trace(_mark(scaled(x, at[x]), scaled(y, at[y]), ", ".join(said), symbol, None))
     for metric, limit in marks.limits.items():
         if metric == x:
             figure.add_vline(scaled(x, limit), line_dash="dash", line_color=GREY)
@@ -196,7 +226,7 @@ def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.
         text=[name],
         textposition="top center",
         marker=marker,
-        hoverinfo="text",
+        hoverinfo="skip",
         showlegend=False,
     )
 
@@ -442,14 +472,10 @@ def scatter_by_utterance(
 
 def _safe(texts: Sequence[str]) -> list[str]:
     """A few transcripts for a tooltip, which reads markup."""
-    import html
-
     return [html.escape(str(t)[:80]) for t in list(texts)[:6]]
 
 
 def hover(number: int, name: str, metrics: Mapping[str, float], columns: Sequence[str]) -> str:
     """What the tooltip of a trial says; `name` may be anything."""
-    import html
-
     lines = [f"{label(c)}: {shown(c, metrics.get(c))}" for c in columns]
     return f"<b>trial {number}</b> {html.escape(name[:80])}<br>" + "<br>".join(lines)

@@ -116,7 +116,7 @@ def best_number(frame: pd.DataFrame, metric: str, limits: Mapping[str, float]) -
     return int(known.loc[place, "number"])
 
 
-def thinned(frame: pd.DataFrame, most: int = 1500) -> pd.DataFrame:
+def thinned(frame: pd.DataFrame, most: int = 600) -> pd.DataFrame:
     """What a chart carries: the whole front and an even sample of the rest of what was measured."""
     shown = frame[frame["state"].isin([str(s) for s in SHOWN])]
     rest = shown[~shown["on_front"]]

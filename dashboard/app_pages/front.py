@@ -217,7 +217,9 @@ def _charts(seen: _Seen) -> None:
         cells = st.columns(2)
         for cell, (x, y) in zip(cells, row, strict=False):
             event = cell.plotly_chart(
-                front_chart(seen.points, x, y, seen.colour, seen.marks, seen.log or None),
+                front_chart(
+                    seen.points, x, y, seen.colour, seen.marks, seen.log or None, (x, y) == pairs[0]
+                ),
                 key=f"front-{x}-{y}",
                 on_select="rerun",
                 selection_mode=("points", "box"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from search.errors import UsageFault
 @click.pass_context
 def dashboard_command(
     ctx: click.Context, host: str, port: int, read_only: bool, browser: bool
-) -> int:
+) -> None:
     """Open the dashboard: studies, front, trials, comparison, export. Ctrl-C ends it.
 
     It listens on this machine only unless --host says otherwise. Beyond loopback configure
@@ -44,7 +43,7 @@ def dashboard_command(
         "SEARCH_DASHBOARD_READ_ONLY": "1" if read_only else "0",
         "PYTHONPATH": os.pathsep.join([str(Path(spec.origin).parents[1]), *_before()]),
     }
-    command = [sys.executable, "-m", "streamlit", "run", str(Path(spec.origin).with_name("app.py"))]
+    command = [sys.executable, "-P", "-m", "dashboard"]  # -P: not the folder we are in
     options = {
         "server.address": host,
         "server.port": port,
@@ -58,14 +57,8 @@ def dashboard_command(
         "server.fileWatcherType": "none",
     }
     home.folder.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen(
-        command + [f"--{k}={v}" for k, v in options.items()], env=environment
-    ) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.terminate()
-            return 0
+    command += [f"--{k}={v}" for k, v in options.items()]
+    os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell
 
 
 def _before() -> list[str]:

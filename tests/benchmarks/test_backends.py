@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from students import SECONDS, STUDENTS, audio_in, calibration, make
 
+from search.front import best
+from search.home import Home
+from search.plan import model_of
 from spaces.backends import BACKENDS
+from spaces.load import load_space
 from spaces.recipe import Quantize
+from storage.artifacts import ArtifactStore
+from storage.store import Store
 from workers.backends.environments import is_installed
+from workers.data.batches import Corpus
 from workers.errors import UserFault, WorkError
 from workers.export.convert import convert
 from workers.measure.latency import Candidate, LatencyRequest, measure_latency
+from workers.measure.on_target import request_for
+from workers.trial import fetch_model
 
 FORMATS = ("fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4")
 LENGTHS = tuple(round(s * 100) for s in SECONDS)
@@ -66,3 +78,66 @@ def _row(backend, made, scheme, features, audio, folder) -> str:
     cpu = float(np.percentile(timed.pooled("graph_cpu_ms"), 25, axis=0).mean())
     steady = "; ".join(timed.unsteady) or "steady"
     return f"{cpu:7.3f} ms (wall p50 {wall:7.3f}) {size:6.2f} MB {timed.anchor_ratio:7.2f} {steady}"
+
+
+SPACE = """
+name: fastest
+data: {synthetic: {train_utterances: 60, dev_utterances: 24, speakers: 8}, speeds: [1.0]}
+teacher:
+  train: {student: {family: separable_conv, channels: 32, blocks: 2}, training: {epochs: 1}}
+students: {%s}
+training: {epochs: 1}
+quantize: {scheme: [fp32, int8, int4]}
+targets:
+  onnxruntime: {}
+  openvino: {backend: openvino}
+  litert: {backend: litert}
+objectives: [wer, graph_cpu_ms@onnxruntime, graph_cpu_ms@openvino, graph_cpu_ms@litert]
+search: {trials: 3, parallel: 1, expert_trials: 0}
+"""
+FASTEST = {
+    "separable_conv": "separable_conv: {channels: 128, blocks: 6, kernel: 11, expand: 2.0}",
+    "conformer": "conformer: {channels: 96, blocks: 4, heads: 4, head_size: 24, feed_forward: 384}",
+}
+
+
+def test_search_picks_the_fastest_format_of_each_runtime(tmp_path: Path) -> None:
+    """What the search would export for each target, beside every format measured anew."""
+    for family, student in FASTEST.items():
+        home = Home.at(tmp_path / family)
+        path = tmp_path / f"{family}.yaml"
+        path.write_text(SPACE % student)
+        command = [sys.executable, "-c", "from search.cli import main; main()"]
+        command += ["--home", str(home.folder), "launch", "--space", str(path), "--plain"]
+        subprocess.run(command, check=True, capture_output=True)
+        with closing(Store(home.store_url)) as store:
+            study = store.study("fastest")
+            space = load_space(path)
+            print(f"\n{family}: network CPU ms by format, in the search and measured anew")
+            for target in space.targets:
+                _one_target(store, study, space, target, home, tmp_path / family / target)
+
+
+def _one_target(store, study, space, target, home, folder) -> None:
+    trials = store.trials(study.id)
+    metric = f"graph_cpu_ms@{target}"
+    picked = best(trials, metric)
+    artifacts = ArtifactStore(home.artifacts_url)
+    corpus = Corpus(home.place().corpus(study.facts["corpus"]))
+    models = []
+    for trial in trials:
+        runs = {r.stage: r.result for r in store.stage_runs(study.id, trial.number)}
+        model, tokens = model_of(space, target, runs)
+        into = folder / str(trial.number)
+        into.mkdir(parents=True)
+        main = fetch_model(model, artifacts, into)
+        models.append((model.backend, main, artifacts.fetch(tokens, into / "tokens.txt")))
+    timed = measure_latency(request_for(space.targets[target], corpus, models))
+    anew = [t.summary()["graph_cpu_ms"] for t in timed]
+    rows = [
+        f"{t.values['quantize.scheme']} {t.metrics[metric]:.3f} / {again:.3f}"
+        for t, again in zip(trials, anew, strict=True)
+    ]
+    lost = anew[picked.number] / min(anew) - 1
+    scheme = picked.values["quantize.scheme"]
+    print(f"  {target:12s} {'; '.join(rows)}; picked {scheme}, {lost:+.1%} from the fastest anew")
