@@ -6,9 +6,10 @@ was run in turn with each, or, taken anew, the very same processes.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import stats
 from search.errors import UsageFault
 from storage.records import StageRun, Study, Trial
 from storage.store import Store
+from workers.measure.latency import median_over_utterances
 
 _RESAMPLES = 5000
 _CONFIDENCE = 0.95
@@ -98,8 +100,10 @@ def _wer(target: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
     words = np.maximum(np.array(a["words"]), 0)
     errors = np.array([a["errors"], b["errors"]], float)
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(words), (_RESAMPLES, len(words)))
-    rates = errors[:, drawn].sum(-1) / np.maximum(1, words[drawn].sum(-1))
+    rates = np.empty((2, _RESAMPLES))
+    for i in range(_RESAMPLES):  # one by one: all draws of a large set at once take gigabytes
+        drawn = rng.integers(0, len(words), len(words))
+        rates[:, i] = errors[:, drawn].sum(-1) / max(1, words[drawn].sum())
     low, high = np.percentile(rates[1] - rates[0], _tails())
     wer_a, wer_b = (float(e.sum() / max(1, words.sum())) for e in errors)
     how = f"paired over {len(words)} utterances, {int(words.sum())} words"
@@ -117,10 +121,16 @@ def _timed(target: str, a: dict[str, Any], b: dict[str, Any]) -> list[Difference
     if "anchor_ratio" in ours and "anchor_ratio" in theirs:
         out.append(_by_anchor(target, ours["anchor_ratio"], theirs["anchor_ratio"]))
     n_utterances = len(a["facts"].get("utterances_s", ()))
-    if n_utterances and "latency_p50_ms" in ours and "latency_p50_ms" in theirs:
-        pair = (ours["latency_p50_ms"], theirs["latency_p50_ms"])
-        out.append(_by_wall(target, *(p.reshape(-1, n_utterances) for p in pair)))
-    return out
+    passes = a["facts"].get("passes"), b["facts"].get("passes")
+    if n_utterances and all(passes) and "latency_p50_ms" in ours and "latency_p50_ms" in theirs:
+        pair = [
+            np.split(side["latency_p50_ms"].reshape(-1, n_utterances), np.cumsum(of)[:-1])
+            for side, of in zip((ours, theirs), passes, strict=True)
+        ]
+        out.append(_by_wall(target, pair[0], pair[1]))
+    shaky = [name for name, side in (("A", a), ("B", b)) if side["facts"].get("unsteady")]
+    said = f"; {' and '.join(shaky)} unsteady" if shaky else ""
+    return [replace(d, how=d.how + said) for d in out]
 
 
 def _samples(result: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -130,14 +140,21 @@ def _samples(result: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _by_anchor(target: str, a: np.ndarray, b: np.ndarray) -> Difference:
-    """Welch's test on the logarithms of the ratios that each restart found."""
-    test = stats.ttest_ind(np.log(b), np.log(a), equal_var=False)
-    low, high = test.confidence_interval(_CONFIDENCE)
+    """By the ratios that each restart found."""
     how = f"CPU time of the network over the anchor's, {len(a)} and {len(b)} restarts"
-    medians = float(np.median(a)), float(np.median(b))
-    return _relative(
-        "anchor_ratio", target, medians, math.log(medians[1] / medians[0]), low, high, how
-    )
+    return _by_restart("anchor_ratio", target, a, b, how)
+
+
+def _by_restart(metric: str, target: str, a: np.ndarray, b: np.ndarray, how: str) -> Difference:
+    """Welch's test on the logarithms of what each restart found; of a single restart nothing can
+    be told."""
+    values = float(np.median(a)), float(np.median(b))
+    middle = math.log(values[1] / values[0])
+    low, high = -math.inf, math.inf
+    if min(len(a), len(b)) > 1:
+        test = stats.ttest_ind(np.log(b), np.log(a), equal_var=False)
+        low, high = map(float, test.confidence_interval(_CONFIDENCE))
+    return _relative(metric, target, values, middle, low, high, how)
 
 
 def _relative(
@@ -156,19 +173,13 @@ def _relative(
     return Difference(metric, target, *values, middle, low, high, True, how)
 
 
-def _by_wall(target: str, a: np.ndarray, b: np.ndarray) -> Difference:
-    """Bootstrap of the mean log ratio of the medians of each utterance, passes drawn anew."""
-    rng = np.random.default_rng(0)
-    drawn = [
-        np.log(np.median(side[rng.integers(0, len(side), (400, len(side)))], axis=1))
-        for side in (a, b)
-    ]
-    ratios = (drawn[1] - drawn[0]).mean(axis=1)
-    low, high = np.percentile(ratios, _tails())
-    middle = float((np.log(np.median(b, axis=0)) - np.log(np.median(a, axis=0))).mean())
-    values = float(np.median(a)), float(np.median(b))
-    how = f"wall time of the whole pipeline, {a.size} and {b.size} runs, different days and loads"
-    return _relative("latency_p50_ms", target, values, middle, float(low), float(high), how)
+def _by_wall(target: str, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Difference:
+    """By the median of each restart, of samples [passes, utterances]: within a restart runs are
+    alike, so that counting them all would find differences where there are none."""
+    medians = [np.array([median_over_utterances(r) for r in side]) for side in (a, b)]
+    n_a, n_b = (sum(r.size for r in side) for side in (a, b))
+    how = f"wall time of the whole pipeline, {n_a} and {n_b} runs, different moments and loads"
+    return _by_restart("latency_p50_ms", target, medians[0], medians[1], how)
 
 
 def taken_together(target: str, ratios: Sequence[float], values: tuple[float, float]) -> Difference:
@@ -179,3 +190,12 @@ def taken_together(target: str, ratios: Sequence[float], values: tuple[float, fl
     low, high = math.expm1(middle - half), math.expm1(middle + half)
     how = f"CPU time of the network, both run in turn in {len(logs)} processes"
     return Difference("graph_cpu_ms", target, *values, math.expm1(middle), low, high, True, how)
+
+
+def as_json(found: Sequence[Difference]) -> str:
+    """Differences for programs; an end that cannot be told is null."""
+    rows = []
+    for d in found:
+        known = {k: None if v in (math.inf, -math.inf) else v for k, v in asdict(d).items()}
+        rows.append({**known, "is_real": d.is_real})
+    return json.dumps(rows, indent=1, default=float)

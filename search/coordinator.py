@@ -18,6 +18,7 @@ from search.budgets import (
     broken,
     enforced_budgets,
     excesses,
+    judged_as,
     metrics_of,
     objective_values,
     timed_gates_decide,
@@ -37,12 +38,13 @@ from search.progress import Running, Snapshot, View
 from search.sampling import GENERATION, propose
 from search.screening import reason_to_screen_out
 from spaces.gates import judge
+from spaces.metrics import metric_named
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Budget, Space
 from storage.records import Measurement, StageRun, Study, StudyState, Trial, TrialState
 from storage.store import Store
-from workers.jobs import Figure, Job, Measure, StageResult, key_of, name_of
+from workers.jobs import Convert, Figure, Job, Measure, Score, StageResult, key_of, name_of
 
 _POLL_S = 0.2
 _COMMANDS_EVERY_S = 1.0
@@ -129,6 +131,8 @@ class Coordinator:
             # Data and what the teacher said of it lie in a cache, which may be gone.
             if run.state == "failed" or run.stage in ("prepare", "listen"):
                 continue
+            if run.stage == "export" and "float" not in run.result["artifacts"]:
+                continue  # of a version before other runtimes than ONNX Runtime
             self._count_compute(run)
             if run.trial_number in finals:
                 continue
@@ -169,6 +173,9 @@ class Coordinator:
             self._set_state(StudyState.FAILED)
             raise
         finally:
+            for trial in [self._trials[n] for n in list(self._measured_before)]:
+                if not trial.state.is_final:
+                    self._fail(trial, "was not measured again")
             self._executor.close()
             self._remember_time()
             self._store.set_study(self._study.id, live=None)
@@ -191,29 +198,38 @@ class Coordinator:
         """Nothing is left to do but to wait for devices: they have so long to come back."""
         patience_s = self._space.search.device_patience_s
         for trial in [t for t in self._trials.values() if not t.state.is_final]:
-            targets = waiting_for(self._space, self._results.get(trial.number, {}))
-            if not self._absences.are_all_away(targets):
+            results = self._results.get(trial.number, {})
+            targets = waiting_for(self._space, results)
+            if not self._absences.are_all_away(targets) or self._is_unfinished(trial, results):
                 continue
             if self._absences.longest_s(targets) >= patience_s:
                 reason = (
                     f"not measured on {', '.join(targets)} ({self._absences.reason(targets)}); "
                     f"`search measure {self._study.name}` does it when the device is back"
                 )
-                before = self._measured_before.get(trial.number)
-                if before is None:
-                    self._finish(trial.evolve(state=TrialState.UNMEASURED, reason=reason))
-                else:  # its measurement stands until there is another
-                    self._trials[trial.number] = before
-                    self._store.save_trial(before)
-                    self._event("device", f"trial {trial.number}: {reason}", trial.number)
+                self._fail(trial, reason, TrialState.UNMEASURED)
+
+    def _is_unfinished(self, trial: Trial, results: Results) -> bool:
+        """Whether there is something to do for a trial that needs no device."""
+        assert self._ground is not None
+        recipe = self._recipes[trial.number]
+        remote = [n for n, t in self._space.targets.items() if t.is_remote]
+        job = next_trial_job(self._space, self._facts, self._ground, recipe, results, remote)
+        return job is not None
 
     def _conclude(self) -> None:
-        if self._state is StudyState.RUNNING:
+        if self._state is StudyState.RUNNING and not self._asks and self._has_more():
+            self._set_state(StudyState.STOPPED)
+            self._event("study", "measured what there was; `search launch` goes on")
+        elif self._state is StudyState.RUNNING:
             self._set_state(StudyState.FINISHED)
             self._event("study", self._closing_words())
         else:
             self._set_state(StudyState.STOPPED)
             self._event("study", "stopped; what was running continues from its checkpoints")
+
+    def _has_more(self) -> bool:
+        return len(self._trials) < self._study.trials_wanted
 
     def _closing_words(self) -> str:
         complete = sum(t.state is TrialState.COMPLETE for t in self._trials.values())
@@ -261,7 +277,7 @@ class Coordinator:
             if under_way.trial_number == number:
                 self._executor.cancel(ticket)
                 del self._tickets[ticket]
-        self._finish(trial.evolve(state=TrialState.CANCELLED, reason="cancelled"))
+        self._fail(trial, "cancelled", TrialState.CANCELLED)
 
     # submitting
 
@@ -297,8 +313,9 @@ class Coordinator:
             self._start(None, job)
             return
         self._ground = ground_of(self._space, results)
-        self._check_budgets()
+        self._check_teacher(results)
         self._save_teacher(results)
+        self._judge_again()
 
     def _measure_teacher(self) -> None:
         """On a device that was away when the search began and is back."""
@@ -309,30 +326,77 @@ class Coordinator:
         if job is not None:
             self._start(None, job)
 
-    def _check_budgets(self) -> None:
-        """A budget that leans on a figure the teacher has not could never be broken."""
+    def _check_teacher(self, results: Results) -> None:
+        """What leans on a figure that the teacher will never have could never be broken, and what
+        the teacher's machine does not tell it will not tell of a student."""
         assert self._ground is not None
-        known = self._ground.teacher_metrics
-        waiting = waiting_for(self._space, self._results.get(None, {}))
-        away = [name for name in waiting if self._space.targets[name].is_remote]
-        lacking = [
-            m
-            for m in self._space.needs_teacher_value()
-            if m not in known and m.partition("@")[2] not in away
-        ]
-        if lacking and not (away and away[0] == next(iter(self._space.targets))):
+        pending = self._pending_of_teacher(results)
+        lacking = [m for m in self._space.needs_teacher_value() if self._lacks(m, pending)]
+        if lacking:
             raise StudyFault(
                 f"budgets: {', '.join(lacking)} of this teacher is not measured here, so "
                 '"<= teacher" means nothing; write a number',
                 is_user_fault=True,
             )
-        left_out = set(self._space.budget_list()) - set(
-            enforced_budgets(self._space, self._study.deterministic)
-        )
+        timed = not self._study.deterministic
+        speeds = [f"throughput@{name}" for name in self._space.targets]
+        if self._space.gate.olive_asr and timed:
+            unknown = [m.partition("@")[2] for m in speeds if self._lacks(m, pending)]
+            if unknown:
+                raise StudyFault(
+                    f"gate.olive_asr: the teacher's speed on {', '.join(unknown)} is not measured, "
+                    "so nobody can be twice as fast; take the gate or the target out",
+                    is_user_fault=True,
+                )
+        self._check_told(results)
+        self._tell_what_decides_nothing()
+
+    def _pending_of_teacher(self, results: Results) -> set[str]:
+        """Targets on which the teacher is measured later, when their device is back."""
+        pending: set[str] = set()
+        seen = dict(results)
+        while True:
+            job = next_study_job(self._space, self._facts, seen)
+            if not isinstance(job, Measure):
+                return pending
+            pending.add(job.target_name)
+            seen[name_of(job)] = StageResult()
+
+    def _lacks(self, metric: str, pending: set[str]) -> bool:
+        """Whether the teacher will never have a figure."""
+        assert self._ground is not None
+        target = metric.partition("@")[2] or next(iter(self._space.targets))
+        is_later = metric_named(metric).noisy and target in pending
+        return metric not in self._ground.teacher_metrics and not is_later
+
+    def _check_told(self, results: Results) -> None:
+        """Figures that a target did not tell of the teacher though it was measured there."""
+        decides = [b.metric for b in self._budgets()]
+        decides += [judged_as(o, self._study.deterministic) for o in self._space.objectives]
+        assert self._ground is not None
+        for metric in decides:
+            base, _, named = metric.partition("@")
+            target = named or next(iter(self._space.targets))
+            was_measured = bool(results.get(f"measure@{target}", StageResult()).figures)
+            of_students_only = base == "regression"
+            known = metric in self._ground.teacher_metrics
+            if metric_named(metric).noisy and was_measured and not known and not of_students_only:
+                raise StudyFault(
+                    f"{metric}: {target} does not tell {base}, so it can be neither objective nor "
+                    "budget there",
+                    is_user_fault=True,
+                )
+
+    def _tell_what_decides_nothing(self) -> None:
+        """In a deterministic study: what is timed."""
+        if not self._study.deterministic:
+            return
+        timed = set(self._space.budget_list()) - set(self._budgets())
+        left_out = [*map(str, timed), *(f"gate {name}" for name in self._space.gate.timed)]
         if left_out:
             self._event(
                 "study",
-                f"deterministic: {', '.join(map(str, left_out))} is timed, varies from run to run "
+                f"deterministic: {', '.join(left_out)} is timed, varies from run to run "
                 "and therefore decides nothing; use --where on the front",
             )
 
@@ -505,14 +569,35 @@ class Coordinator:
         tries = self._failures[number, stage] = ticket.attempt
         is_last = done.is_user_fault or tries > self._space.search.retries
         if number is None:
-            if is_last:
+            if is_last and self._can_do_without(ticket.job):
+                self._results[None][stage] = StageResult(facts={"failed": error})
+                self._event("teacher", f"the teacher goes without {stage}: {error}")
+            elif is_last:
                 raise StudyFault(error, done.is_user_fault, done.log)
-            self._event("retry", f"study: {stage} failed ({error}); trying again")
+            else:
+                self._event("retry", f"study: {stage} failed ({error}); trying again")
         elif is_last:
             reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
-            self._finish(self._trials[number].evolve(state=TrialState.FAILED, reason=reason))
+            self._fail(self._trials[number], reason)
         else:
             self._event("retry", f"trial {number}: {stage} failed ({error}); trying again", number)
+
+    def _can_do_without(self, job: Job) -> bool:
+        """A teacher may be too big for a device or a runtime; students need not be."""
+        if isinstance(job, Measure):
+            return job.target.is_remote or job.target.backend != "onnxruntime"
+        return isinstance(job, Convert) or (isinstance(job, Score) and job.onnx_texts is not None)
+
+    def _fail(self, trial: Trial, reason: str, state: TrialState = TrialState.FAILED) -> None:
+        """For good; a measurement that was taken again stands as it was before."""
+        before = self._measured_before.pop(trial.number, None)
+        if before is None:
+            self._finish(trial.evolve(state=state, reason=reason))
+            return
+        self._trials[trial.number] = before
+        self._store.save_trial(before)
+        said = f"trial {trial.number}: {reason}; its earlier measurement stands"
+        self._event("trial", said, trial.number)
 
     def _screened_out(self, trial: Trial, results: Results) -> str | None:
         assert self._ground is not None
@@ -541,8 +626,19 @@ class Coordinator:
             changes = {"state": state, "reason": reason, "constraints": excess}
             self._finish(trial.evolve(metrics=metrics, told=None, **changes))
         else:
+            missing = self._untold(metrics)
+            if missing:
+                self._fail(trial, f"{', '.join(missing)} was not measured")
+                return
+            self._measured_before.pop(trial.number, None)
             told = objective_values(self._space, metrics, self._study.deterministic)
             self._finish(trial.evolve(metrics=metrics, told=told, **self._verdict(metrics)))
+
+    def _untold(self, metrics: Mapping[str, float]) -> list[str]:
+        """What decides and was not measured."""
+        judged = [judged_as(o, self._study.deterministic) for o in self._space.objectives]
+        names = dict.fromkeys([*judged, *(b.metric for b in self._budgets())])
+        return [name for name in names if name not in metrics]
 
     def _budgets(self) -> tuple[Budget, ...]:
         return enforced_budgets(self._space, self._study.deterministic)

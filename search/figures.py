@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.tables import shown
 from spaces.metrics import METRICS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
@@ -24,11 +23,7 @@ GREY = "#8A8A8A"
 _PERCENT = {name for name, m in METRICS.items() if m.unit == "fraction"}
 _MARGIN = {"l": 56, "r": 16, "t": 40, "b": 48}
 _MOST_BARS = 40  # more intervals than these hide what they belong to
-# A click chooses a trial, and the page marks it; the other points stay as they are.
-_EVER: dict[str, Any] = {
-    "selected": {"marker": {"opacity": 1.0}},
-    "unselected": {"marker": {"opacity": 0.5}},
-}
+_BEYOND = {"color": GREY, "symbol": "circle-open", "size": 6, "opacity": 0.4}
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,7 @@ def front_chart(
     y: str,
     colour: str,
     marks: Marks,
+    told: Sequence[str],
     logarithmic: bool | None = None,
     legend: bool = True,
 ) -> go.Figure:
@@ -84,16 +80,23 @@ def front_chart(
     Args:
         points: a row a trial: number, label, on_front, fits and the metrics; already thinned.
         colour: the column that colours and shapes the points.
+        marks: limits, the teacher, trials with a name.
+        told: figures that a tooltip tells.
         logarithmic: the axis of the cost; None decides by the values.
     """
     figure = go.Figure()
     known = points.dropna(subset=[x, y])
     beyond = known[~known["fits"]]
     if len(beyond):
-        figure.add_trace(_beyond(beyond, x, y))
+        figure.add_trace(_points(beyond, x, y, "beyond the budgets", told, _BEYOND))
     for i, (value, group) in enumerate(_groups(known, colour)):
         for on_front, part in group[group["fits"]].groupby("on_front"):
-            figure.add_trace(_points(part, x, y, str(value), i, bool(on_front)))
+            name = str(value) if on_front else f"{value}, dominated"
+            trace = _points(part, x, y, name, told, _look(i, bool(on_front)))
+            trace.update(legendgroup=html.escape(str(value)), showlegend=bool(on_front))
+            if on_front and len(part) <= _MOST_BARS:
+                _add_intervals(trace, part, x, y)
+            figure.add_trace(trace)
     _add_steps(figure, known, x, y)
     _add_marks(figure, known, x, y, marks)
     kind = _axis_type(known[x]) if logarithmic is None else "log" if logarithmic else "linear"
@@ -112,21 +115,6 @@ def front_chart(
     )
 
 
-def _beyond(part: pd.DataFrame, x: str, y: str) -> go.Scatter:
-    """Trials beyond the budgets, in the background."""
-    return go.Scatter(
-        x=scaled(x, part[x]),
-        y=scaled(y, part[y]),
-        mode="markers",
-        name="beyond the budgets",
-        customdata=part["number"],
-        text=part["label"],
-        hovertemplate="%{text}<extra></extra>",
-        marker={"color": GREY, "symbol": "circle-open", "size": 6, "opacity": 0.4},
-        **_EVER,
-    )
-
-
 def _groups(points: pd.DataFrame, colour: str) -> list[tuple[Any, pd.DataFrame]]:
     """Groups by value; beyond what colours and symbols tell apart, the rest together."""
     values = points[colour].astype(str)
@@ -136,33 +124,41 @@ def _groups(points: pd.DataFrame, colour: str) -> list[tuple[Any, pd.DataFrame]]
     return [(v, points[named == v]) for v in order]
 
 
+def _look(place: int, on_front: bool) -> dict[str, Any]:
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "symbol": SYMBOLS[place % len(SYMBOLS)],
+        "size": 12 if on_front else 6,
+        "opacity": 1.0 if on_front else 0.45,
+        "line": {"width": 1 if on_front else 0, "color": GREY},
+    }
+
+
 def _points(
-    part: pd.DataFrame, x: str, y: str, name: str, place: int, on_front: bool
+    part: pd.DataFrame, x: str, y: str, name: str, told: Sequence[str], look: dict[str, Any]
 ) -> go.Scatter:
-    trace = go.Scatter(
+    """Markers that know their trial. A tooltip's words are said once, not for every point."""
+    lines = [f"{label(c)}: %{{customdata[{i}]:.3~g}}" for i, c in enumerate(told)]
+    return go.Scatter(
         x=scaled(x, part[x]),
         y=scaled(y, part[y]),
         mode="markers",
-        name=html.escape(name if on_front else f"{name}, dominated"),
-        legendgroup=html.escape(name),
-        showlegend=on_front,
-        customdata=part["number"],
-        text=part["label"],
-        hovertemplate="%{text}<extra></extra>",
-        marker={
-            "color": COLOURS[place % len(COLOURS)],
-            "symbol": SYMBOLS[place % len(SYMBOLS)],
-            "size": 12 if on_front else 6,
-            "opacity": 1.0 if on_front else 0.45,
-            "line": {"width": 1 if on_front else 0, "color": GREY},
-        },
-        **_EVER,
+        name=html.escape(name),
+        ids=part["number"].astype(str),  # what a click tells
+        customdata=np.column_stack([scaled(c, part[c]) for c in told]),
+        text=part["label"].str.slice(0, 80).map(html.escape),
+        hovertemplate="<br>".join(["<b>trial %{id}</b> %{text}", *lines]) + "<extra></extra>",
+        marker=look,
+        selected={"marker": {"opacity": 1.0}},
+        unselected={"marker": {"opacity": 0.5}},
     )
-    if on_front and len(part) <= _MOST_BARS:
-        trace.error_y = _bars(part, y, "wer_low", "wer_high") if y == "wer" else None
-        if x.startswith("latency_p50_ms"):
-            trace.error_x = _bars(part, x, x.replace("p50", "p5"), x.replace("p50", "p95"))
-    return trace
+
+
+def _add_intervals(trace: go.Scatter, part: pd.DataFrame, x: str, y: str) -> None:
+    if y == "wer":
+        trace.error_y = _bars(part, y, "wer_low", "wer_high")
+    if x.startswith("latency_p50_ms"):
+        trace.error_x = _bars(part, x, x.replace("p50", "p5"), x.replace("p50", "p95"))
 
 
 def _bars(part: pd.DataFrame, metric: str, low: str, high: str) -> dict[str, Any] | None:
@@ -236,6 +232,7 @@ def front_in_space(points: pd.DataFrame, axes: tuple[str, str, str], colour: str
     figure = go.Figure()
     x, y, z = axes
     known = points.dropna(subset=list(axes))
+    told = "<br>".join(f"{label(a)}: %{{{n}:.3~g}}" for n, a in zip("xyz", axes, strict=True))
     for i, (value, group) in enumerate(_groups(known, colour)):
         for on_front, part in group.groupby("on_front"):
             figure.add_trace(
@@ -244,11 +241,12 @@ def front_in_space(points: pd.DataFrame, axes: tuple[str, str, str], colour: str
                     y=scaled(y, part[y]),
                     z=scaled(z, part[z]),
                     mode="markers",
-                    name=str(value),
-                    legendgroup=str(value),
+                    name=html.escape(str(value)),
+                    legendgroup=html.escape(str(value)),
                     showlegend=bool(on_front),
-                    text=part["label"],
-                    hovertemplate="%{text}<extra></extra>",
+                    text=part["label"].str.slice(0, 80).map(html.escape),
+                    ids=part["number"].astype(str),
+                    hovertemplate=f"<b>trial %{{id}}</b> %{{text}}<br>{told}<extra></extra>",
                     marker={
                         "color": COLOURS[i % len(COLOURS)],
                         "size": 6 if on_front else 3,
@@ -473,9 +471,3 @@ def scatter_by_utterance(
 def _safe(texts: Sequence[str]) -> list[str]:
     """A few transcripts for a tooltip, which reads markup."""
     return [html.escape(str(t)[:80]) for t in list(texts)[:6]]
-
-
-def hover(number: int, name: str, metrics: Mapping[str, float], columns: Sequence[str]) -> str:
-    """What the tooltip of a trial says; `name` may be anything."""
-    lines = [f"{label(c)}: {shown(c, metrics.get(c))}" for c in columns]
-    return f"<b>trial {number}</b> {html.escape(name[:80])}<br>" + "<br>".join(lines)

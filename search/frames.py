@@ -69,7 +69,7 @@ def front_numbers(
     names = [judged_as(o, deterministic) for o in objectives]
     if frame.empty or any(n not in frame for n in names):
         return []
-    known = frame[frame["state"] == TrialState.COMPLETE].dropna(subset=names)
+    known = frame.loc[frame["state"] == TrialState.COMPLETE, ["number", *names]].dropna()
     if known.empty:
         return []
     best = moocore.is_nondominated(_signed(known, names))
@@ -84,7 +84,7 @@ def _signed(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 def knee_number(frame: pd.DataFrame, objectives: Sequence[str]) -> int | None:
     """Of the front, the one nearest to the best of each objective at once; None for fewer than
     three, which have no bend."""
-    best = frame[frame["on_front"]].dropna(subset=list(objectives))
+    best = frame.loc[frame["on_front"], ["number", *objectives]].dropna()
     if len(best) < 3:
         return None
     points = _signed(best, objectives)
@@ -108,17 +108,20 @@ def fits(frame: pd.DataFrame, limits: Mapping[str, float]) -> pd.Series:
 
 def best_number(frame: pd.DataFrame, metric: str, limits: Mapping[str, float]) -> int | None:
     """The complete trial best in a metric among those within limits."""
-    known = frame[(frame["state"] == TrialState.COMPLETE) & fits(frame, limits)]
-    if metric not in known or known[metric].dropna().empty:
+    if metric not in frame:
         return None
-    column = known[metric].dropna()
-    place = column.idxmax() if metric_named(metric).higher_is_better else column.idxmin()
-    return int(known.loc[place, "number"])
+    inside = (frame["state"] == TrialState.COMPLETE) & fits(frame, limits)
+    known = frame.loc[inside, metric].dropna()
+    if known.empty:
+        return None
+    place = known.idxmax() if metric_named(metric).higher_is_better else known.idxmin()
+    return int(frame.loc[place, "number"])
 
 
-def thinned(frame: pd.DataFrame, most: int = 600) -> pd.DataFrame:
+def thinned(frame: pd.DataFrame, columns: Sequence[str], most: int = 600) -> pd.DataFrame:
     """What a chart carries: the whole front and an even sample of the rest of what was measured."""
-    shown = frame[frame["state"].isin([str(s) for s in SHOWN])]
+    wanted = [c for c in dict.fromkeys(("number", "label", "on_front", *columns)) if c in frame]
+    shown = frame.loc[frame["state"].isin([str(s) for s in SHOWN]), wanted]
     rest = shown[~shown["on_front"]]
     if len(rest) > most:
         places = np.linspace(0, len(rest) - 1, most).round().astype(int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from search.coordinator import Coordinator
-from search.devices import remembered
+from search.devices import check, remembered
 from search.errors import UsageFault
 from search.executors.base import Executor
 from search.executors.local import LocalExecutor
@@ -30,11 +30,9 @@ from storage.artifacts import ArtifactStore, file_digest
 from storage.errors import StudyChanged
 from storage.records import Study, StudyState, TrialState
 from storage.store import Store
-from workers.backends.environments import interpreter_of
 from workers.brought import check_files
 from workers.errors import TeacherFault, UserFault
 from workers.measure.machine import report
-from workers.measure.on_target import token_of
 from workers.recognizer import unpacked_model
 
 DETERMINISTIC_THREADS = 1
@@ -95,6 +93,8 @@ def space_digest(space: Space) -> str:
         exclude={
             "name": True,
             "description": True,
+            # where a device is reached, not what it is
+            "targets": {"__all__": {"agent", "token_env", "ca_file", "adb"}},
             "search": {
                 "trials",
                 "hours",
@@ -137,9 +137,9 @@ def open_study(store: Store, space: Space, text: str, path: str, options: Option
             "not be compared; give the new search a name of its own: --study NAME"
         )
     wanted = max(study.trials_wanted, space.search.trials)
-    if wanted != study.trials_wanted:
-        store.set_study(study.id, trials_wanted=wanted)
-    return replace(study, trials_wanted=wanted)
+    changes = {"trials_wanted": wanted, "space_yaml": text, "space_path": path}
+    store.set_study(study.id, **changes)
+    return replace(study, **changes)  # type: ignore[arg-type]
 
 
 def _has_begun(store: Store, study: Study) -> bool:
@@ -173,26 +173,34 @@ def study_facts(store: Store, study: Study, space: Space, home: Home) -> StudyFa
         facts["brought"] = bring_teacher(space, artifacts) | bring_baseline(space, artifacts)
     if facts != study.facts:
         store.set_study(study.id, facts=facts)
+    versions = versions_of(space)
     return StudyFacts(
         space_yaml=study.space_yaml,
         space_path=study.space_path,
         seed=study.seed,
         threads=int(facts["threads"]),
         teacher_threads=int(facts["teacher_threads"]),
-        host=host_digest(space),
+        host=host_digest(versions),
+        versions=versions,
         brought=facts["brought"],
         anchors_ms=remembered(space, home.devices()),
     )
 
 
-def host_digest(space: Space) -> str:
+def host_digest(versions: Mapping[str, str]) -> str:
     """Digest of what a timing here depends on: the machine and the runtimes of the targets."""
-    machine = report()
-    infos = {t.backend: backend_info(t.backend) for t in space.targets.values()}
-    versions = []
-    for info in infos.values():
-        versions += [f"{m} {_version(m)}" for m in info.modules] + list(info.requirements)
-    return digest_of([*machine.identity, sorted(versions)])
+    return digest_of([*report().identity, sorted(versions.items())])
+
+
+def versions_of(space: Space) -> dict[str, str]:
+    """What is installed of each runtime, by backend; ONNX Runtime always."""
+    versions = {}
+    for name in {"onnxruntime", *(t.backend for t in space.targets.values())}:
+        info = backend_info(name)
+        modules = info.modules or (info.module.partition(".")[0],)
+        said = [f"{m} {_version(m)}" for m in modules] + list(info.requirements)
+        versions[name] = ", ".join(said)
+    return versions
 
 
 def _version(module: str) -> str:
@@ -203,42 +211,55 @@ def _version(module: str) -> str:
 
 
 def check_targets(space: Space) -> None:
-    """Everything that a target needs is here before anything starts; a device may be away.
+    """Everything that a target needs is here before anything starts; a device may be away, but
+    one that refuses will go on refusing.
 
     Raises:
         UsageFault: with every fault.
     """
-    faults = []
-    for name, target in space.targets.items():
-        try:
-            if target.agent is not None:
-                token_of(target)
-            elif target.adb is None:
-                interpreter_of(target.backend)
-        except UserFault as fault:
-            faults.append(f"targets.{name}: {fault}")
+    faults = [
+        f"targets.{found.target}: {found.said}"
+        for found in check(space)
+        if found.state == "refused"
+    ]
     if faults:
         raise UsageFault("\n".join(faults))
 
 
+def check_baseline(space: Space) -> None:
+    """The bundle that students must not be slower than can be compared with.
+
+    Raises:
+        UsageFault: when it cannot.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _baseline(space, Path(folder))
+
+
 def bring_baseline(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
-    """Put the bundle that students must not be slower than among the artifacts.
+    """Put that bundle among the artifacts.
 
     Raises:
         UsageFault: when it cannot be compared with.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        found = _baseline(space, Path(folder))
+        if found is None:
+            return {}
+        return {"baseline": artifacts.put(found[0]), "baseline_tokens": artifacts.put(found[1])}
+
+
+def _baseline(space: Space, folder: Path) -> tuple[Path, Path] | None:
     regression = space.gate.regression
     if regression is None:
-        return {}
+        return None
     comparable = [t for t in space.targets.values() if t.metrics is None]
     if not any(t.backend == "onnxruntime" for t in comparable):
         raise UsageFault("gate.regression: no target runs ONNX Runtime, as the baseline does")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            model, tokens = unpacked_model(Path(regression.against), Path(folder))
-        except UserFault as fault:
-            raise UsageFault(f"gate.regression: {fault}") from fault
-        return {"baseline": artifacts.put(model), "baseline_tokens": artifacts.put(tokens)}
+    try:
+        return unpacked_model(Path(regression.against), folder)
+    except UserFault as fault:
+        raise UsageFault(f"gate.regression: {fault}") from fault
 
 
 def folder_digest(folder: Path) -> str:

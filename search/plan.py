@@ -50,6 +50,7 @@ class StudyFacts:
     # and baseline_tokens of the bundle that a gate compares with
     brought: Mapping[str, str]
     anchors_ms: Mapping[str, float] = field(default_factory=dict)  # of calibrated targets
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the runtimes, by backend
 
 
 @dataclass(frozen=True)
@@ -185,9 +186,12 @@ def _next_figures(
     for runtime in space.runtimes():
         if subject.is_teacher and _too_much_for_a_teacher(runtime):
             continue
+        if _failed(results, f"convert@{runtime.backend}", f"score@{runtime.label}"):
+            continue
         model = _model(runtime, subject, results)
         if model is None:
             return Convert(
+                version=facts.versions.get(runtime.backend, ""),
                 backend=runtime.backend,
                 onnx=subject.plain,
                 network=subject.network,
@@ -199,6 +203,7 @@ def _next_figures(
         if scored is None:
             plain = subject.quantize == Quantize() and runtime.precision == "fp32"
             return Score(
+                version=facts.versions.get(runtime.backend, ""),
                 runtime=runtime.label,
                 model=model,
                 precision=runtime.precision,
@@ -214,6 +219,11 @@ def _next_figures(
             if f"measure@{name}" not in results and name not in put_off:
                 return _measure(space, facts, corpus, name, model, subject, scored)
     return None
+
+
+def _failed(results: Results, *names: str) -> bool:
+    """Whether a stage that a teacher can do without came to nothing."""
+    return any("failed" in results[name].facts for name in names if name in results)
 
 
 def model_of(
@@ -300,7 +310,7 @@ def next_trial_job(
             student=pruned_dims(recipe.student, recipe.prune.ratio),
             quantize=recipe.quantize,
             corpus=ground.corpus,
-            targets=space.targets,
+            targets={n: t for n, t in space.targets.items() if n not in put_off},
         )
     if "train" not in results:
         return Train(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.figures import Marks, front_chart, hover, label, over_time, parallel_coordinates
+from search.figures import Marks, front_chart, label, over_time, parallel_coordinates
 from search.frames import (
     axes_in,
     best_number,
@@ -105,12 +105,10 @@ def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
         knee_number(frame, names),
         best_number(frame, names[0], {}),
     )
-    points = thinned(frame)
-    tips = [hover(r["number"], r["label"], r, names) for r in points.to_dict("records")]
-    points = points.assign(fits=True, label=tips)
-    figures = [front_chart(points, x, names[0], "family", marks) for x in names[1:3]]
+    points = thinned(frame, frame.columns).assign(fits=True)
+    figures = [front_chart(points, x, names[0], "family", marks, names) for x in names[1:3]]
     if len(names) >= 3:
-        figures.append(front_chart(points, names[1], names[2], "family", marks))
+        figures.append(front_chart(points, names[1], names[2], "family", marks, names))
     numbers, volume = hypervolumes(frame, names, reference_in(frame, names, teacher))
     figures.append(over_time({"hypervolume": (numbers, volume)}, "complete trials", "hypervolume"))
     some = points[points["on_front"]]

@@ -31,6 +31,7 @@ class Extreme:
     recipe: Recipe
     metrics: dict[str, float]
     broken: tuple[str, ...]
+    unseen: tuple[str, ...] = ()  # targets on which it was not measured, and why
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,11 @@ def _measured(space: Space, family: str, smallest: bool, corpus: object, place: 
     with tempfile.TemporaryDirectory() as work:
         result = do_screen(job, place, None, Path(work))  # type: ignore[arg-type]
     metrics = metrics_of(space, result.figures)
+    unseen = tuple(f"{n}: {why}" for n, why in result.facts["not_screened_on"].items())
     excess = excesses(space.budget_list(), metrics, {})
     broken = tuple(text for text, e in excess.items() if e > 0)
-    return Extreme(f"{'smallest' if smallest else 'largest'} {family}", recipe, metrics, broken)
+    which = f"{'smallest' if smallest else 'largest'} {family}"
+    return Extreme(which, recipe, metrics, broken, unseen)
 
 
 def _epoch_s(recipe: Recipe, corpus: object) -> float:
@@ -153,6 +156,7 @@ def cost_lines(space: Space, report: SpaceReport) -> list[str]:
             shown(m, end.metrics.get(m)) for m in ("params", "size_mb", "latency_p95_ms", "macs")
         )
         verdict = f"breaks {', '.join(end.broken)}" if end.broken else "within the budgets"
+        verdict += "".join(f"; not measured on {target}" for target in end.unseen)
         out.append(f"{end.which}: {figures}: {verdict}")
     if report.impossible():
         out.append("IMPOSSIBLE: no end of any family is within the budgets; widen one or the other")

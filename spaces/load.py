@@ -352,11 +352,9 @@ def _check_rules(document: _Document, space: Space) -> None:
             elif fault := rule_fault(wanted, known[key]):
                 document.add(loc, fault)
     _check_families(document, space)
-    for name in space.untold():
+    for name, reason in space.untold().items():
         document.add(
-            ("targets",),
-            f"{name}: a phone by adb tells graph_p50_ms and graph_p95_ms only; use those, or "
-            "`search agent serve` on the phone",
+            ("budgets", name) if name in space.budgets else ("objectives",), f"{name}: {reason}"
         )
     if not document.faults and random_values(space, random.Random(0)) is None:
         document.add(("forbid",), "forbids every recipe of the space; take a rule out")

@@ -102,8 +102,8 @@ def metric_named(name: str) -> Metric:
         ValueError: naming the nearest known one.
     """
     name = str(name)
-    base = name.partition("@")[0]
-    if base in METRICS and ("@" not in name or METRICS[base].per_target):
+    base, at, target = name.partition("@")
+    if base in METRICS and (not at or (target and METRICS[base].per_target)):
         return METRICS[base]
     near = difflib.get_close_matches(base, METRICS, 1, 0.4)
     hint = f'; did you mean "{near[0]}"?' if near else f" (known: {', '.join(METRICS)})"

@@ -201,7 +201,20 @@ def sized_values(space: Space, family: str, quantile: float) -> Values:
             return axis.at(quantile)
         return _sound(name, axis)
 
-    return choose(space, family, pick)
+    values = choose(space, family, pick)
+    return values if refused_by_target(space, values) is None else _in_a_format(space, values)
+
+
+def _in_a_format(space: Space, values: Values) -> Values:
+    """The same student in the first number formats that every target takes; unchanged where there
+    are none."""
+    axes = space.axes_of(str(values["family"]))
+    formats = {n: a.values_in_order() for n, a in axes.items() if n.startswith("quantize.")}
+    for chosen in itertools.product(*formats.values()):
+        other = {**values, **dict(zip(formats, chosen, strict=True))}
+        if refused_by_target(space, other) is None:
+            return other
+    return values
 
 
 _BITS = {"int4": 4, "int8": 8, "int8_static": 8, "int8_dynamic": 8, "fp16": 16, "fp32": 32}

@@ -269,6 +269,8 @@ class Target(Section):
             )
         if self.ca_file is not None and self.agent is None:
             raise ValueError("ca_file: is for agent:")
+        if self.adb is not None and (self.spinning or not self.arena or self.graph_level != "all"):
+            raise ValueError("adb: onnxruntime_perf_test is told of threads only")
         if self.is_remote and not backend_info(self.backend).on_agents:
             raise ValueError(f"{self.backend} runs on this machine only, not on a device")
         return self
@@ -311,7 +313,8 @@ class Runtime:
 
     @property
     def label(self) -> str:
-        return self.targets[0] if self.targets else "onnx"
+        """The name under which its results are kept; no target can be called `=onnx`."""
+        return self.targets[0] if self.targets else "=onnx"
 
 
 @dataclass(frozen=True)
@@ -432,17 +435,27 @@ class Space(Section):
             raise ValueError(f"names {twice[0]} twice")
         return names
 
-    def untold(self) -> tuple[str, ...]:
-        """Objectives and budgets on timed figures that their target does not tell."""
+    def untold(self) -> dict[str, str]:
+        """Objectives and budgets on figures that nobody will tell, each with the reason."""
         first = next(iter(self.targets))
-        out = []
-        for name in (*self.objectives, *self.budgets):
-            base, _, target = str(name).partition("@")
+        out = {}
+        for name in map(str, (*self.objectives, *self.budgets)):
+            base, _, target = name.partition("@")
             said = self.targets.get(target or first)  # one that is not there is another fault
-            tells = said.metrics if said is not None and base in METRICS else None
-            if tells is not None and METRICS[base].noisy and base not in tells:
-                out.append(str(name))
-        return tuple(out)
+            if said is None or base not in METRICS:
+                continue
+            if said.metrics is not None and METRICS[base].noisy and base not in said.metrics:
+                out[name] = (
+                    "a phone by adb tells graph_p50_ms and graph_p95_ms only; use those, or "
+                    "`search agent serve` on the phone"
+                )
+            elif base == "regression" and self.gate.regression is None:
+                out[name] = "needs gate.regression, which names the baseline"
+            elif base in ("long_wer", "long_excess") and self.gate.long_audio is None:
+                out[name] = "needs gate.long_audio, which measures it"
+            elif base == "text_diff_share" and said.backend == "onnxruntime" and not said.is_remote:
+                out[name] = "is against ONNX Runtime here, which is what this target is"
+        return out
 
     def budget_list(self) -> tuple[Budget, ...]:
         return tuple(parse_budget(metric, raw) for metric, raw in self.budgets.items())

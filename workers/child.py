@@ -40,7 +40,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Bounds:
     """What a call may use; None is no bound. `memory_mb` counts what the process allocates."""
 
-    time_s: float | None = 1800.0
+    time_s: float | None = None
     memory_mb: int | None = None
 
 
@@ -72,6 +72,7 @@ def call(
     }
     command = [
         str(interpreter or sys.executable),
+        "-P",  # what lies in the current folder is not imported
         "-m",
         "workers.child",
         operation,
@@ -142,6 +143,7 @@ def _limit_memory(memory_mb: int | None) -> None:
 
         limit = memory_mb * 1_000_000
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # what it prints is a file
 
 
 def _end_with_parent(parent: int) -> None:

@@ -110,6 +110,7 @@ class Convert(Record):
     """The form that another runtime than ONNX Runtime takes."""
 
     stage: Literal["convert"] = "convert"
+    version: str = ""  # of the runtime: another makes another file
     backend: str
     onnx: str  # float32
     network: str | None = None  # checkpoint, where there is one
@@ -122,6 +123,7 @@ class Score(Record):
     """Errors of a model, decoded by its runtime."""
 
     stage: Literal["score"] = "score"
+    version: str = ""  # of the runtime: another computes otherwise
     runtime: str  # the label under which its results are kept
     model: Model
     precision: str = "fp32"

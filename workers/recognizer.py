@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
 
 MODEL, TOKENS, MANIFEST = "model.onnx", "tokens.txt", "bundle.json"
-_MAX_MEMBER_BYTES = 2 << 30
+_MAX_BYTES = 4 << 30
 _MAX_MEMBERS = 100
 _T = TypeVar("_T")
 # RuntimeError is what zipfile says of a password or a packing it does not know.
@@ -33,6 +34,7 @@ class Recognizer:
 
     session: Session
     symbols: tuple[str, ...]
+    unpacked: tempfile.TemporaryDirectory[str] | None = None  # kept as long as it is listened to
 
     def transcribe(self, samples: np.ndarray) -> str:
         """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz."""
@@ -51,8 +53,9 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
     Raises:
         BundleFault: when it is no bundle, or its files are not those it was written with.
     """
-    with tempfile.TemporaryDirectory() as work:
-        return _in_folder(path, Path(work), lambda folder: _open_folder(folder, threads))
+    work = tempfile.TemporaryDirectory()
+    opened = _in_folder(path, Path(work.name), lambda folder: _open_folder(folder, threads))
+    return replace(opened, unpacked=work)
 
 
 def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:
@@ -117,10 +120,11 @@ def _unpack(path: Path, folder: Path) -> None:
                     raise BundleFault(f"{path}: is no bundle (it holds no {wanted})")
             if len(names) > _MAX_MEMBERS:
                 raise BundleFault(f"{path}: holds {len(names)} files: is no bundle")
+            if sum(archive.getinfo(member).file_size for member in names.values()) > _MAX_BYTES:
+                raise BundleFault(f"{path}: is too large for a bundle")
             for name, member in names.items():
-                if archive.getinfo(member).file_size > _MAX_MEMBER_BYTES:
-                    raise BundleFault(f"{path}: its {name} is too large")
-                (folder / name).write_bytes(archive.read(member))
+                with archive.open(member) as packed, (folder / name).open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
     except _UNREADABLE as error:
         raise BundleFault(f"{path}: is neither a bundle's folder nor its zip ({error})") from error
 

@@ -65,7 +65,7 @@ from workers.measure.on_target import (
     timed_entries,
 )
 from workers.measure.quiet import Host
-from workers.measure.scoring import Reader, dev_texts, lengths_of, long_figures
+from workers.measure.scoring import Reader, dev_texts, lengths_of, long_figures, long_slices
 from workers.students.base import build
 from workers.teacher import Ear, WaveformTeacher, listen, load_teacher
 from workers.train.distil import TeacherCache
@@ -140,6 +140,8 @@ def do_prepare(job: Prepare, place: Place, _store: ArtifactStore, folder: Path) 
     space = parse_space(job.space_yaml, job.space_path)
     corpus, report = prepare(space, place.cache, _progress(folder))
     timed_audio(Corpus(corpus))
+    if space.gate.long_audio is not None:
+        long_slices(Corpus(corpus))
     return StageResult(
         facts={
             "corpus": corpus.name,
@@ -175,7 +177,8 @@ def do_screen(job: Screen, place: Place, _store: ArtifactStore, folder: Path) ->
         models = [(target.backend, files[0], corpus.folder / "tokens.txt")]
         request = request_for(target, corpus, models, is_quick=True)
         try:
-            figures += timed_figures(measure_on(target, request, place)[0], name)
+            timed = measure_on(target, request, place)[0]
+            figures += timed_figures(timed, name, stream_limit_ms=target.stream_limit_ms)
         except (DeviceAway, DeviceRefused) as error:  # what cannot be screened is measured later
             skipped[name] = str(error)
     return StageResult(figures=tuple(figures), facts={"not_screened_on": skipped})
@@ -294,10 +297,11 @@ def do_score(job: Score, place: Place, store: ArtifactStore, folder: Path) -> St
         fetch_model(job.model, store, folder / "model"),
         {"precision": job.precision},
         blank_named(read_tokens(tokens), tokens),
+        Host(place.locks).busy,
+        _progress(folder),
     )
-    with Host(place.locks).busy():
-        texts = dev_texts(reader, corpus)
-        long = long_figures(reader, corpus, texts) if job.long_audio else {}
+    texts = dev_texts(reader, corpus)
+    long = long_figures(reader, corpus, texts) if job.long_audio else {}
     figures = accuracy_figures(corpus, texts, _read_texts(job.teacher_texts, store, folder))
     figures += [Figure(metric=metric, value=value) for metric, value in long.items()]
     onnx_texts = _read_texts(job.onnx_texts, store, folder)
@@ -353,6 +357,7 @@ def do_measure(job: Measure, place: Place, store: ArtifactStore, folder: Path) -
         "unsteady": reasons,
         "profile": timed[0].profile,
         "utterances_s": list(timed[0].audio_s),
+        "passes": [len(r.graph_ms) for r in timed[0].restarts],
         "anchor_ms": [r.anchor_ms for r in timed[0].restarts if r.anchor_cpu_ms],
     }
     return StageResult(figures=tuple(figures), facts=facts)

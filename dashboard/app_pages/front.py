@@ -18,7 +18,6 @@ from search.figures import (
     front_chart,
     front_in_space,
     heat,
-    hover,
     label,
     parallel_coordinates,
 )
@@ -44,8 +43,8 @@ _COLOURS = {
     "pruned": "pruned share",
     "source": "who proposed it",
 }
+_INTERVALS = ("wer_low", "wer_high", "latency_p5_ms", "latency_p95_ms")
 _VIEWS = ("Charts", "3-D", "Axes", "What matters", "Table")
-_TOOLTIP = ("wer", "latency_p95_ms", "size_mb")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,8 @@ def _choose(study: Study, space: Space) -> None:
     trials = _on_target(trials, space, names, study.deterministic)
     log = st.session_state.get("front-log", True)
     limits = _budgets(trials, names, space)
-    points = _pointed(thinned(trials), limits, names)
+    points = thinned(trials, [*_COLOURS, *names, *_INTERVALS])
+    points = points.assign(fits=fits(points, limits))
     marks = Marks(
         teacher=_teacher(study, names),
         limits=limits,
@@ -132,12 +132,12 @@ def _on_target(
 
 def _budgets(trials: pd.DataFrame, names: list[str], space: Space) -> dict[str, float]:
     """A slider for each objective; the limits that were moved."""
-    measured = trials[trials["state"].isin([str(s) for s in SHOWN])]
+    measured = trials["state"].isin([str(s) for s in SHOWN])
     limits: dict[str, float] = {}
     hard = {b.metric: b for b in space.budget_list()}
     columns = st.columns(len(names))
     for column, name in zip(columns, names, strict=True):
-        values = measured[name].dropna()
+        values = trials.loc[measured, name].dropna()
         steps = _steps(values)
         if len(steps) < 2:
             continue
@@ -164,16 +164,6 @@ def _steps(values: pd.Series) -> list[float]:
     return sorted({lowest, *(float(f"{v:.3g}") for v in found if lowest < v < highest), highest})
 
 
-def _pointed(points: pd.DataFrame, limits: dict[str, float], names: list[str]) -> pd.DataFrame:
-    """With what the charts need: whether a point fits, and its tooltip."""
-    columns = list(dict.fromkeys([*names, *(c for c in _TOOLTIP if c in points)]))
-    tips = [
-        hover(row["number"], row["label"], row, columns)
-        for row in points[["number", "label", *columns]].to_dict("records")
-    ]
-    return points.assign(fits=fits(points, limits), label=tips)
-
-
 def _teacher(study: Study, names: list[str]) -> dict[str, float]:
     said = study.facts.get("teacher", {})
     plain_names = {
@@ -184,9 +174,9 @@ def _teacher(study: Study, names: list[str]) -> dict[str, float]:
 
 def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error: str) -> None:
     """How many meet the budgets, and which is best, in words and as buttons."""
-    complete = trials[trials["state"] == "complete"]
-    inside = int(fits(complete, limits).sum())
-    words = f"{inside} of {len(complete)} complete trials meet these budgets"
+    complete = trials["state"] == "complete"
+    count, inside = int(complete.sum()), int((complete & fits(trials, limits)).sum())
+    words = f"{inside} of {count} complete trials meet these budgets"
     cells = st.columns([4, 2, 2])
     cells[0].markdown(f"**{words}**")
     if marks.best is not None:
@@ -197,7 +187,7 @@ def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error
             args=(marks.best,),
             type="primary",
         )
-    elif inside == 0 and len(complete):
+    elif inside == 0 and count:
         cells[1].caption("Nothing meets them: move a slider back")
     if marks.knee is not None:
         cells[2].button(f"Knee: trial {marks.knee}", on_click=open_trial, args=(marks.knee,))
@@ -218,7 +208,14 @@ def _charts(seen: _Seen) -> None:
         for cell, (x, y) in zip(cells, row, strict=False):
             event = cell.plotly_chart(
                 front_chart(
-                    seen.points, x, y, seen.colour, seen.marks, seen.log or None, (x, y) == pairs[0]
+                    seen.points,
+                    x,
+                    y,
+                    seen.colour,
+                    seen.marks,
+                    seen.names,
+                    seen.log or None,
+                    (x, y) == pairs[0],
                 ),
                 key=f"front-{x}-{y}",
                 on_select="rerun",
@@ -231,7 +228,7 @@ def _charts(seen: _Seen) -> None:
 
 def _take(event: Any, key: str) -> None:
     """A new click opens its trial; a box keeps several."""
-    chosen = [int(p["customdata"]) for p in event["selection"]["points"] if "customdata" in p]
+    chosen = [int(p["id"]) for p in event["selection"]["points"] if "id" in p]
     if not chosen or st.session_state.get(f"seen-{key}") == chosen:
         return
     st.session_state[f"seen-{key}"] = chosen
@@ -263,13 +260,14 @@ def _space_view(seen: _Seen) -> None:
 
 
 def _axes_view(seen: _Seen) -> None:
-    columns = ["family", *axes_in(seen.points), *seen.names]
-    some = seen.points[seen.points["fits"]].head(400)
+    inside = seen.trials[fits(seen.trials, seen.marks.limits)]
+    axes = axes_in(inside)
+    some = thinned(inside, ["family", *axes, *seen.names], most=300)
     if some.empty:
         st.info("No trial meets these budgets.")
         return
     st.plotly_chart(
-        parallel_coordinates(some, list(dict.fromkeys(columns))[:14], seen.names[0]),
+        parallel_coordinates(some, ["family", *axes, *seen.names][:14], seen.names[0]),
         key="parallel",
         alt="A line for each trial over its axes and figures",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search.tables import shown
+from spaces.metrics import METRICS
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Study, Trial
@@ -29,8 +30,8 @@ _FIGURES = (
 def card_text(study: Study, space: Space, trial: Trial, target: str, model: Model) -> str:
     """CARD.md: figures on a target beside the teacher's, how to use it, what they do not say."""
     recipe = Recipe.model_validate(trial.recipe)
-    metrics = _on(target, trial.metrics)
-    teacher = _on(target, study.facts.get("teacher", {}))
+    metrics = _on(target, space, trial.metrics)
+    teacher = _on(target, space, study.facts.get("teacher", {}))
     rows = [
         f"| {name} | {shown(name, metrics.get(name))} | {shown(name, teacher.get(name))} |"
         for name in _FIGURES
@@ -64,10 +65,16 @@ quarter of the frame rate; symbol 0 of tokens.txt is the blank.
 """
 
 
-def _on(target: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Figures of one target by their plain names."""
+def _on(target: str, space: Space, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Figures of one target by their plain names; none of another's."""
     own = {k.partition("@")[0]: v for k, v in metrics.items() if k.endswith(f"@{target}")}
-    return {**{k: v for k, v in metrics.items() if "@" not in k}, **own}
+    is_first = target == next(iter(space.targets))
+    everywhere = {
+        k: v
+        for k, v in metrics.items()
+        if "@" not in k and (is_first or (k in METRICS and not METRICS[k].per_target))
+    }
+    return {**everywhere, **own}
 
 
 def _in_code(model: Model, metrics: Mapping[str, float]) -> str:

@@ -75,6 +75,8 @@ def whole_number(text: str, what: str) -> int:
         raise UsageFault(f'{what}: "{text}" is no whole number') from error
     if number < 0:
         raise UsageFault(f"{what}: {number} is below 0")
+    if number >= 2**31:
+        raise UsageFault(f"{what}: {text[:40]} is no such number")
     return number
 
 

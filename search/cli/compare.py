@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import math
 from typing import TYPE_CHECKING
 
 import click
@@ -39,8 +38,12 @@ def compare_command(
       search compare 4 7
       search compare teacher 4 --study edge --again
     """
+    from search.compare import as_json as in_json
     from search.compare import compare, side_of
+    from search.errors import UsageFault
 
+    if target is not None and not again:
+        raise UsageFault("--target goes with --again")
     with open_store(ctx) as store:
         study = study_named(store, name)
         sides = side_of(store, study, a), side_of(store, study, b)
@@ -50,8 +53,12 @@ def compare_command(
 
             space = space_of(study)
             found.append(measure_together(study, space, home_of(ctx).place(), sides, target))
+    if not found:
+        raise UsageFault(
+            f"{sides[0].name} and {sides[1].name} were not measured in the same way anywhere"
+        )
     if as_json:
-        click.echo(json.dumps([{**asdict(d), "is_real": d.is_real} for d in found], indent=1))
+        click.echo(in_json(found))
     else:
         _print(found, sides[0].name, sides[1].name)
 
@@ -80,6 +87,8 @@ def _print(found: list[Difference], a: str, b: str) -> None:
 
 
 def _signed(difference: Difference, value: float) -> str:
+    if math.isinf(value):
+        return "?"
     if difference.metric == "wer":
         return f"{value * 100:+.1f} points"
     return f"{value:+.1%}"

@@ -55,6 +55,7 @@ def dashboard_command(
         "theme.dark.primaryColor": "#56B4E9",
         "client.toolbarMode": "minimal",
         "server.fileWatcherType": "none",
+        "runner.magicEnabled": "false",
     }
     home.folder.mkdir(parents=True, exist_ok=True)
     command += [f"--{k}={v}" for k, v in options.items()]

@@ -20,7 +20,7 @@ def transcribe_command(bundle: str, audio: tuple[str, ...], threads: int, as_jso
     Audio of any rate and channel count: WAV, FLAC, OGG, MP3, AIFF, NIST SPHERE.
     """
     from workers.data.audio import read_audio
-    from workers.errors import DataFault
+    from workers.errors import UserFault
     from workers.recognizer import open_bundle
 
     recognizer = open_bundle(Path(bundle), threads)
@@ -28,7 +28,7 @@ def transcribe_command(bundle: str, audio: tuple[str, ...], threads: int, as_jso
     for path in audio:
         try:
             text = recognizer.transcribe(read_audio(path))
-        except DataFault as fault:
+        except UserFault as fault:
             click.echo(f"search: {fault}", err=True)
             n_faults += 1
             continue

@@ -17,6 +17,7 @@ from search.cli.common import home_of
 def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
     """Check a space file, its data and its budgets; say how large its search is and what it
     costs."""
+    from search.launch import check_baseline, check_targets
     from search.validate import check_space, cost_lines, count_lines, data_lines
     from spaces.load import load_space
 
@@ -27,6 +28,8 @@ def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
     if quick:
         return 0
     place = home_of(ctx).place()
+    check_targets(space)
+    check_baseline(space)
     with _bar() as progress:
         report = check_space(space, place, progress)
     for line in (*data_lines(report), *cost_lines(space, report)):

@@ -303,7 +303,7 @@ def test_targets_that_compute_alike_are_one_runtime_and_onnx_runtime_is_the_firs
     )
     found = [(r.backend, r.precision, r.targets, r.label) for r in space.runtimes()]
     assert found == [
-        ("onnxruntime", "fp32", (), "onnx"),
+        ("onnxruntime", "fp32", (), "=onnx"),
         ("openvino", "fp32", ("ov", "ov2"), "ov"),
         ("openvino", "bf16", ("fast",), "fast"),
     ]

@@ -54,7 +54,7 @@ def test_false_is_no_gate(make_space: Make, name: str) -> None:
 def test_olive_is_on_or_off(make_space: Make) -> None:
     gate = make_space(gate={"olive_asr": True}).gate
     assert gate.olive_asr
-    assert gate.needs_teacher_speed
+    assert gate.timed == ("olive_asr",)
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,9 @@ def test_without_a_target_of_onnx_runtime_students_are_scored_there_to_be_compar
     make_space: Make,
 ) -> None:
     jobs, results = of_trial(make_space(targets={"ov": {"backend": "openvino"}}))
-    assert names(jobs)[3:] == ["score@onnx", "convert@openvino", "score@ov", "measure@ov"]
-    assert one(jobs, "score@ov").onnx_texts == results["score@onnx"].artifacts["texts"]
-    assert one(jobs, "score@onnx").onnx_texts is None
+    assert names(jobs)[3:] == ["score@=onnx", "convert@openvino", "score@ov", "measure@ov"]
+    assert one(jobs, "score@ov").onnx_texts == results["score@=onnx"].artifacts["texts"]
+    assert one(jobs, "score@=onnx").onnx_texts is None
 
 
 @pytest.mark.parametrize(

@@ -108,10 +108,10 @@ def _memory_mb() -> float | None:
 
 
 def frequency_mhz() -> float | None:
-    """Mean of what the cores run at now."""
+    """Of the fastest core now: the others may be asleep."""
     found = [_number(p) for p in _CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     each = [f for f in found if f is not None]
-    return sum(each) / len(each) / 1000 if each else None
+    return max(each) / 1000 if each else None
 
 
 def temperature_c() -> float | None:
@@ -127,11 +127,14 @@ def _throttled() -> float:
     return sum(n for n in found if n is not None)
 
 
-def energy_j() -> float | None:
-    """What processors (RAPL) and GPUs (NVML) have used so far; None where neither tells."""
+def energy_j(gpu: bool) -> float | None:
+    """What processors (RAPL), and if asked for GPUs (NVML), have used so far; None where one of
+    them does not tell."""
     found = [_number(p) for p in sorted(_RAPL.glob("intel-rapl:[0-9]/energy_uj"))]
-    each = [e / 1e6 for e in found if e is not None] + _gpu_energy_j()
-    return sum(each) if each else None
+    each = [e / 1e6 for e in found if e is not None]
+    if not each or (gpu and not _gpu_energy_j()):
+        return None
+    return sum(each) + (sum(_gpu_energy_j()) if gpu else 0.0)
 
 
 def _gpu_energy_j() -> list[float]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from spaces.backends import backend_info
 from spaces.space import Target
@@ -99,6 +100,10 @@ def measure_on(target: Target, request: LatencyRequest, place: Place) -> tuple[L
 def _quiet(target: Target, place: Place) -> Iterator[None]:
     if target.shares_this_machine:
         with Host(place.locks).quiet():
+            yield
+    elif target.adb is not None:  # an agent takes one job at a time by itself
+        place.locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.locks / f"adb-{target.adb.replace(':', '-')}.lock"):
             yield
     else:
         yield

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from workers.child import call
 from workers.data.audio import read_audio
 from workers.data.batches import Corpus
 from workers.data.entries import Entry
-from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
+from workers.data.features import fbank
 from workers.data.text import decode
 from workers.errors import DataFault
 
-SLICE_S = 30.0
-_LEAST_SLICE_S = 20.0
+LEAST_SLICE_S = 25.0  # made of two utterances at least, so that there is something to compare
 _N_SLICES = 8
+_AT_A_TIME = 256
 _N_LENGTHS = 4
 _ROUND_FRAMES = 16
 
@@ -37,6 +38,8 @@ class Reader:
     model: Path
     settings: dict[str, Any]
     symbols: Sequence[str]
+    busy: Callable[[], AbstractContextManager[None]] = nullcontext  # held while it computes
+    report: Callable[[str, int, int], None] = lambda _what, _done, _of: None
 
     def texts(self, features: Path, at: Sequence[tuple[int, int]]) -> list[str]:
         """Text of each stretch (first frame, frames) of a file of float32 [frames, 80].
@@ -50,10 +53,15 @@ class Reader:
             "model": str(self.model),
             "settings": self.settings,
             "features": str(features),
-            "at": [list(stretch) for stretch in at],
         }
-        ids = call("recognise", request, interpreter_of(self.backend))
-        return [decode(each, self.symbols) for each in ids]
+        texts = []
+        for first in range(0, len(at), _AT_A_TIME):
+            self.report("utterances", first, len(at))
+            some = [list(stretch) for stretch in at[first : first + _AT_A_TIME]]
+            with self.busy():
+                ids = call("recognise", {**request, "at": some}, interpreter_of(self.backend))
+            texts += [decode(each, self.symbols) for each in ids]
+        return texts
 
 
 def dev_texts(reader: Reader, corpus: Corpus) -> list[str]:
@@ -68,13 +76,14 @@ def lengths_of(corpus: Corpus, long_audio: bool) -> tuple[int, ...]:
     places = np.linspace(0, len(frames) - 1, _N_LENGTHS + 1)[1:].round().astype(int)
     lengths = {-(-frames[i] // _ROUND_FRAMES) * _ROUND_FRAMES for i in places}
     if long_audio:
-        lengths.add(-(-round(SLICE_S * FRAMES_PER_SECOND) // _ROUND_FRAMES) * _ROUND_FRAMES)
+        longest = max(n for _, n in long_slices(corpus).at)
+        lengths.add(-(-longest // _ROUND_FRAMES) * _ROUND_FRAMES)
     return tuple(sorted(lengths))
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Dev utterances joined to stretches of about half a minute."""
+    """Dev utterances joined to stretches of half a minute, more where they are long."""
 
     features: Path
     at: tuple[tuple[int, int], ...]
@@ -102,8 +111,8 @@ def _write_slices(corpus: Corpus, folder: Path) -> None:
     members = _members(corpus.dev)
     if not members:
         raise DataFault(
-            f"gate long_audio: dev holds less than {_LEAST_SLICE_S:g} s of audio, too little for a "
-            "slice; give more of it or take the gate out"
+            f"gate.long_audio: dev holds less than two utterances and {LEAST_SLICE_S:g} s of audio, "
+            "too little for a slice; give more of it or take the gate out"
         )
     partial = folder.with_name(f"long.{uuid.uuid4().hex}.partial")
     partial.mkdir()
@@ -112,7 +121,7 @@ def _write_slices(corpus: Corpus, folder: Path) -> None:
         for numbers in members:
             entries = [corpus.dev[i] for i in numbers]
             samples = [read_audio(e.audio, e.offset_s, e.duration_s) for e in entries]
-            features = fbank(np.concatenate(samples)[: round(SLICE_S * SAMPLE_RATE_HZ)])
+            features = fbank(np.concatenate(samples))
             features.tofile(file)
             at.append((begin, len(features)))
             begin += len(features)
@@ -124,20 +133,15 @@ def _write_slices(corpus: Corpus, folder: Path) -> None:
 
 
 def _members(dev: Sequence[Entry]) -> list[list[int]]:
-    slices: list[list[int]] = []
-    current: list[int] = []
+    slices: list[list[int]] = [[]]
     seconds = 0.0
     for i, entry in enumerate(dev):
-        if entry.seconds > SLICE_S:
-            continue
-        if seconds + entry.seconds > SLICE_S:
-            slices.append(current)
-            current, seconds = [], 0.0
-        current.append(i)
+        slices[-1].append(i)
         seconds += entry.seconds
-    if seconds >= _LEAST_SLICE_S:
-        slices.append(current)
-    return slices[:_N_SLICES]
+        if seconds >= LEAST_SLICE_S and len(slices[-1]) > 1:
+            slices.append([])
+            seconds = 0.0
+    return slices[:-1][:_N_SLICES]
 
 
 def long_figures(reader: Reader, corpus: Corpus, texts: Sequence[str]) -> dict[str, float]:
