@@ -10,11 +10,21 @@ from dashboard.context import has_sign_in, store, why_read_only
 from dashboard.parts.choice import choose_study
 from storage.errors import StorageError
 
-PAGES = Path(__file__).parent / "app_pages"
+HERE = Path(__file__).parent
+PAGES = HERE / "app_pages"
+# In the dark the theme's colour is light, and so what is written on it has to be dark.
+_STYLE = """<style>
+[data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"] p,
+[data-baseweb="tag"] span { color: light-dark(#fff, #000); }
+[data-baseweb="tag"] svg { fill: light-dark(#fff, #000); }
+</style>"""
 
 
 def main() -> None:
-    st.set_page_config(page_title="Compression search", page_icon=":material/tune:", layout="wide")
+    st.set_page_config(
+        page_title="Compression search", page_icon=str(HERE / "icon.svg"), layout="wide"
+    )
+    st.html(_STYLE)
     if has_sign_in() and not st.user.is_logged_in:
         st.title("Compression search")
         st.button("Sign in", on_click=st.login, type="primary")

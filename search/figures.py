@@ -59,10 +59,24 @@ def scaled(metric: str, values: Any) -> Any:
     return values * 100 if metric.partition("@")[0] in _PERCENT else values
 
 
-def _axis_type(values: pd.Series) -> str:
-    """Logarithmic where the values span more than a factor of three."""
+def _axis(metric: str, values: pd.Series, logarithmic: bool | None = None) -> dict[str, Any]:
+    """The axis of a figure: logarithmic where a cost spans more than a factor of three."""
     known = values[values > 0].dropna()
-    return "log" if len(known) and known.max() > 3 * known.min() else "linear"
+    is_error = metric.partition("@")[0] in _PERCENT
+    spans = len(known) > 0 and known.max() > 3 * known.min() and not is_error
+    axis: dict[str, Any] = {"title": {"text": label(metric)}}
+    if not (spans if logarithmic is None else logarithmic and not is_error):
+        return axis
+    return {**axis, "type": "log", **_log_ticks(known)}
+
+
+def _log_ticks(values: pd.Series) -> dict[str, Any]:
+    """Whole figures at 1, 2 and 5, where Plotly's own would be single digits."""
+    if values.empty:
+        return {}
+    low, high = (int(np.floor(np.log10(v))) for v in (values.min(), values.max()))
+    ticks = [m * 10.0**e for e in range(low - 1, high + 2) for m in (1, 2, 5)]
+    return {"tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks]}
 
 
 def front_chart(
@@ -82,7 +96,7 @@ def front_chart(
         colour: the column that colours and shapes the points.
         marks: limits, the teacher, trials with a name.
         told: figures that a tooltip tells.
-        logarithmic: the axis of the cost; None decides by the values.
+        logarithmic: the axes of costs; None decides by the values.
     """
     figure = go.Figure()
     known = points.dropna(subset=[x, y])
@@ -99,10 +113,9 @@ def front_chart(
             figure.add_trace(trace)
     _add_steps(figure, known, x, y)
     _add_marks(figure, known, x, y, marks)
-    kind = _axis_type(known[x]) if logarithmic is None else "log" if logarithmic else "linear"
     # Margins of their own spare a browser measuring every label again and again.
-    figure.update_xaxes(title_text=label(x), type=kind, automargin=False)
-    figure.update_yaxes(title_text=label(y), automargin=False)
+    figure.update_xaxes(_axis(x, known[x], logarithmic), automargin=False)
+    figure.update_yaxes(_axis(y, known[y], logarithmic), automargin=False)
     return figure.update_layout(
         margin=_MARGIN if legend else {**_MARGIN, "t": 8},
         height=430 if legend else 400,
@@ -221,6 +234,7 @@ def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.
         mode="markers+text",
         text=[name],
         textposition="top center",
+        cliponaxis=False,
         marker=marker,
         hoverinfo="skip",
         showlegend=False,
@@ -254,12 +268,11 @@ def front_in_space(points: pd.DataFrame, axes: tuple[str, str, str], colour: str
                     },
                 )
             )
-    kinds = [_axis_type(known[a]) for a in axes]
-    scene = {
-        f"{name}axis": {"title": label(a), "type": kind}
-        for name, a, kind in zip("xyz", axes, kinds, strict=True)
+    scene: dict[str, Any] = {
+        f"{name}axis": _axis(a, known[a]) for name, a in zip("xyz", axes, strict=True)
     }
-    figure.update_layout(scene=scene, margin={"l": 0, "r": 0, "t": 8, "b": 0}, height=520)
+    scene |= {"aspectmode": "cube", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}}}
+    figure.update_layout(scene=scene, margin={"l": 0, "r": 0, "t": 8, "b": 24}, height=520)
     figure.update_layout(uirevision="space", legend={"orientation": "h", "y": 1.05})
     return figure
 
@@ -275,7 +288,7 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) 
             codes = values.astype(str).map({v: i for i, v in enumerate(names)})
             dimensions.append(
                 {
-                    "label": column.rpartition(".")[2],
+                    "label": column,
                     "values": codes,
                     "tickvals": list(range(len(names))),
                     "ticktext": [n[:16] for n in names],
@@ -283,7 +296,7 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) 
             )
         elif values.notna().any():
             filled = scaled(column, values.fillna(values.min()))
-            dimensions.append({"label": label(column.rpartition(".")[2]), "values": filled})
+            dimensions.append({"label": label(column), "values": filled, "tickformat": ".3~g"})
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
@@ -366,13 +379,10 @@ def over_time(
 def distribution(samples: Mapping[str, Sequence[float]], x: str) -> go.Figure:
     """Raw samples of each subject: a box with its points beside it."""
     figure = go.Figure()
-    rng = np.random.default_rng(0)
     for i, (name, values) in enumerate(samples.items()):
         array = np.asarray(values, float)
-        if len(array) > 2000:  # a page need not carry them all; the quartiles are of all
-            array = np.concatenate(
-                [rng.choice(array, 1990), np.percentile(array, range(0, 101, 10))]
-            )
+        if len(array) > 2000:  # a page need not carry them all: as many quantiles, even ones
+            array = np.quantile(array, np.linspace(0, 1, 2000))
         figure.add_trace(
             go.Box(
                 x=array,
@@ -381,7 +391,8 @@ def distribution(samples: Mapping[str, Sequence[float]], x: str) -> go.Figure:
                 marker={"color": COLOURS[i % len(COLOURS)], "size": 3},
             )
         )
-    figure.update_xaxes(title_text=x)
+    every = pd.Series(np.concatenate([np.asarray(v, float) for v in samples.values()]))
+    figure.update_xaxes(title_text=x, type="log", **_log_ticks(every[every > 0]))
     return figure.update_layout(
         height=110 + 70 * len(samples), margin={**_MARGIN, "l": 90}, showlegend=False
     )

@@ -118,7 +118,7 @@ def best_number(frame: pd.DataFrame, metric: str, limits: Mapping[str, float]) -
     return int(frame.loc[place, "number"])
 
 
-def thinned(frame: pd.DataFrame, columns: Sequence[str], most: int = 600) -> pd.DataFrame:
+def thinned(frame: pd.DataFrame, columns: Sequence[str], most: int = 400) -> pd.DataFrame:
     """What a chart carries: the whole front and an even sample of the rest of what was measured."""
     wanted = [c for c in dict.fromkeys(("number", "label", "on_front", *columns)) if c in frame]
     shown = frame.loc[frame["state"].isin([str(s) for s in SHOWN]), wanted]
@@ -142,6 +142,19 @@ def axes_in(frame: pd.DataFrame) -> list[str]:
     """Axes of which at least two values were tried."""
     axes = [str(c) for c in frame.columns if str(c).startswith("axis.")]
     return [a for a in axes if frame[a].dropna().nunique() > 1]
+
+
+def common_axes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Axes that every trial has and that vary; equal ones of several families become one."""
+    families = set(frame["family"])
+    found: dict[str, pd.Series] = {}
+    for column in [str(c) for c in frame.columns if str(c).startswith("axis.")]:
+        section, _, name = column.removeprefix("axis.").partition(".")
+        said = (name if section in families else f"{section} {name}").replace("_", " ").strip()
+        values = frame[column]
+        found[said] = found[said].combine_first(values) if said in found else values
+    kept = {n: v for n, v in found.items() if v.notna().all() and v.nunique() > 1}
+    return pd.DataFrame(kept, index=frame.index)
 
 
 def moves(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:

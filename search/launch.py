@@ -318,6 +318,7 @@ def launch(
         SpaceError, UsageFault, StorageError, StudyFault: before or while running.
     """
     space, text, found = read_space(path, options)
+    check_baseline(space)
     check_targets(space)
     with only_coordinator(home, space.name), closing(Store(home.store_url)) as store:
         study = open_study(store, space, text, found, options)

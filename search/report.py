@@ -14,6 +14,7 @@ from search.figures import Marks, front_chart, label, over_time, parallel_coordi
 from search.frames import (
     axes_in,
     best_number,
+    common_axes,
     frame_of,
     hypervolumes,
     knee_number,
@@ -113,8 +114,9 @@ def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
     figures.append(over_time({"hypervolume": (numbers, volume)}, "complete trials", "hypervolume"))
     some = points[points["on_front"]]
     if len(some) > 2:
-        columns = list(dict.fromkeys(["family", *axes_in(some), *names]))
-        figures.append(parallel_coordinates(some, columns[:12], names[0]))
+        axes = common_axes(some)
+        columns = [*list(axes)[: 12 - len(names)], *names]
+        figures.append(parallel_coordinates(axes.join(some[names]), columns, names[0]))
     drawn = [f.to_html(full_html=False, include_plotlyjs=False) for f in figures]
     return f"<h2>Front</h2><div class=charts>{''.join(f'<div>{d}</div>' for d in drawn)}</div>"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +35,6 @@ class Recognizer:
 
     session: Session
     symbols: tuple[str, ...]
-    unpacked: tempfile.TemporaryDirectory[str] | None = None  # kept as long as it is listened to
 
     def transcribe(self, samples: np.ndarray) -> str:
         """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz."""
@@ -53,9 +53,15 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
     Raises:
         BundleFault: when it is no bundle, or its files are not those it was written with.
     """
-    work = tempfile.TemporaryDirectory()
-    opened = _in_folder(path, Path(work.name), lambda folder: _open_folder(folder, threads))
-    return replace(opened, unpacked=work)
+    work = tempfile.mkdtemp()
+    try:
+        opened = _in_folder(path, Path(work), lambda folder: _open_folder(folder, threads))
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    # A runtime may read its files at any time: they stay as long as the session does.
+    weakref.finalize(opened.session, shutil.rmtree, work, ignore_errors=True)
+    return opened
 
 
 def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard.context import store
 from dashboard.parts.choice import choose_target, chosen_trial, open_trial, study_or_stop
 from dashboard.parts.trial import show_trial
-from dashboard.queries import frame, space_of
+from dashboard.queries import LIVE_STATES, frame, space_of
+from dashboard.words import file_name
 from search.figures import (
     Marks,
     bars,
@@ -19,12 +22,13 @@ from search.figures import (
     front_in_space,
     heat,
     label,
+    name_of,
     parallel_coordinates,
 )
 from search.frames import (
     SHOWN,
-    axes_in,
     best_number,
+    common_axes,
     fits,
     front_numbers,
     knee_number,
@@ -44,6 +48,8 @@ _COLOURS = {
     "source": "who proposed it",
 }
 _INTERVALS = ("wer_low", "wer_high", "latency_p5_ms", "latency_p95_ms")
+_MOST_AXES = 14  # side by side
+_REFRESH_S = 4
 _VIEWS = ("Charts", "3-D", "Axes", "What matters", "Table")
 
 
@@ -68,12 +74,16 @@ def page() -> None:
     if not trials["state"].isin([str(s) for s in SHOWN]).any():
         st.info("No trial has been measured yet; the front appears with the first.")
         return
-    _choose(study, space)
+    every = _REFRESH_S if study.state in LIVE_STATES else None
+    st.fragment(_choose, run_every=every)(study.name, space)
 
 
-@st.fragment
-def _choose(study: Study, space: Space) -> None:
-    """Budgets, charts and the chosen trial: one fragment, so that a slider redraws only this."""
+def _choose(name: str, space: Space) -> None:
+    """Budgets, charts and the chosen trial: one fragment, so that a slider redraws only this.
+
+    What was chosen lies in the session, so that new trials of a running study change none of it.
+    """
+    study = store().study(name)
     trials = frame(study)
     several = len(space.targets) > 1
     top = st.columns([4, 2, 2] if several else [4, 2], vertical_alignment="bottom")
@@ -84,7 +94,7 @@ def _choose(study: Study, space: Space) -> None:
     names = _columns(space, target, trials)
     trials = _on_target(trials, space, names, study.deterministic)
     log = st.session_state.get("front-log", True)
-    limits = _budgets(trials, names, space)
+    limits = _budgets(study, trials, names, space)
     points = thinned(trials, [*_COLOURS, *names, *_INTERVALS])
     points = points.assign(fits=fits(points, limits))
     marks = Marks(
@@ -130,38 +140,39 @@ def _on_target(
     return seen
 
 
-def _budgets(trials: pd.DataFrame, names: list[str], space: Space) -> dict[str, float]:
+def _budgets(
+    study: Study, trials: pd.DataFrame, names: list[str], space: Space
+) -> dict[str, float]:
     """A slider for each objective; the limits that were moved."""
     measured = trials["state"].isin([str(s) for s in SHOWN])
     limits: dict[str, float] = {}
     hard = {b.metric: b for b in space.budget_list()}
     columns = st.columns(len(names))
     for column, name in zip(columns, names, strict=True):
-        values = trials.loc[measured, name].dropna()
-        steps = _steps(values)
-        if len(steps) < 2:
-            continue
         higher = metric_named(name).higher_is_better
+        nothing = -math.inf if higher else math.inf
+        key = f"budget-{study.id}-{name}"
+        kept = st.session_state.get(key, nothing)  # stays a stop, whatever was measured since
+        steps = sorted({*_steps(trials.loc[measured, name].dropna()), kept, nothing})
         asked = column.select_slider(
-            f"{label(name)} {'at least' if higher else 'at most'}",
+            f"{name_of(name)} {'at least' if higher else 'at most'}",
             options=steps,
-            value=steps[0] if higher else steps[-1],
-            format_func=lambda v, name=name: shown(name, v),
-            key=f"budget-{name}",
+            value=nothing,
+            format_func=lambda v, name=name: "any" if math.isinf(v) else shown(name, v),
+            key=key,
             help=f"The space says {hard[name]}" if name in hard else None,
         )
-        if asked != (steps[0] if higher else steps[-1]):
+        if math.isfinite(asked):
             limits[name] = float(asked)
     return limits
 
 
 def _steps(values: pd.Series) -> list[float]:
-    """Some sixty stops over the values, evenly by rank, rounded outwards."""
+    """Some sixty stops over the values, evenly by rank, each told apart by three digits."""
     if values.empty:
         return []
     found = np.unique(np.quantile(values, np.linspace(0, 1, 60)))
-    lowest, highest = float(values.min()), float(values.max())
-    return sorted({lowest, *(float(f"{v:.3g}") for v in found if lowest < v < highest), highest})
+    return [float(f"{v:.3g}") for v in found]
 
 
 def _teacher(study: Study, names: list[str]) -> dict[str, float]:
@@ -261,13 +272,14 @@ def _space_view(seen: _Seen) -> None:
 
 def _axes_view(seen: _Seen) -> None:
     inside = seen.trials[fits(seen.trials, seen.marks.limits)]
-    axes = axes_in(inside)
-    some = thinned(inside, ["family", *axes, *seen.names], most=300)
+    some = thinned(inside, inside.columns, most=300)
     if some.empty:
         st.info("No trial meets these budgets.")
         return
+    axes = common_axes(some)
+    columns = [*list(axes)[: _MOST_AXES - len(seen.names)], *seen.names]
     st.plotly_chart(
-        parallel_coordinates(some, ["family", *axes, *seen.names][:14], seen.names[0]),
+        parallel_coordinates(axes.join(some[seen.names]), columns, seen.names[0]),
         key="parallel",
         alt="A line for each trial over its axes and figures",
     )
@@ -308,14 +320,14 @@ def _table_view(seen: _Seen) -> None:
     st.download_button(
         "All trials as CSV",
         lambda: seen.trials.to_csv(index=False),
-        f"{seen.study.name}.csv",
+        f"{file_name(seen.study.name)}.csv",
         "text/csv",
         on_click="ignore",
     )
     st.download_button(
         "All trials as Parquet",
         lambda: _parquet(seen.trials),
-        f"{seen.study.name}.parquet",
+        f"{file_name(seen.study.name)}.parquet",
         on_click="ignore",
     )
 

@@ -11,29 +11,31 @@ from dashboard.context import store
 from dashboard.parts.choice import study_or_stop
 from dashboard.parts.control import steer_study, write_notes
 from dashboard.queries import LIVE_STATES, events, frame, is_alive, space_of
-from dashboard.words import plain, without_places
+from dashboard.words import markdown, without_places
 from search.figures import over_time
 from search.frames import hypervolumes, knee_number, reference_in
 from search.views import clock
-from storage.records import Study, TrialState
+from storage.records import Study, StudyState, TrialState
 
 _REFRESH_S = 2
 
 
 def page() -> None:
     study = study_or_stop()
-    st.title(study.name)
+    st.title(markdown(study.name))
     every = _REFRESH_S if study.state in LIVE_STATES else None
-    st.fragment(_progress, run_every=every)(study.name)
-    steer_study(study)
+    st.fragment(_progress, run_every=every)(study.name, study.state)
+    st.fragment(steer_study, run_every=every)(study.name)
     st.fragment(_history, run_every=every and 5 * every)(study.name)
     write_notes(study, None)
     _all_studies()
 
 
-def _progress(name: str) -> None:
+def _progress(name: str, state: StudyState) -> None:
     """What the study is doing now; refreshes by itself."""
     study = store().study(name)
+    if study.state != state:  # it ended, or went on: the page refreshes at another pace
+        st.rerun()
     trials = frame(study)
     counts = trials["state"].value_counts() if len(trials) else pd.Series(dtype=int)
     finals = sum(counts.get(s, 0) for s in TrialState if s.is_final)
@@ -43,7 +45,7 @@ def _progress(name: str) -> None:
     columns[2].metric("On the front", int(trials["on_front"].sum()) if len(trials) else 0)
     columns[3].metric("Time so far", clock(float(study.facts.get("elapsed_s", 0))))
     compute = float(trials["compute_s"].sum()) if len(trials) else 0.0
-    columns[4].metric("Compute spent", f"{compute / 3600:.1f} CPU h")
+    columns[4].metric("CPU time spent", clock(compute))
     st.progress(min(1.0, finals / max(1, study.trials_wanted)), _eta(study))
     if len(counts):
         said = [f"{n} {str(s).replace('_', ' ')}" for s, n in counts.items()]
@@ -81,13 +83,13 @@ def _running(study: Study) -> None:
         rows.append(
             {"who": who, "stage": r["stage"], "how far": how, "since": clock(r["elapsed_s"])}
         )
-    st.subheader(f"Workers on {plain(study.live.get('host', 'this machine'), 60)}")
+    st.subheader(f"Workers on {markdown(study.live.get('host', 'this machine'), 60)}")
     if rows:
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="What each worker does now")
     else:
         st.caption("none is at work")
     for waits in study.live["waiting"]:
-        st.warning(plain(waits))
+        st.warning(markdown(waits))
 
 
 def _history(name: str) -> None:
@@ -96,17 +98,20 @@ def _history(name: str) -> None:
     space, trials = space_of(study), frame(study)
     done = trials.dropna(subset=["finished_at"]).sort_values("finished_at")
     if len(done):
-        hours = (done["finished_at"] - study.created_at) / 3600
+        passed_s = done["finished_at"] - study.created_at
+        unit, length_s = ("hours", 3600) if passed_s.max() > 7200 else ("minutes", 60)
+        passed = passed_s / length_s
         left, right = st.columns(2)
         series = {}
         for state in done["state"].unique():
             is_state = done["state"] == state
+            counts = list(range(int(is_state.sum()) + 1))
             series[str(state).replace("_", " ")] = (
-                hours[is_state].tolist(),
-                is_state[is_state].cumsum().tolist(),
+                [0.0, *passed[is_state], passed.max()],
+                [*counts, counts[-1]],
             )
         left.plotly_chart(
-            over_time(series, "hours since the study began", "trials"),
+            over_time(series, f"{unit} since the study began", "trials"),
             key="trials-over-time",
             alt="Finished trials by state over time",
         )

@@ -9,13 +9,14 @@ import jiwer
 import numpy as np
 import pandas as pd
 import streamlit as st
+import yaml
 
 from dashboard.context import store
 from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
 from dashboard.parts.control import cancel_trial, write_notes
 from dashboard.parts.trial import show_trial
 from dashboard.queries import dev_set, frame, read_json, results, samples, space_of, stage_runs
-from dashboard.words import plain, without_places
+from dashboard.words import markdown, plain, without_places
 from search.figures import bars, distribution, learning_curves, spectrogram, waveform
 from search.views import clock
 from spaces.space import Space
@@ -44,13 +45,14 @@ def page() -> None:
     if trials.empty:
         st.info("This study has no trials yet.")
         return
-    numbers = trials["number"].tolist()
+    labels = dict(zip(trials["number"].tolist(), trials["label"], strict=True))
+    numbers = list(labels)
     number = chosen_trial(numbers)
     asked = st.selectbox(
         "Trial",
         numbers,
         index=0 if number is None else numbers.index(number),
-        format_func=lambda n: f"{n}: {trials['label'].iloc[numbers.index(n)]}",
+        format_func=lambda n: f"{n}: {labels[n]}",
     )
     if asked != number:
         open_trial(int(asked))
@@ -65,7 +67,7 @@ def _recipe(of: _Of) -> None:
     trial = store().trial(of.study.id, of.number)
     left, right = st.columns(2)
     left.caption("Recipe")
-    left.json(dict(trial.recipe))
+    left.code(yaml.safe_dump(dict(trial.recipe), sort_keys=False), language=None, wrap_lines=True)
     right.caption("Budgets and gates")
     limits = [
         {"limit": text, "verdict": "met" if excess <= 0 else f"broken by {excess:.3g}"}
@@ -79,7 +81,7 @@ def _recipe(of: _Of) -> None:
     if sizes:
         frame = pd.DataFrame(sizes)
         frame["bytes"] = frame["bytes"] / 1e6
-        right.caption("Size by part and of.number format (MB)")
+        right.caption("Size by part and number format (MB)")
         right.dataframe(
             frame.rename(columns={"bytes": "MB"}), hide_index=True, alt="Size by part and format"
         )
@@ -129,7 +131,7 @@ def _stages(of: _Of) -> None:
     for r in runs:
         if r.log:
             with st.expander(f"Log of {r.stage}, attempt {r.attempt}"):
-                st.code(without_places(r.log, 20_000), language=None)
+                st.code(without_places(r.log, 20_000), language=None, wrap_lines=True)
 
 
 def _times(of: _Of) -> None:
@@ -140,7 +142,7 @@ def _times(of: _Of) -> None:
         shown = {f"trial {of.number}": values}
         if target in teacher:
             shown["teacher"] = teacher[target]
-        st.caption(f"On {target}: whole pipeline, samples to text, {len(values)} runs")
+        st.caption(f"On {markdown(target)}: whole pipeline, samples to text, {len(values)} runs")
         st.plotly_chart(
             distribution(shown, "time of one utterance (ms)"),
             key=f"times-{target}",
@@ -154,8 +156,8 @@ def _measured(target: str, facts: dict[str, Any]) -> None:
     machine = facts.get("machine", {})
     where = [machine.get("processor"), *machine.get("runtimes", ())]
     st.text("Measured on " + plain(", ".join(str(w) for w in where if w), 300))
-    for reason in facts.get("unsteady", ()):
-        st.warning("Unsteady: " + plain(reason, 200), icon=":material/warning:")
+    if reasons := facts.get("unsteady"):
+        st.warning(f"Unsteady: {markdown('; '.join(reasons), 600)}", icon=":material/warning:")
     operators = facts.get("profile")
     if operators:
         spent: dict[str, float] = {}
@@ -168,7 +170,9 @@ def _measured(target: str, facts: dict[str, Any]) -> None:
             alt="Milliseconds by kind of operator",
         )
         right.dataframe(
-            pd.DataFrame(operators)[["name", "kind", "time_ms"]],
+            pd.DataFrame(operators)[["time_ms", "kind", "name"]].rename(
+                columns={"time_ms": "time (ms)"}
+            ),
             hide_index=True,
             height=320,
             alt="Milliseconds of each operator",
@@ -187,9 +191,7 @@ def _errors(of: _Of) -> None:
     dev = dev_set(of.study)
     written = list(read_json(result["artifacts"]["texts"]))
     if len(dev) != len(written):
-        st.info(
-            "The prepared data of this of.study are no longer here, so texts cannot be aligned."
-        )
+        st.info("The prepared data of this study are no longer here, so texts cannot be aligned.")
         return
     theirs = _teacher_texts(of.study, of.space, len(dev))
     table = _by_utterance(dev, written, theirs, result["facts"].get("errors"))
@@ -239,7 +241,7 @@ def _utterance(entry: Entry, student: str, teacher: str | None) -> None:
             aligned = jiwer.process_words(plain(entry.text, 2000), plain(text, 2000))
             st.caption(f"{who}: {aligned.wer:.0%} of the words wrong")
             said = jiwer.visualize_alignment(aligned, show_measures=False, skip_correct=False)
-            st.code(said.partition("\n")[2].strip("\n") or text, language=None)
+            st.code(said.partition("\n")[2].strip("\n") or text, language=None, wrap_lines=True)
 
 
 def _sound(entry: Entry) -> None:

@@ -38,9 +38,15 @@ def study_or_stop() -> Study:
     if name is None:
         st.title("No studies yet")
         st.write("Start one, and it appears here by itself:")
-        st.code("search launch --space quickstart.yaml", language="bash")
+        st.code("search launch --space quickstart.yaml", language=None)
+        st.fragment(_look_again, run_every=2)()
         st.stop()
     return store().study(name)
+
+
+def _look_again() -> None:
+    if store().studies():
+        st.rerun()
 
 
 def chosen_trial(numbers: Sequence[int]) -> int | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 import streamlit as st
 
 from dashboard.context import store, user_name, why_read_only
 from dashboard.queries import is_alive, notes
-from dashboard.words import plain
+from dashboard.words import markdown, plain
 from storage.records import Study, StudyState
 
 _MOST_TEXT = 4000
 
 
-def steer_study(study: Study) -> None:
+def steer_study(name: str) -> None:
     """Buttons for a running study; for one that ended, how to go on."""
+    study = store().study(name)
     with st.expander("Steer this study"):
         reason = why_read_only()
         if reason is not None:
@@ -32,7 +34,7 @@ def steer_study(study: Study) -> None:
             st.button("Add trials", on_click=_extend, args=(study, int(more)))
         if not alive:
             st.caption("The study is not running. Go on with the same command it was begun with:")
-            st.code(f"search launch --space … --study {study.name}", language="bash")
+            st.code(f"search launch --space … --study {shlex.quote(plain(name))}", language=None)
 
 
 def _button(column: object, label: str, study: Study, kind: str, disabled: bool) -> None:
@@ -44,7 +46,7 @@ def _button(column: object, label: str, study: Study, kind: str, disabled: bool)
 def _command(study: Study, kind: str, argument: int | None) -> None:
     if why_read_only() is None:  # a page that was open before the rules changed
         store().add_command(study.id, kind, argument)
-        st.toast(f"{study.name}: {kind} is asked for; it takes effect within seconds")
+        st.toast(f"{markdown(study.name, 60)}: {kind} is asked for; it takes effect within seconds")
 
 
 def _extend(study: Study, more: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -10,12 +11,10 @@ import streamlit as st
 from dashboard.context import artifacts, store
 from dashboard.parts.choice import choose_target
 from dashboard.queries import space_of
+from dashboard.words import file_name, plain
 from search.bundle.write import write_bundle
-from search.errors import SearchError
 from spaces.space import Space
-from storage.errors import ArtifactError
 from storage.records import Study, TrialState
-from workers.errors import WorkError
 from workers.recognizer import check_bundle
 
 _MEASURED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
@@ -31,7 +30,7 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     st.download_button(
         f"Export trial {number} for {backend} (zip)",
         lambda: bundle_bytes(study.name, number, target),
-        f"{study.name}-trial-{number}-{target}.zip",
+        f"{file_name(study.name)}-trial-{number}-{target}.zip",
         "application/zip",
         type="primary",
         on_click="ignore",
@@ -39,8 +38,9 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
         help="Every file is checked against its digest and the model is loaded before it is sent",
     )
     st.caption("The same contents as")
-    command = f"search export --study {study.name} --trial {number} --target {target} student.zip"
-    st.code(command, language="bash")
+    name = shlex.quote(plain(study.name))
+    command = f"search export --study {name} --trial {number} --target {target} student.zip"
+    st.code(command, language=None, wrap_lines=True)
     _code(backend)
 
 
@@ -59,18 +59,14 @@ def bundle_bytes(name: str, number: int, target: str) -> bytes:
         return path.read_bytes()
 
 
-FAULTS = (SearchError, ArtifactError, WorkError)
-
-
 def _code(backend: str) -> None:
     if backend != "onnxruntime":
-        st.code("search transcribe student.zip recording.wav", language="bash")
+        st.code("search transcribe student.zip recording.wav", language=None, wrap_lines=True)
         return
     kind = st.segmented_control(
         "Use it from", ["sherpa-onnx", "Python", "C++"], default="sherpa-onnx", key="code-kind"
     )
-    language = "cpp" if kind == "C++" else "python"
-    st.code(_SNIPPETS[kind or "sherpa-onnx"], language=language)
+    st.code(_SNIPPETS[kind or "sherpa-onnx"], language=None, wrap_lines=True)
 
 
 _SNIPPETS = {

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.export import export_trial
-from dashboard.words import without_places
-from search.figures import label, name_of
+from dashboard.words import markdown, without_places
+from search.figures import name_of
 from search.tables import shown
 from spaces.metrics import METRICS
 from spaces.space import Space
@@ -20,7 +20,8 @@ def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) ->
     """Figures by target, the recipe in words, export."""
     row = trials.loc[trials["number"] == number].iloc[0]
     st.subheader(f"Trial {number}")
-    st.caption(f"{row['label']} · {str(row['state']).replace('_', ' ')} · by {row['source']}")
+    state = str(row["state"]).replace("_", " ")
+    st.caption(f"{markdown(row['label'])} · {state} · by {markdown(row['source'])}")
     if isinstance(row["reason"], str):
         st.text(without_places(row["reason"]))
     teacher = study.facts.get("teacher", {})
@@ -60,22 +61,18 @@ def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
 
 
 def by_target(row: pd.Series, space: Space) -> None:
-    """Every figure of every target, with units; where each was measured is the column's name."""
-    columns: dict[str, dict[str, str]] = {}
-    exact = {
-        label(m): shown(m, row[m])
-        for m in METRICS
-        if m in row and pd.notna(row[m]) and not any(f"{m}@{t}" in row for t in space.targets)
-    }
-    for target in space.targets:
-        columns[target] = {
-            label(m): shown(m, row[f"{m}@{target}"])
-            for m in METRICS
-            if f"{m}@{target}" in row and pd.notna(row[f"{m}@{target}"])
+    """Every figure with its unit; where it was measured is the column's name."""
+    known = [c for c in row.index if str(c).partition("@")[0] in METRICS and pd.notna(row[c])]
+    columns = {
+        target: {
+            name_of(m): shown(m, row[f"{m}@{target}"]) for m in METRICS if f"{m}@{target}" in known
         }
-    table = pd.DataFrame(columns)
-    if exact:
-        table = pd.concat([table, pd.DataFrame({"everywhere": exact})], axis=1)
+        for target in space.targets
+    }
     st.dataframe(
-        table.fillna(""), height=320, alt="All figures of the trial, a column for each target"
+        pd.DataFrame(columns).fillna(""),
+        height=420,
+        alt="All figures of the trial, a column for each target",
     )
+    anywhere = [m for m in known if "@" not in m and not METRICS[m].per_target]
+    st.caption(" · ".join(f"{name_of(m)} {shown(m, row[m])}" for m in anywhere))

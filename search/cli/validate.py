@@ -28,8 +28,8 @@ def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
     if quick:
         return 0
     place = home_of(ctx).place()
-    check_targets(space)
     check_baseline(space)
+    check_targets(space)
     with _bar() as progress:
         report = check_space(space, place, progress)
     for line in (*data_lines(report), *cost_lines(space, report)):

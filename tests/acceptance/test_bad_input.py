@@ -1211,7 +1211,7 @@ NOT_GIVEN = {
     "front --plot folder": "Invalid value for '--plot': File 'folder' is a directory.",
     "front --plot gone/front.html": "gone/front.html: No such file or directory",
     f"{TRIAL} 0 --target nope": '--target: no target "nope" (targets: cpu)',
-    f"{TRIAL} 0 --target cpu": "it has no exported file, so it can only be compared by its record",
+    f"{TRIAL} 0 --target cpu": "it has no exported file",
     "measure tyni": NO_STUDY,
     "measure --trial 99": "trial 99: not measured yet, so there is nothing to take again",
     "measure --trial 0 --trial 1 --trial 3": "trial 1, 3: not measured yet, so there is nothing",

@@ -83,7 +83,7 @@ def students(request, corpus, tmp_path_factory):
         folder = folders[scheme] = work / scheme
         folder.mkdir()
         parts = Quantize(**dict.fromkeys(PARTS, scheme))
-        model, _ = export_quantized(network, corpus.symbols, corpus, parts, folder)
+        _, model, _ = export_quantized(network, corpus.symbols, corpus, parts, folder)
         model.rename(folder / "model.onnx")
         (folder / "tokens.txt").write_bytes((corpus.folder / "tokens.txt").read_bytes())
     return folders

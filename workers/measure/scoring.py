@@ -111,7 +111,7 @@ def _write_slices(corpus: Corpus, folder: Path) -> None:
     members = _members(corpus.dev)
     if not members:
         raise DataFault(
-            f"gate.long_audio: dev holds less than two utterances and {LEAST_SLICE_S:g} s of audio, "
+            f"gate.long_audio: dev holds less than two utterances or {LEAST_SLICE_S:g} s of audio: "
             "too little for a slice; give more of it or take the gate out"
         )
     partial = folder.with_name(f"long.{uuid.uuid4().hex}.partial")
