@@ -26,7 +26,7 @@ demo: $(VENV)/core
 	@echo "the front: $(DEMO)/front.html and $(DEMO)/front.png; a student: $(DEMO)/student.zip"
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -110,6 +110,9 @@ def test_every_gate_is_judged(trials: list[dict[str, Any]]) -> None:
             "gate qoi >= 0.5",
             "gate empty_output <= 0.9",
             "gate long_audio <= 0.05",
+            "gate qoi@ov >= 0.5",
+            "gate empty_output@ov <= 0.9",
+            "gate long_audio@ov <= 0.05",
             "gate regression@cpu <= 100",  # the baseline runs in ONNX Runtime alone
             "gate olive_asr@cpu",
             "gate olive_asr@ov",
