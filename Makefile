@@ -13,8 +13,9 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent,dashboard]"
 	$(BIN)/search backends install litert mnn executorch
+	$(BIN)/python tests/support/chromium.py
 	touch $@
 
 # A search on the embedded corpus, its front as table and plot, one student exported and used.
