@@ -15,8 +15,7 @@ PAGES = HERE / "app_pages"
 # In the dark the theme's colour is light, and so what is written on it has to be dark.
 _STYLE = """<style>
 [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"] p,
-[data-baseweb="tag"] span { color: light-dark(#fff, #000); }
-[data-baseweb="tag"] svg { fill: light-dark(#fff, #000); }
+[data-tag], [data-tag] * { color: light-dark(#fff, #000); }
 </style>"""
 
 

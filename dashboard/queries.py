@@ -14,6 +14,7 @@ from search.frames import frame_of
 from search.plan import model_of
 from spaces.load import parse_space
 from spaces.space import Space
+from storage.errors import ArtifactError
 from storage.records import Note, StageRun, Study, StudyState
 from workers.data.entries import Entry, dev_entries
 
@@ -112,12 +113,15 @@ def read_json(digest: str) -> Any:
 
 
 def texts(study: Study, number: int | None, label: str) -> list[str] | None:
-    """What a runtime wrote of dev, utterance by utterance."""
+    """What a runtime wrote of dev, utterance by utterance; None where it is not kept."""
     said = results(study, number).get(f"score@{label}") or (
         results(study, number).get("listen") if number is None else None
     )
     digest = (said or {}).get("artifacts", {}).get("texts")
-    return None if digest is None else list(read_json(digest))
+    try:
+        return None if digest is None else list(read_json(digest))
+    except ArtifactError:
+        return None
 
 
 def has_model(study: Study, number: int | None) -> bool:

@@ -75,7 +75,8 @@ def _log_ticks(values: pd.Series) -> dict[str, Any]:
     if values.empty:
         return {}
     low, high = (int(np.floor(np.log10(v))) for v in (values.min(), values.max()))
-    ticks = [m * 10.0**e for e in range(low - 1, high + 2) for m in (1, 2, 5)]
+    steps = (1, 2, 5) if values.max() > 10 * values.min() else (1, 1.5, 2, 3, 4, 5, 7)
+    ticks = [m * 10.0**e for e in range(low - 1, high + 2) for m in steps]
     return {"tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks]}
 
 
@@ -104,18 +105,21 @@ def front_chart(
     if len(beyond):
         figure.add_trace(_points(beyond, x, y, "beyond the budgets", told, _BEYOND))
     for i, (value, group) in enumerate(_groups(known, colour)):
-        for on_front, part in group[group["fits"]].groupby("on_front"):
-            name = str(value) if on_front else f"{value}, dominated"
-            trace = _points(part, x, y, name, told, _look(i, bool(on_front)))
-            trace.update(legendgroup=html.escape(str(value)), showlegend=bool(on_front))
+        parts = list(group[group["fits"]].groupby("on_front"))
+        for on_front, part in parts:
+            trace = _points(part, x, y, str(value), told, _look(i, bool(on_front)))
+            is_last = on_front == parts[-1][0]  # of the front, if it has one there
+            trace.update(legendgroup=trace.name, showlegend=bool(is_last))
             if on_front and len(part) <= _MOST_BARS:
                 _add_intervals(trace, part, x, y)
             figure.add_trace(trace)
     _add_steps(figure, known, x, y)
     _add_marks(figure, known, x, y, marks)
     # Margins of their own spare a browser measuring every label again and again.
-    figure.update_xaxes(_axis(x, known[x], logarithmic), automargin=False)
-    figure.update_yaxes(_axis(y, known[y], logarithmic), automargin=False)
+    for axes, name in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
+        teacher = [marks.teacher[name]] if name in marks.teacher else []
+        drawn = pd.concat([known[name], pd.Series(teacher, dtype=float)])
+        axes(_axis(name, drawn, logarithmic), automargin=False)
     return figure.update_layout(
         margin=_MARGIN if legend else {**_MARGIN, "t": 8},
         height=430 if legend else 400,
@@ -308,7 +312,7 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) 
             },
         )
     )
-    return figure.update_layout(height=460, margin={"l": 60, "r": 40, "t": 60, "b": 24})
+    return figure.update_layout(height=460, margin={"l": 110, "r": 40, "t": 60, "b": 24})
 
 
 def bars(values: Mapping[str, float], title: str, percent: bool = True) -> go.Figure:

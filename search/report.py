@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.figures import Marks, front_chart, label, over_time, parallel_coordinates
+from search.figures import Marks, front_chart, label, name_of, over_time, parallel_coordinates
 from search.frames import (
     axes_in,
     best_number,
@@ -32,6 +32,10 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; }
 body { padding: 0 1rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 1rem; }
+.charts > div { min-width: 0; }
+.charts > div:last-child { grid-column: 1 / -1; overflow-x: auto; }
+.charts > div:last-child > div { min-width: 800px; }
+.parcoords text { text-shadow: none !important; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #8888; text-align: right; }
@@ -41,6 +45,17 @@ tr.knee td { font-weight: 600; }
 pre { overflow-x: auto; padding: .6rem; border: 1px solid #8888; border-radius: 4px; }
 summary { cursor: pointer; padding: .3rem 0; }
 """
+# Charts are drawn while the page is read, when their boxes are not yet as wide as they will be.
+_FIT = "addEventListener('load', () => dispatchEvent(new Event('resize')))"
+# Charts that are read on a light page as on a dark one.
+_CLEAR, _GRID = "rgba(0,0,0,0)", {"gridcolor": "rgba(128,128,128,0.3)", "zeroline": False}
+_ON_BOTH = {
+    "paper_bgcolor": _CLEAR,
+    "plot_bgcolor": _CLEAR,
+    "font": {"color": "#808080"},
+    "xaxis": _GRID,
+    "yaxis": _GRID,
+}
 
 
 def write_report(path: Path, store: Store, study: Study, space: Space) -> None:
@@ -71,16 +86,18 @@ def _page(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
+        f"<body><main>{''.join(parts)}</main><script>{_FIT}</script></body></html>\n"
     )
 
 
 def _head(study: Study, space: Space, frame: pd.DataFrame) -> str:
     counts = ", ".join(
-        f"{n} {s.replace('_', ' ')}" for s, n in frame["state"].value_counts().items()
+        f"{n} {html.escape(s.replace('_', ' '))}" for s, n in frame["state"].value_counts().items()
     )
     teacher = study.facts.get("teacher", {})
-    said = ", ".join(f"{label(m)} {shown(m, teacher[m])}" for m in space.objectives if m in teacher)
+    said = ", ".join(
+        f"{name_of(m)} {shown(m, teacher[m])}" for m in space.objectives if m in teacher
+    )
     targets = "; ".join(
         f"{html.escape(n)}: {html.escape(t.backend)}, {t.threads} thread(s)"
         for n, t in space.targets.items()
@@ -117,8 +134,14 @@ def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
         axes = common_axes(some)
         columns = [*list(axes)[: 12 - len(names)], *names]
         figures.append(parallel_coordinates(axes.join(some[names]), columns, names[0]))
-    drawn = [f.to_html(full_html=False, include_plotlyjs=False) for f in figures]
-    return f"<h2>Front</h2><div class=charts>{''.join(f'<div>{d}</div>' for d in drawn)}</div>"
+    drawn = [
+        f.update_layout(_ON_BOTH).to_html(
+            full_html=False, include_plotlyjs=False, config={"responsive": True}
+        )
+        for f in figures
+    ]
+    boxes = "".join(f'<div tabindex="0">{d}</div>' for d in drawn)
+    return f"<h2>Front</h2><div class=charts>{boxes}</div>"
 
 
 def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> str:

@@ -313,7 +313,6 @@ class Store:
                 )
         return [Command(id=row.id, kind=row.kind, argument=row.argument) for row in rows]
 
-
     # for pages
 
     def last_event_id(self, study_id: int) -> int:
@@ -348,7 +347,7 @@ class Store:
             "trial_number": trial_number,
             "kind": kind,
             "text": _storable(text),
-            "author": author[:128],
+            "author": _storable(author[:128]),
             "at": time.time(),
         }
         with self._engine.begin() as connection:

@@ -28,6 +28,21 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; without any the test is skipped, which CI does not take for an answer."""
+    from browser import NO_CHROMIUM, find_chromium, launch
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = find_chromium(playwright)
+        if path is None:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(NO_CHROMIUM)
+        with launch(playwright, path) as browser:
+            yield browser
+
+
 _SMALLEST: dict[str, Any] = {
     "name": "test",
     "data": {"synthetic": {}},

@@ -11,9 +11,10 @@ from dashboard.context import store
 from dashboard.parts.choice import study_or_stop
 from dashboard.queries import dev_set, frame, results, space_of
 from search.compare import Difference, Side, compare
-from search.figures import label, scatter_by_utterance
+from search.figures import name_of, scatter_by_utterance
 from search.frames import SHOWN, metrics_in
 from search.tables import shown
+from spaces.metrics import METRICS
 from storage.records import Study
 
 
@@ -64,10 +65,11 @@ def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _figures(measured: pd.DataFrame, chosen: list[int]) -> None:
     rows = measured.set_index("number").loc[chosen]
-    names = [m for m in metrics_in(measured) if rows[m].notna().any()]
+    known = [m for m in metrics_in(measured) if rows[m].notna().any()]
+    names = [m for m in known if "@" in m or not METRICS[m].per_target]
     table = pd.DataFrame(
         {f"trial {n}": [shown(m, rows.loc[n, m]) for m in names] for n in chosen},
-        index=[label(m) for m in names],
+        index=[name_of(m) for m in names],
     )
     st.subheader("Figures")
     st.dataframe(table, height=300, alt="Figures of the chosen trials")
@@ -88,7 +90,7 @@ def _verdicts(sides: list[Side]) -> None:
             rows.append(
                 {
                     "of": f"{other.name} against {first.name}",
-                    "figure": f"{label(d.metric)} on {d.target}",
+                    "figure": name_of(f"{d.metric}@{d.target}"),
                     "difference": _signed(d, d.difference),
                     "95 % interval": f"{_signed(d, d.low)} to {_signed(d, d.high)}",
                     "real?": "yes" if d.is_real else "cannot be told",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import streamlit as st
 
 from dashboard.context import store
 from dashboard.parts.choice import choose_target, chosen_trial, open_trial, study_or_stop
-from dashboard.parts.trial import show_trial
+from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES, frame, space_of
 from dashboard.words import file_name
 from search.figures import (
@@ -70,10 +71,6 @@ def page() -> None:
     study = study_or_stop()
     space = space_of(study)
     st.title("Front")
-    trials = frame(study)
-    if not trials["state"].isin([str(s) for s in SHOWN]).any():
-        st.info("No trial has been measured yet; the front appears with the first.")
-        return
     every = _REFRESH_S if study.state in LIVE_STATES else None
     st.fragment(_choose, run_every=every)(study.name, space)
 
@@ -85,6 +82,9 @@ def _choose(name: str, space: Space) -> None:
     """
     study = store().study(name)
     trials = frame(study)
+    if not trials["state"].isin([str(s) for s in SHOWN]).any():
+        st.info("No trial has been measured yet; the front appears with the first.")
+        return
     several = len(space.targets) > 1
     top = st.columns([4, 2, 2] if several else [4, 2], vertical_alignment="bottom")
     view = top[0].segmented_control("View", _VIEWS, default=_VIEWS[0], key="front-view")
@@ -92,7 +92,9 @@ def _choose(name: str, space: Space) -> None:
     with top[-1]:
         target = choose_target(space, "front-target")
     names = _columns(space, target, trials)
-    trials = _on_target(trials, space, names, study.deterministic)
+    bases = {o.partition("@")[0] for o in space.objectives}
+    judged = [n for n in names if n.partition("@")[0] in bases]
+    trials = _on_target(trials, space, judged, study.deterministic)
     log = st.session_state.get("front-log", True)
     limits = _budgets(study, trials, names, space)
     points = thinned(trials, [*_COLOURS, *names, *_INTERVALS])
@@ -100,11 +102,12 @@ def _choose(name: str, space: Space) -> None:
     marks = Marks(
         teacher=_teacher(study, names),
         limits=limits,
-        knee=knee_number(trials, [n for n in names if n in trials]),
+        knee=knee_number(trials, judged),
         best=best_number(trials, names[0], limits),
         chosen=[n for n in [chosen_trial(trials["number"].tolist())] if n is not None],
     )
     _verdict(trials, limits, marks, names[0])
+    st.caption(where(space, target))
     _VIEW[view or _VIEWS[0]](_Seen(study, trials, points, names, str(colour), marks, log))
     number = chosen_trial(trials["number"].tolist())
     if number is None:
@@ -129,13 +132,13 @@ def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[str]:
 
 
 def _on_target(
-    trials: pd.DataFrame, space: Space, names: list[str], deterministic: bool
+    trials: pd.DataFrame, space: Space, judged: list[str], deterministic: bool
 ) -> pd.DataFrame:
     """The front as seen on another target than the first, where its figures differ."""
-    if set(space.objectives) <= set(names):
+    if set(space.objectives) <= set(judged):
         return trials
     seen = trials.assign(on_front=False)
-    best = front_numbers(seen, [n for n in names if n in seen][:3], deterministic)
+    best = front_numbers(seen, judged, deterministic)
     seen.loc[seen["number"].isin(best), "on_front"] = True
     return seen
 
@@ -153,18 +156,22 @@ def _budgets(
         nothing = -math.inf if higher else math.inf
         key = f"budget-{study.id}-{name}"
         kept = st.session_state.get(key, nothing)  # stays a stop, whatever was measured since
-        steps = sorted({*_steps(trials.loc[measured, name].dropna()), kept, nothing})
+        stops = [*_steps(trials.loc[measured, name].dropna()), kept, nothing]
         asked = column.select_slider(
             f"{name_of(name)} {'at least' if higher else 'at most'}",
-            options=steps,
+            options=sorted({_limit(name, s): s for s in stops}.values()),
             value=nothing,
-            format_func=lambda v, name=name: "any" if math.isinf(v) else shown(name, v),
+            format_func=partial(_limit, name),
             key=key,
             help=f"The space says {hard[name]}" if name in hard else None,
         )
         if math.isfinite(asked):
             limits[name] = float(asked)
     return limits
+
+
+def _limit(metric: str, value: float) -> str:
+    return "any" if math.isinf(value) else shown(metric, value)
 
 
 def _steps(values: pd.Series) -> list[float]:
@@ -240,9 +247,11 @@ def _charts(seen: _Seen) -> None:
 def _take(event: Any, key: str) -> None:
     """A new click opens its trial; a box keeps several."""
     chosen = [int(p["id"]) for p in event["selection"]["points"] if "id" in p]
-    if not chosen or st.session_state.get(f"seen-{key}") == chosen:
+    if st.session_state.get(f"seen-{key}") == chosen:
         return
     st.session_state[f"seen-{key}"] = chosen
+    if not chosen:
+        return
     if len(chosen) == 1:
         open_trial(chosen[0])
     else:
@@ -254,7 +263,9 @@ def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
     numbers = st.session_state.get("boxed", [])
     inside = trials[trials["number"].isin(numbers)]
     if len(inside):
-        st.caption(f"{len(inside)} trials in the box")
+        words, button = st.columns([6, 1], vertical_alignment="center")
+        words.caption(f"{len(inside)} trials in the box")
+        button.button("Drop", on_click=st.session_state.pop, args=("boxed",), key="drop-box")
         _rows(inside.sort_values(names[0]), names, "boxed-rows")
 
 

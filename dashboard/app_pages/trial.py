@@ -15,7 +15,7 @@ from dashboard.context import store
 from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
 from dashboard.parts.control import cancel_trial, write_notes
 from dashboard.parts.trial import show_trial
-from dashboard.queries import dev_set, frame, read_json, results, samples, space_of, stage_runs
+from dashboard.queries import dev_set, frame, results, samples, space_of, stage_runs, texts
 from dashboard.words import markdown, plain, without_places
 from search.figures import bars, distribution, learning_curves, spectrogram, waveform
 from search.views import clock
@@ -56,7 +56,7 @@ def page() -> None:
     )
     if asked != number:
         open_trial(int(asked))
-    show_trial(study, space, int(asked), trials)
+    show_trial(study, space, int(asked), trials, is_all=True)
     cancel_trial(study, int(asked))
     kind = st.segmented_control("Show", list(_PARTS), default=next(iter(_PARTS)), key="trial-part")
     _PARTS[kind or next(iter(_PARTS))](_Of(study, space, int(asked), trials))
@@ -187,14 +187,14 @@ def _errors(of: _Of) -> None:
         st.info("It has not been scored.")
         return
     name = labels[0] if len(labels) == 1 else st.selectbox("Decoded by", labels)
-    result = results(of.study, of.number)[f"score@{name}"]
-    dev = dev_set(of.study)
-    written = list(read_json(result["artifacts"]["texts"]))
-    if len(dev) != len(written):
+    facts = results(of.study, of.number)[f"score@{name}"]["facts"]
+    dev, written = dev_set(of.study), texts(of.study, of.number, str(name))
+    if written is None or len(dev) != len(written):
         st.info("The prepared data of this study are no longer here, so texts cannot be aligned.")
         return
-    theirs = _teacher_texts(of.study, of.space, len(dev))
-    table = _by_utterance(dev, written, theirs, result["facts"].get("errors"))
+    theirs = texts(of.study, None, of.space.runtimes()[0].label)
+    theirs = theirs if theirs and len(theirs) == len(dev) else None
+    table = _by_utterance(dev, written, theirs, facts.get("errors"))
     worst = table.sort_values("errors", ascending=False).head(_WORST).reset_index(drop=True)
     st.caption(f"The {len(worst)} worst of {len(table)} utterances; choose one to hear it")
     event = st.dataframe(
@@ -208,13 +208,6 @@ def _errors(of: _Of) -> None:
     rows = event["selection"]["rows"]
     place = int(worst["place"].iloc[rows[0] if rows else 0])
     _utterance(dev[place], written[place], theirs[place] if theirs else None)
-
-
-def _teacher_texts(study: Study, space: Space, count: int) -> list[str] | None:
-    from dashboard.queries import texts
-
-    found = texts(study, None, space.runtimes()[0].label)
-    return found if found is not None and len(found) == count else None
 
 
 def _by_utterance(

@@ -16,8 +16,10 @@ from storage.records import Study
 _TILES = ("wer", "latency_p50_ms", "latency_p95_ms", "size_mb", "peak_memory_mb", "qoi")
 
 
-def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    """Figures by target, the recipe in words, export."""
+def show_trial(
+    study: Study, space: Space, number: int, trials: pd.DataFrame, is_all: bool = False
+) -> None:
+    """Figures by target, the recipe in words, export; and a link to the rest, if there is more."""
     row = trials.loc[trials["number"] == number].iloc[0]
     st.subheader(f"Trial {number}")
     state = str(row["state"]).replace("_", " ")
@@ -25,20 +27,31 @@ def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) ->
     if isinstance(row["reason"], str):
         st.text(without_places(row["reason"]))
     teacher = study.facts.get("teacher", {})
+    st.caption(where(space, next(iter(space.targets))))
     tiles(row, teacher)
     left, right = st.columns([3, 2])
     with left:
         by_target(row, space)
     with right:
         export_trial(study, space, number, str(row["state"]))
-        st.page_link(
-            "app_pages/trial.py", label="Everything about this trial", icon=":material/search:"
-        )
+        if not is_all:
+            more = "Everything about this trial"
+            st.page_link("app_pages/trial.py", label=more, icon=":material/search:")
         compared = st.session_state.setdefault("compared", [])
         if number in compared:
             st.caption("It is among those to compare.")
         elif len(compared) < 4:
             st.button("Compare it", on_click=compared.append, args=(number,), key=f"add-{number}")
+
+
+def where(space: Space, target: str) -> str:
+    """Where the figures that are shown come from, as Markdown."""
+    t = space.targets[target]
+    threads = "1 thread" if t.threads == 1 else f"{t.threads} threads"
+    return (
+        f"Times and memory on {markdown(target)} ({t.backend}, {threads}), "
+        "word errors of the exported file on the dev set"
+    )
 
 
 def tiles(row: pd.Series, teacher: dict[str, float]) -> None:

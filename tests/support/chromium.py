@@ -33,7 +33,7 @@ def main() -> None:
 def _does(*command: str) -> bool:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=600)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=240)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

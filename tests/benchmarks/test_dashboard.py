@@ -1,0 +1,226 @@
+"""The dashboard over a study of 10,000 trials, beside optuna-dashboard over the same trials."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import serving, settled
+from fabricated import fabricate
+from places import HOME
+
+from storage.records import Trial
+from storage.store import Store
+
+TRIALS = 10_000
+VISITS, MOVES, CLICKS = 6, 10, 6
+OBJECTIVES = ("wer", "latency_p95_ms", "size_mb")
+FRONT_DRAWN = """() => {
+  const charts = [...document.querySelectorAll('.js-plotly-plot')];
+  return charts.length === 3 && charts.every(c => c.calcdata && c.querySelector('.main-svg'))
+    && /complete trials meet/.test(document.body.innerText)
+}"""
+LIMIT = "() => document.querySelector('.js-plotly-plot')?.layout.shapes?.[0]?.x0 ?? null"
+REDRAWN = """before => {
+  const charts = [...document.querySelectorAll('.js-plotly-plot')];
+  const limit = charts[0]?.layout.shapes?.[0]?.x0 ?? null;
+  return charts.length === 3 && limit !== null && limit !== before
+    && charts.every(c => c.calcdata && c.querySelector('.main-svg'))
+}"""
+POINT = """place => {
+  const chart = document.querySelector('.js-plotly-plot'), box = chart.getBoundingClientRect();
+  const d = chart._fullData.filter(d => d.ids && d.marker?.size === 12).at(-1);
+  const i = place % d.ids.length, {xaxis, yaxis} = chart._fullLayout;
+  return [box.left + xaxis._offset + xaxis.d2p(d.x[i]), box.top + yaxis._offset + yaxis.d2p(d.y[i])]
+}"""
+OPENED = """before => {
+  const heading = [...document.querySelectorAll('h3')].find(h => /^Trial/.test(h.textContent));
+  return heading && heading.textContent !== before
+    && document.querySelectorAll('[data-testid=stMetric]').length > 3
+}"""
+PARETO_DRAWN = """() => [...document.querySelectorAll('.js-plotly-plot')].some(
+  c => c.calcdata && c.querySelector('.main-svg, canvas')
+    && c.data.reduce((n, t) => n + (t.x?.length ?? 0), 0) >= %d)"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("large") / "home"
+    home.mkdir()
+    store = Store(f"sqlite:///{home / 'store.sqlite'}")
+    fabricate(store, "large", TRIALS)
+    store.close()
+    return home
+
+
+def test_dashboard(home: Path, chromium: Any, tmp_path: Path) -> None:
+    print(f"\n{TRIALS:,} trials; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with serving(home) as url:
+        port = int(url.rpartition(":")[2])
+        address = f"{url}/front?study=large"
+        fresh = [_first_visit(chromium, address, FRONT_DRAWN) for _ in range(VISITS)]
+        context = chromium.new_context(viewport={"width": 1440, "height": 1300})
+        page = context.new_page()
+        again = [_time(page, lambda: page.goto(address, wait_until="commit"), FRONT_DRAWN)]
+        for _ in range(VISITS):
+            again.append(_time(page, lambda: page.goto(address, wait_until="commit"), FRONT_DRAWN))
+        _say("front drawn, server just started, new browser", fresh[:1])
+        _say("front drawn, new browser", fresh[1:])
+        _say("front drawn, browser that was here before", again[1:])
+        _say("budget slider to redrawn front", _moves(page))
+        _say("click on a point to its trial", _clicks(page))
+        print(f"memory of the server: {_peak_mb(port):.0f} MB at most")
+        context.close()
+    with _optuna_dashboard(home, tmp_path) as address:
+        drawn = PARETO_DRAWN % TRIALS
+        others = [_first_visit(chromium, address, drawn) for _ in range(3)]
+        _say("optuna-dashboard: Pareto plot drawn, new browser", others)
+
+
+def _first_visit(chromium: Any, address: str, drawn: str) -> float:
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    try:
+        return _time(page, lambda: page.goto(address, wait_until="commit"), drawn)
+    finally:
+        context.close()
+
+
+def _time(page: Any, do: Callable[[], object], until: str, argument: Any = None) -> float:
+    start = time.perf_counter()
+    do()
+    page.wait_for_function(until, arg=argument, polling=20)
+    return time.perf_counter() - start
+
+
+def _moves(page: Any) -> list[float]:
+    settled(page).get_by_role("slider", name="latency p95 at most").focus()
+    spent = []
+    for _ in range(MOVES):
+        before = page.evaluate(LIMIT)
+        spent.append(_time(page, lambda: page.keyboard.press("ArrowLeft"), REDRAWN, before))
+        page.wait_for_timeout(700)
+    return spent[1:]
+
+
+def _clicks(page: Any) -> list[float]:
+    spent = []
+    for i in range(CLICKS):
+        headings = page.get_by_role("heading", level=3).all_inner_texts()
+        page.mouse.move(*page.evaluate(POINT, 7 * i + 3))
+        page.locator(".hoverlayer .hovertext").first.wait_for()
+        before = headings[0] if headings else ""
+        spent.append(_time(page, lambda: (page.mouse.down(), page.mouse.up()), OPENED, before))
+        page.wait_for_timeout(1000)
+    return spent
+
+
+def _say(what: str, seconds: list[float]) -> None:
+    each = ", ".join(f"{s:.2f}" for s in seconds)
+    print(f"{what}: median {statistics.median(seconds):.2f} s ({each})")
+
+
+def _peak_mb(port: int) -> float:
+    """The most memory that the process listening there has held (VmHWM)."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            command = status.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if f"--server.port={port}" in command:
+                lines = status.read_text().splitlines()
+                return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1000
+        except OSError:  # it ended meanwhile
+            continue
+    raise AssertionError("the server is not there")
+
+
+# the other one
+
+
+@contextmanager
+def _optuna_dashboard(home: Path, folder: Path) -> Iterator[str]:
+    """optuna-dashboard in an environment of its own, on a study with the same trials."""
+    python = _installed(HOME / "optuna-dashboard")
+    store = Store(f"sqlite:///{home / 'store.sqlite'}")
+    trials = store.trials(store.study("large").id)
+    store.close()
+    url = f"sqlite:///{folder / 'optuna.sqlite'}"
+    _written(trials, url)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [python.with_name("optuna-dashboard"), url, "--port", str(port)]
+    with (folder / "optuna.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/dashboard")
+            yield f"http://127.0.0.1:{port}/dashboard/studies/1"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _installed(folder: Path) -> Path:
+    python = folder / "bin" / "python"
+    if not (folder / "bin" / "optuna-dashboard").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "optuna-dashboard"]
+        if subprocess.run(pip, check=False).returncode:
+            pytest.skip("optuna-dashboard cannot be installed here")
+    return python
+
+
+def _written(trials: list[Trial], url: str) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    directions = ["minimize"] * len(OBJECTIVES)
+    study = optuna.create_study(storage=url, study_name="large", directions=directions)
+    study.set_metric_names(list(OBJECTIVES))
+    study.add_trials([_as_optuna(t) for t in trials])
+
+
+def _as_optuna(trial: Trial) -> Any:
+    import optuna
+
+    def kind(value: Any) -> Any:
+        if isinstance(value, str):
+            return optuna.distributions.CategoricalDistribution(_SCHEMES_AND_FAMILIES)
+        return optuna.distributions.FloatDistribution(0, 1e4)
+
+    return optuna.trial.create_trial(
+        params=dict(trial.values),
+        distributions={name: kind(value) for name, value in trial.values.items()},
+        values=[trial.metrics[o] for o in OBJECTIVES],
+    )
+
+
+_SCHEMES_AND_FAMILIES = (
+    "separable_conv",
+    "dsconv_lstm",
+    "fp32",
+    "fp16",
+    "int8_dynamic",
+    "int8_static",
+)
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"{url} does not answer")
