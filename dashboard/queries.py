@@ -84,7 +84,7 @@ def events(study: Study) -> pd.DataFrame:
     rows = store().events(study.id, _EVENTS)
     return pd.DataFrame(
         {
-            "time": [pd.Timestamp(e.at, unit="s") for e in rows][::-1],
+            "time": [pd.Timestamp.fromtimestamp(e.at) for e in rows][::-1],
             "what": [e.kind for e in rows][::-1],
             "message": [e.message for e in rows][::-1],
             "trial": pd.array([e.trial_number for e in rows][::-1], dtype="Int64"),

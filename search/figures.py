@@ -103,7 +103,8 @@ def front_chart(
     known = points.dropna(subset=[x, y])
     beyond = known[~known["fits"]]
     if len(beyond):
-        figure.add_trace(_points(beyond, x, y, "beyond the budgets", told, _BEYOND))
+        trace = _points(beyond, x, y, "beyond the budgets", told, _BEYOND)
+        figure.add_trace(trace.update(legendrank=2000))  # the last
     for i, (value, group) in enumerate(_groups(known, colour)):
         parts = list(group[group["fits"]].groupby("on_front"))
         for on_front, part in parts:
@@ -121,8 +122,8 @@ def front_chart(
         drawn = pd.concat([known[name], pd.Series(teacher, dtype=float)])
         axes(_axis(name, drawn, logarithmic), automargin=False)
     return figure.update_layout(
-        margin=_MARGIN if legend else {**_MARGIN, "t": 8},
-        height=430 if legend else 400,
+        margin=_MARGIN,
+        height=430,
         showlegend=legend,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "itemsizing": "constant"},
         dragmode="pan",

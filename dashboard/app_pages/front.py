@@ -232,7 +232,7 @@ def _charts(seen: _Seen) -> None:
                     seen.colour,
                     seen.marks,
                     seen.names,
-                    seen.log or None,
+                    None if seen.log else False,
                     (x, y) == pairs[0],
                 ),
                 key=f"front-{x}-{y}",

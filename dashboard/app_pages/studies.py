@@ -129,6 +129,9 @@ def _history(name: str) -> None:
             st.caption(f"Knee of the front: trial {bend}. The Front page shows it.")
     st.subheader("Events")
     happened = events(study)
+    if happened.empty:
+        st.caption("none yet")
+        return
     happened["message"] = happened["message"].map(lambda m: without_places(m, 1000))
     st.dataframe(
         happened,

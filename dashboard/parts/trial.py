@@ -59,7 +59,7 @@ def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
     known = [m for m in _TILES if m in row and pd.notna(row[m])]
     if not known:
         return
-    row_of_tiles = st.container(horizontal=True, gap="large")
+    row_of_tiles = st.container(horizontal=True, gap="medium")
     for metric in known:
         beside = teacher.get(metric)
         row_of_tiles.metric(

@@ -201,7 +201,8 @@ def _click_point(page: Page, place: int) -> int:
     x, y = figures_of(
         page,
         f"""(() => {{
-          const d = chart._fullData.find(d => d.ids && d.marker.size === 12 && d.ids.length > {place});
+          const d = chart._fullData.find(
+            d => d.ids && d.marker.size === 12 && d.ids.length > {place});
           const {{xaxis, yaxis}} = chart._fullLayout, box = chart.getBoundingClientRect();
           return [box.left + xaxis._offset + xaxis.d2p(d.x[{place}]),
                   box.top + yaxis._offset + yaxis.d2p(d.y[{place}])]

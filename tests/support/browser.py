@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -13,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chromium import system_chromium
 from playwright.sync_api import Browser, Page, Playwright
 from shell import command
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -27,15 +26,14 @@ _OPTIONS = (
     "--use-gl=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-NO_CHROMIUM = "no Chromium: install one, or let `playwright install chromium` do it"
+NO_CHROMIUM = "there is no Chromium; `python tests/support/chromium.py` installs one"
 _WAIT_S = 60.0
 
 
 def find_chromium(playwright: Playwright) -> str | None:
     """The system's, or the one that Playwright has installed."""
     own = playwright.chromium.executable_path
-    found = (path for name in _NAMES if (path := shutil.which(name)))
-    return next(found, own if Path(own).exists() else None)
+    return system_chromium() or (own if Path(own).exists() else None)
 
 
 def launch(playwright: Playwright, path: str) -> Browser:
