@@ -1,1 +1,1 @@
-"""Pages, charts and queries. The pages themselves are not written yet."""
+"""Pages of studies in a browser; `python -m dashboard` serves them."""

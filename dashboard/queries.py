@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,7 +13,6 @@ import streamlit as st
 
 from dashboard.context import artifacts, home, store
 from search.frames import frame_of
-from search.plan import model_of
 from spaces.load import parse_space
 from spaces.space import Space
 from storage.errors import ArtifactError
@@ -105,9 +106,6 @@ def dev_set(study: Study) -> list[Entry]:
 @st.cache_data(show_spinner=False, max_entries=32)
 def read_json(digest: str) -> Any:
     """An artifact that is JSON."""
-    import tempfile
-    from pathlib import Path
-
     with tempfile.TemporaryDirectory() as folder:
         return json.loads(artifacts().fetch(digest, Path(folder) / "it.json").read_text())
 
@@ -122,13 +120,3 @@ def texts(study: Study, number: int | None, label: str) -> list[str] | None:
         return None if digest is None else list(read_json(digest))
     except ArtifactError:
         return None
-
-
-def has_model(study: Study, number: int | None) -> bool:
-    """Whether there is a file for ONNX Runtime to run."""
-    try:
-        first = next(iter(space_of(study).targets))
-        model_of(space_of(study), first, results(study, number))
-    except Exception:  # nothing exported, or not for that target
-        return False
-    return True

@@ -104,7 +104,7 @@ def front_chart(
     beyond = known[~known["fits"]]
     if len(beyond):
         trace = _points(beyond, x, y, "beyond the budgets", told, _BEYOND)
-        figure.add_trace(trace.update(legendrank=2000))  # the last
+        figure.add_trace(trace.update(showlegend=False))
     for i, (value, group) in enumerate(_groups(known, colour)):
         parts = list(group[group["fits"]].groupby("on_front"))
         for on_front, part in parts:

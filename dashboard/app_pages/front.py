@@ -111,7 +111,7 @@ def _choose(name: str, space: Space) -> None:
     _VIEW[view or _VIEWS[0]](_Seen(study, trials, points, names, str(colour), marks, log))
     number = chosen_trial(trials["number"].tolist())
     if number is None:
-        st.caption("Click a point, or a row of the table, to open its trial.")
+        st.caption("Click a point, or choose a row of the table (by keyboard: Shift and Space).")
         return
     st.divider()
     show_trial(study, space, number, trials)
@@ -195,6 +195,7 @@ def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error
     complete = trials["state"] == "complete"
     count, inside = int(complete.sum()), int((complete & fits(trials, limits)).sum())
     words = f"{inside} of {count} complete trials meet these budgets"
+    words += "; the others are grey" if limits else ""
     cells = st.columns([4, 2, 2])
     cells[0].markdown(f"**{words}**")
     if marks.best is not None:

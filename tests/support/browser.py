@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chromium import system_chromium
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 from shell import command
 
 _OPTIONS = (
@@ -28,6 +28,7 @@ _OPTIONS = (
 )
 NO_CHROMIUM = "there is no Chromium; `python tests/support/chromium.py` installs one"
 _WAIT_S = 60.0
+expect.set_options(timeout=30_000)  # a test machine may be busy
 
 
 def find_chromium(playwright: Playwright) -> str | None:
