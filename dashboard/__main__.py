@@ -9,6 +9,7 @@ from pathlib import Path
 from streamlit.web.cli import main
 
 _NEEDED = (
+    "alembic.context",
     "dashboard.parts.control",
     "dashboard.parts.trial",
     "plotly.graph_objs._figure",

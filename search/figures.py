@@ -35,6 +35,7 @@ class Marks:
     knee: int | None = None
     best: int | None = None
     chosen: Sequence[int] = ()
+    boxed: Sequence[int] = ()  # stay bright in every chart while the others fade
 
 
 _SPELLED = {"wer": "WER", "cer": "CER", "rtf": "RTF", "qoi": "QoI", "macs": "MACs"}
@@ -104,7 +105,7 @@ def front_chart(
     beyond = known[~known["fits"]]
     if len(beyond):
         trace = _points(beyond, x, y, "beyond the budgets", told, _BEYOND)
-        figure.add_trace(trace.update(showlegend=False))
+        figure.add_trace(_brushed(trace, beyond, marks).update(showlegend=False))
     for i, (value, group) in enumerate(_groups(known, colour)):
         parts = list(group[group["fits"]].groupby("on_front"))
         for on_front, part in parts:
@@ -113,7 +114,7 @@ def front_chart(
             trace.update(legendgroup=trace.name, showlegend=bool(is_last))
             if on_front and len(part) <= _MOST_BARS:
                 _add_intervals(trace, part, x, y)
-            figure.add_trace(trace)
+            figure.add_trace(_brushed(trace, part, marks))
     _add_steps(figure, known, x, y)
     _add_marks(figure, known, x, y, marks)
     # Margins of their own spare a browser measuring every label again and again.
@@ -127,7 +128,7 @@ def front_chart(
         showlegend=legend,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "itemsizing": "constant"},
         dragmode="pan",
-        clickmode="event+select",
+        clickmode="event",
         hovermode="closest",
         hoverlabel={"align": "left"},
     )
@@ -168,8 +169,15 @@ def _points(
         hovertemplate="<br>".join(["<b>trial %{id}</b> %{text}", *lines]) + "<extra></extra>",
         marker=look,
         selected={"marker": {"opacity": 1.0}},
-        unselected={"marker": {"opacity": 0.5}},
+        unselected={"marker": {"opacity": 0.1}},
     )
+
+
+def _brushed(trace: go.Scatter, part: pd.DataFrame, marks: Marks) -> go.Scatter:
+    """What is boxed in one chart stands out in all of them."""
+    if marks.boxed:
+        trace.selectedpoints = np.flatnonzero(part["number"].isin(marks.boxed))
+    return trace
 
 
 def _add_intervals(trace: go.Scatter, part: pd.DataFrame, x: str, y: str) -> None:

@@ -95,7 +95,7 @@ def write_html(
         figure.update_xaxes(title_text=_label(x), type=scale, row=1, col=column)
         figure.update_yaxes(title_text=_label(y), row=1, col=column)
     figure.update_layout(title=f"{study.name}: front (large) and other trials", height=560)
-    figure.write_html(str(path), include_plotlyjs=True)
+    figure.write_html(str(path), include_plotlyjs=True, config={"showSendToCloud": False})
 
 
 def _hover(trial: Trial) -> str:

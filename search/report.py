@@ -136,7 +136,9 @@ def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
         figures.append(parallel_coordinates(axes.join(some[names]), columns, names[0]))
     drawn = [
         f.update_layout(_ON_BOTH).to_html(
-            full_html=False, include_plotlyjs=False, config={"responsive": True}
+            full_html=False,
+            include_plotlyjs=False,
+            config={"responsive": True, "showSendToCloud": False},
         )
         for f in figures
     ]

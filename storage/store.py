@@ -336,8 +336,9 @@ class Store:
             c.reason,
         )
         query = sa.select(*columns).where(c.study_id == study_id).order_by(c.number)
+        names = [column.name for column in columns]
         with self._reader.connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(query)]
+            return [dict(zip(names, row, strict=True)) for row in connection.execute(query)]
 
     def add_note(
         self, study_id: int, trial_number: int | None, kind: str, text: str, author: str

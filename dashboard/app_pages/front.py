@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import streamlit as st
 
 from dashboard.context import store
 from dashboard.parts.choice import choose_target, chosen_trial, open_trial, study_or_stop
+from dashboard.parts.points import points_chart
 from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES, frame, space_of
 from dashboard.words import file_name
@@ -105,6 +105,7 @@ def _choose(name: str, space: Space) -> None:
         knee=knee_number(trials, judged),
         best=best_number(trials, names[0], limits),
         chosen=[n for n in [chosen_trial(trials["number"].tolist())] if n is not None],
+        boxed=st.session_state.get("boxed", []),
     )
     _verdict(trials, limits, marks, names[0])
     st.caption(where(space, target))
@@ -219,45 +220,36 @@ def _charts(seen: _Seen) -> None:
     pairs = [(cost, error) for cost in costs[:2]] or [(error, error)]
     if len(costs) >= 2:
         pairs.append((costs[0], costs[1]))
-    rows = [pairs[:2], pairs[2:]]
-    for row in rows:
-        if not row:
-            continue
-        cells = st.columns(2)
-        for cell, (x, y) in zip(cells, row, strict=False):
-            event = cell.plotly_chart(
-                front_chart(
-                    seen.points,
-                    x,
-                    y,
-                    seen.colour,
-                    seen.marks,
-                    seen.names,
-                    None if seen.log else False,
-                    (x, y) == pairs[0],
-                ),
+    cells = [*st.columns(2), *st.columns(2)]
+    for cell, (x, y) in zip(cells, pairs, strict=False):
+        figure = front_chart(
+            seen.points,
+            x,
+            y,
+            seen.colour,
+            seen.marks,
+            seen.names,
+            None if seen.log else False,
+            (x, y) == pairs[0],
+        )
+        figure.update_layout(  # what was zoomed into or boxed is kept while these are the same
+            uirevision=f"{seen.study.id} {seen.log}",
+            selectionrevision=st.session_state.get("boxes", 0),
+        )
+        with cell:
+            points_chart(
+                figure,
                 key=f"front-{x}-{y}",
-                on_select="rerun",
-                selection_mode=("points", "box"),
                 alt=f"{label(y)} over {label(x)} of the trials; the front is drawn large",
+                picked=open_trial,
+                boxed=_keep_box,
             )
-            _take(event, f"front-{x}-{y}")
     _boxed(seen.trials, seen.names)
 
 
-def _take(event: Any, key: str) -> None:
-    """A new click opens its trial; a box keeps several."""
-    chosen = [int(p["id"]) for p in event["selection"]["points"] if "id" in p]
-    if st.session_state.get(f"seen-{key}") == chosen:
-        return
-    st.session_state[f"seen-{key}"] = chosen
-    if not chosen:
-        return
-    if len(chosen) == 1:
-        open_trial(chosen[0])
-    else:
-        st.session_state["boxed"] = chosen
-    st.rerun(scope="fragment")
+def _keep_box(numbers: list[int]) -> None:
+    st.session_state["boxed"] = numbers
+    st.session_state["boxes"] = st.session_state.get("boxes", 0) + (not numbers)
 
 
 def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
@@ -266,7 +258,7 @@ def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
     if len(inside):
         words, button = st.columns([6, 1], vertical_alignment="center")
         words.caption(f"{len(inside)} trials in the box")
-        button.button("Drop", on_click=st.session_state.pop, args=("boxed",), key="drop-box")
+        button.button("Drop", on_click=_keep_box, args=([],), key="drop-box")
         _rows(inside.sort_values(names[0]), names, "boxed-rows")
 
 

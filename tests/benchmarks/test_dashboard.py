@@ -32,11 +32,12 @@ FRONT_DRAWN = """() => {
     && /complete trials meet/.test(document.body.innerText)
 }"""
 FIGURES_TOLD = "() => /complete trials meet/.test(document.body?.innerText ?? '')"
-LIMIT = "() => document.querySelector('.js-plotly-plot')?.layout.shapes?.[0]?.x0 ?? null"
+LIMIT = """() =>
+  document.querySelector('.js-plotly-plot')?._fullLayout.shapes?.[0]?.x0 ?? null"""
 REDRAWN = """before => {
   const charts = [...document.querySelectorAll('.js-plotly-plot')];
-  const limit = charts[0]?.layout.shapes?.[0]?.x0 ?? null;
-  return charts.length === 3 && limit !== null && limit !== before
+  const [first, , third] = charts.map(c => c._fullLayout?.shapes?.[0]?.x0 ?? null);
+  return charts.length === 3 && first !== null && first !== before && third === first
     && charts.every(c => c.calcdata && c.querySelector('.main-svg'))
 }"""
 POINT = """place => {

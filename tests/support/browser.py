@@ -75,7 +75,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 _SETTLED = """() => {
   const app = document.querySelector('[data-testid=stApp]');
-  const plots = [...document.querySelectorAll('[data-testid=stPlotlyChart]')];
+  const plots = [...document.querySelectorAll('[data-testid=stPlotlyChart], .front-chart')];
   return app && app.dataset.testScriptState === 'notRunning' && document.querySelector('h1')
     && !document.querySelector('[data-testid=stSkeleton]')
     && !document.querySelector('[data-stale=true]')
