@@ -61,6 +61,15 @@ class Absences:
         now = time.monotonic()
         return max((now - a.since for a in self._of(targets)), default=0.0)
 
+    def are_away_s(self) -> dict[str, float]:
+        """Targets whose device is away, with how long it has been so."""
+        now = time.monotonic()
+        return {
+            target: now - self._away[device].since
+            for target, device in self._device_of.items()
+            if device in self._away
+        }
+
     def reason(self, targets: Collection[str]) -> str:
         return "; ".join(dict.fromkeys(a.reason for a in self._of(targets)))
 

@@ -710,6 +710,7 @@ class Coordinator:
             elapsed_s=self._elapsed_s(),
             eta_s=self._eta_s(),
             waiting=self._waiting(),
+            away_s=self._absences.are_away_s(),
         )
 
     def _waiting(self) -> tuple[str, ...]:
@@ -755,6 +756,7 @@ def live_of(snapshot: Snapshot) -> dict[str, object]:
         "eta_s": snapshot.eta_s,
         "elapsed_s": snapshot.elapsed_s,
         "waiting": list(snapshot.waiting),
+        "away_s": dict(snapshot.away_s),
         "running": [
             {
                 "trial": r.trial_number,

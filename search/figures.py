@@ -148,7 +148,7 @@ def _look(place: int, on_front: bool) -> dict[str, Any]:
         "color": COLOURS[place % len(COLOURS)],
         "symbol": SYMBOLS[place % len(SYMBOLS)],
         "size": 12 if on_front else 6,
-        "opacity": 1.0 if on_front else 0.45,
+        "opacity": 1.0 if on_front else 0.55,
         "line": {"width": 1 if on_front else 0, "color": GREY},
     }
 

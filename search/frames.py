@@ -189,21 +189,23 @@ def reference_in(
 
 def hypervolumes(
     frame: pd.DataFrame, objectives: Sequence[str], reference: Mapping[str, float], most: int = 60
-) -> tuple[list[int], list[float]]:
-    """(number of finished trials, share of the box to the reference that they dominate)."""
+) -> pd.DataFrame:
+    """How the front grew: complete `trials`, when the last of them was `finished_at` (seconds since
+    the epoch), and the `hypervolume`: the share of the box to the reference that they dominate.
+    """
     known = frame[frame["state"] == TrialState.COMPLETE].dropna(subset=list(objectives))
     known = known.sort_values("finished_at")
-    if known.empty:
-        return [], []
     shares = np.column_stack([_share(o, known[o], reference[o]) for o in objectives])
-    places = np.unique(np.linspace(1, len(known), min(most, len(known))).round().astype(int))
+    count = len(known)
+    places = np.unique(np.linspace(min(1, count), count, min(most, count)).round().astype(int))
     ones, values = np.ones(len(objectives)), []
     for n in places:
         inside = shares[:n][(shares[:n] < 1).all(axis=1)]
         if len(inside):
             inside = inside[moocore.is_nondominated(inside)]
         values.append(float(moocore.hypervolume(inside, ref=ones)) if len(inside) else 0.0)
-    return [int(n) for n in places], values
+    ends = known["finished_at"].to_numpy(float)[places - 1]
+    return pd.DataFrame({"trials": places, "finished_at": ends, "hypervolume": values})
 
 
 def _share(objective: str, values: pd.Series, reference: float) -> np.ndarray:

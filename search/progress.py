@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from spaces.space import Space
@@ -31,6 +31,7 @@ class Snapshot:
     elapsed_s: float
     eta_s: float | None
     waiting: Sequence[str] = ()  # for devices that are away
+    away_s: Mapping[str, float] = field(default_factory=dict)  # by target, since when
 
 
 class View(Protocol):

@@ -127,8 +127,9 @@ def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
     figures = [front_chart(points, x, names[0], "family", marks, names) for x in names[1:3]]
     if len(names) >= 3:
         figures.append(front_chart(points, names[1], names[2], "family", marks, names))
-    numbers, volume = hypervolumes(frame, names, reference_in(frame, names, teacher))
-    figures.append(over_time({"hypervolume": (numbers, volume)}, "complete trials", "hypervolume"))
+    grown = hypervolumes(frame, names, reference_in(frame, names, teacher))
+    line = (list(grown["trials"]), list(grown["hypervolume"]))
+    figures.append(over_time({"hypervolume": line}, "complete trials", "hypervolume"))
     some = points[points["on_front"]]
     if len(some) > 2:
         axes = common_axes(some)

@@ -90,6 +90,30 @@ def _running(study: Study) -> None:
         st.caption("none is at work")
     for waits in study.live["waiting"]:
         st.warning(markdown(waits))
+    _devices(study)
+
+
+def _devices(study: Study) -> None:
+    """Each target: what it has measured, and whether it can be reached."""
+    live, trials = study.live or {}, frame(study)
+    at_work = {r["stage"].partition("@")[2] for r in live["running"]}
+    rows = []
+    for i, (name, target) in enumerate(space_of(study).targets.items()):
+        column = "latency_p50_ms" if i == 0 else f"latency_p50_ms@{name}"
+        away_s = live.get("away_s", {}).get(name)
+        count = int(trials[column].notna().sum()) if column in trials else 0
+        state = "measures" if name in at_work else "answers" if count else "not asked yet"
+        rows.append(
+            {
+                "target": name,
+                "where": "device" if target.is_remote else "this machine",
+                "runtime": target.backend,
+                "trials measured": count,
+                "now": state if away_s is None else f"away for {clock(away_s)}",
+            }
+        )
+    st.subheader("Devices")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Targets, and which can be reached")
 
 
 def _history(name: str) -> None:
@@ -101,7 +125,7 @@ def _history(name: str) -> None:
         passed_s = done["finished_at"] - study.created_at
         unit, length_s = ("hours", 3600) if passed_s.max() > 7200 else ("minutes", 60)
         passed = passed_s / length_s
-        left, right = st.columns(2)
+        charts = st.columns(3)
         series = {}
         for state in done["state"].unique():
             is_state = done["state"] == state
@@ -110,20 +134,26 @@ def _history(name: str) -> None:
                 [0.0, *passed[is_state], passed.max()],
                 [*counts, counts[-1]],
             )
-        left.plotly_chart(
-            over_time(series, f"{unit} since the study began", "trials"),
+        charts[0].plotly_chart(
+            over_time(series, f"{unit} of the study", "trials"),
             key="trials-over-time",
             alt="Finished trials by state over time",
         )
         known = [o for o in space.objectives if o in trials]
         if len(known) == len(space.objectives):
             reference = reference_in(trials, known, study.facts.get("teacher", {}))
-            numbers, volume = hypervolumes(trials, known, reference)
-            right.plotly_chart(
-                over_time({"hypervolume": (numbers, volume)}, "complete trials", "hypervolume"),
-                key="hypervolume",
-                alt="Hypervolume over the number of complete trials",
-            )
+            grown = hypervolumes(trials, known, reference)
+            volume = list(grown["hypervolume"])
+            ends = (grown["finished_at"] - study.created_at) / length_s
+            for chart, x, axis in (
+                (charts[1], grown["trials"], "complete trials"),
+                (charts[2], ends, f"{unit} of the study"),
+            ):
+                chart.plotly_chart(
+                    over_time({"hypervolume": (list(x), volume)}, axis, "hypervolume"),
+                    key=f"hypervolume over {axis}",
+                    alt=f"Hypervolume over {axis}",
+                )
         bend = knee_number(trials, known) if known else None
         if bend is not None:
             st.caption(f"Knee of the front: trial {bend}. The Front page shows it.")

@@ -52,9 +52,10 @@ async function draw(chart, address) {
   const Plotly = await library(address)
   if (!chart.isConnected) return
   const { data, layout } = chart.wanted
+  const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" }
   const font = { family: getComputedStyle(chart).fontFamily, size: 12 }
   chart.drawing = (chart.drawing ?? 0) + 1
-  await Plotly.react(chart, data, { ...layout, font, ...size(chart) }, CONFIG)
+  await Plotly.react(chart, data, { ...layout, ...clear, font, ...size(chart) }, CONFIG)
   chart.drawing -= 1
   if (!chart.sizes) listen(chart)
 }

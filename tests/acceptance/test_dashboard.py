@@ -20,6 +20,7 @@ import soundfile
 from axe_playwright_python.sync_playwright import Axe
 from browser import figures_of, hear, said, serving, settled
 from fabricated import alive, fabricate
+from oidc import CLIENT_SECRET, providing
 from playwright.sync_api import Browser, Page, expect
 
 from search.cli.common import space_of
@@ -146,7 +147,14 @@ def test_studies_of_other_states_look_intended(page: Page, other: str, name: str
     go(page, other, study=name)
     words = {
         "empty": ["running", "0 of 5", "none is at work"],
-        "running": ["running", "40 of 60", "epochs 3 of 40", "1 wait for pi5", "0:04:00 to go"],
+        "running": [
+            "running",
+            "40 of 60",
+            "epochs 3 of 40",
+            "1 wait for pi5",
+            "0:04:00 to go",
+            "this machine",
+        ],
         "failed": ["failed", "could not go on", "…/train.jsonl"],
     }
     hear(page, *words[name])
@@ -506,6 +514,28 @@ def test_a_read_only_dashboard_steers_and_writes_nothing(page: Page, states: Pat
         for name in ("Pause", "Stop", "Resume", "Extend", "Cancel this trial", "Keep", "Drop"):
             assert page.get_by_role("button", name=name, exact=True).count() == 0
         assert page.get_by_role("button", name=re.compile("^Export")).count() == 1
+
+
+def test_who_signs_in_may_look_and_only_operators_steer(page: Page, states: Path) -> None:
+    with (
+        providing() as provider,
+        serving(states, secrets=lambda url: provider.secrets(url, ["ann@example.org"])) as url,
+    ):
+        go(page, url, study="running")
+        assert "running" not in said(page)
+        for mail, may_steer in (("bob@example.org", False), ("ann@example.org", True)):
+            provider.mail = mail
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+            go(page, url, study="running")
+            hear(page, "40 of 60")
+            page.get_by_text("Steer this study").click()
+            denied = page.get_by_text("it is not among the operators")
+            expect(denied).to_have_count(0 if may_steer else 2)
+            expect(page.get_by_role("button", name="Pause", exact=True)).to_have_count(int(may_steer))
+            page.get_by_role("button", name="Sign out").click()
+            expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        assert CLIENT_SECRET not in page.content()
 
 
 def test_hostile_text_is_text_and_no_page_tells_secrets_or_places(

@@ -87,6 +87,7 @@ class View:
         self.said: list[str] = []
         self.of_devices: list[str] = []
         self.waiting: set[str] = set()
+        self.away: set[str] = set()
 
     def event(self, event: Any) -> None:
         self.said.append(event.message)
@@ -95,6 +96,7 @@ class View:
 
     def tick(self, snapshot: Any) -> None:
         self.waiting |= set(snapshot.waiting)
+        self.away |= set(snapshot.away_s)
 
 
 class Workshop(Work):
@@ -173,6 +175,7 @@ def test_trainings_go_on_while_a_device_is_away(there: Home_) -> None:
     assert both_measured(there.trials)
     assert "is back" in there.messages.of_devices[1]
     assert {f"{n} wait for pi5" for n in (1, 2, 3)} <= there.messages.waiting
+    assert there.messages.away == {"pi5"}
 
 
 def test_one_attempt_at_a_time_asks_a_device_that_is_away(there: Home_) -> None:

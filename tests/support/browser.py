@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,25 @@ def launch(playwright: Playwright, path: str) -> Browser:
 
 
 @contextmanager
-def serving(home: Path, *options: object) -> Iterator[str]:
-    """`search dashboard` of a home; gives its address once it answers."""
+def serving(
+    home: Path, *options: object, secrets: Callable[[str], str] | None = None
+) -> Iterator[str]:
+    """`search dashboard` of a home; gives its address once it answers.
+
+    `secrets` gives what `.streamlit/secrets.toml` says, from the address.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    with (home.parent / f"dashboard-{port}.log").open("wb") as log:
+    folder = home.parent / f"dashboard-{port}"  # where it is started
+    (folder / ".streamlit").mkdir(parents=True)
+    if secrets is not None:
+        (folder / ".streamlit" / "secrets.toml").write_text(secrets(url))
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command("--home", home, "dashboard", "--no-browser", "--port", port, *options),
+            cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,
         )

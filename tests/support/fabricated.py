@@ -217,6 +217,7 @@ def alive(running: list[dict[str, Any]], waiting: list[str] | None = None) -> di
         "eta_s": 240.0,
         "elapsed_s": 60.0,
         "waiting": waiting or [],
+        "away_s": {},
         "running": running,
     }
 

@@ -81,11 +81,14 @@ def test_the_hypervolume_of_all_trials_is_that_of_the_command_line(
     trials, teacher = store.trials(study.id), study.facts["teacher"]
     reference = reference_of(space_of(study), trials, teacher)
     assert reference_in(frame, OBJECTIVES, teacher) == pytest.approx(reference)
-    numbers, values = hypervolumes(frame, OBJECTIVES, reference)
-    complete = int((frame["state"] == "complete").sum())
-    assert numbers[-1] == complete
-    assert values[-1] == pytest.approx(hypervolume(space_of(study), trials, reference))
-    assert values == sorted(values)
+    grown = hypervolumes(frame, OBJECTIVES, reference)
+    complete = frame[frame["state"] == "complete"]
+    assert grown["trials"].iloc[-1] == len(complete)
+    assert grown["finished_at"].iloc[-1] == complete["finished_at"].max()
+    last = grown["hypervolume"].iloc[-1]
+    assert last == pytest.approx(hypervolume(space_of(study), trials, reference))
+    assert grown.apply(lambda column: column.is_monotonic_increasing).all()
+    assert hypervolumes(frame[:0], OBJECTIVES, reference).empty
 
 
 def test_limits_hold_in_the_direction_of_their_figure(frame: pd.DataFrame) -> None:
