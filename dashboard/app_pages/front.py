@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +26,7 @@ from search.figures import (
     label,
     name_of,
     parallel_coordinates,
+    scaled,
 )
 from search.frames import (
     SHOWN,
@@ -242,14 +244,25 @@ def _charts(seen: _Seen) -> None:
                 key=f"front-{x}-{y}",
                 alt=f"{label(y)} over {label(x)} of the trials; the front is drawn large",
                 picked=open_trial,
-                boxed=_keep_box,
+                boxed=partial(_keep_box, seen.trials, x, y),
             )
     _boxed(seen.trials, seen.names)
 
 
-def _keep_box(numbers: list[int]) -> None:
-    st.session_state["boxed"] = numbers
-    st.session_state["boxes"] = st.session_state.get("boxes", 0) + (not numbers)
+def _keep_box(trials: pd.DataFrame, x: str, y: str, edges: Sequence[float]) -> None:
+    """Every trial inside, also those that the charts leave out for there being too many."""
+    if not edges:
+        _drop_box()
+        return
+    inside = trials["state"].isin([str(s) for s in SHOWN])
+    for name, limits in ((x, edges[:2]), (y, edges[2:])):
+        inside &= scaled(name, trials[name]).between(min(limits), max(limits))
+    st.session_state["boxed"] = trials.loc[inside, "number"].tolist()
+
+
+def _drop_box() -> None:
+    st.session_state["boxed"] = []
+    st.session_state["boxes"] = st.session_state.get("boxes", 0) + 1
 
 
 def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
@@ -258,7 +271,7 @@ def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
     if len(inside):
         words, button = st.columns([6, 1], vertical_alignment="center")
         words.caption(f"{len(inside)} trials in the box")
-        button.button("Drop", on_click=_keep_box, args=([],), key="drop-box")
+        button.button("Drop", on_click=_drop_box, key="drop-box")
         _rows(inside.sort_values(names[0]), names, "boxed-rows")
 
 

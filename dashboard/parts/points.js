@@ -30,17 +30,18 @@ const CONFIG = {
   modeBarButtonsToAdd: ["select2d", WHOLE_SCREEN],
 }
 
-const trials = (event) => (event?.points ?? []).filter((p) => p.id).map((p) => Number(p.id))
+const clicked = (event) => event.points.filter((p) => p.id).map((p) => Number(p.id)).slice(0, 1)
+const edges = (event) => (event?.range ? [...event.range.x, ...event.range.y] : [])
 
 function listen(chart) {
   const fit = () => chart.clientWidth && window.Plotly.relayout(chart, size(chart))
   chart.sizes = new ResizeObserver(fit)
   chart.sizes.observe(chart)
-  chart.on("plotly_click", (event) => chart.tell("picked", trials(event).slice(0, 1)))
+  chart.on("plotly_click", (event) => chart.tell("picked", clicked(event)))
   // Drawing a figure in which some are chosen says so too, which is nobody's wish.
-  const box = (numbers) => chart.drawing || chart.tell("boxed", numbers)
-  chart.on("plotly_selected", (event) => box(trials(event)))
-  chart.on("plotly_deselect", () => box([]))
+  const box = (event) => chart.drawing || chart.tell("boxed", edges(event))
+  chart.on("plotly_selected", box)
+  chart.on("plotly_deselect", box)
 }
 
 function size(chart) {
@@ -55,8 +56,11 @@ async function draw(chart, address) {
   const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" }
   const font = { family: getComputedStyle(chart).fontFamily, size: 12 }
   chart.drawing = (chart.drawing ?? 0) + 1
-  await Plotly.react(chart, data, { ...layout, ...clear, font, ...size(chart) }, CONFIG)
-  chart.drawing -= 1
+  try {
+    await Plotly.react(chart, data, { ...layout, ...clear, font, ...size(chart) }, CONFIG)
+  } finally {
+    chart.drawing -= 1
+  }
   if (!chart.sizes) listen(chart)
 }
 
@@ -67,7 +71,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (chart.text !== data.figure) {
     chart.text = data.figure
     chart.wanted = JSON.parse(data.figure)
-    draw(chart, data.library)
+    draw(chart, data.library).catch((error) => {
+      chart.textContent = `The chart cannot be drawn: ${error.message}`
+    })
   }
   return () => {
     chart.sizes?.disconnect()

@@ -6,7 +6,7 @@ old one is lost then, and so is what was zoomed into. This one stays and takes t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def points_chart(
     key: str,
     alt: str,
     picked: Callable[[int], None],
-    boxed: Callable[[list[int]], None],
+    boxed: Callable[[Sequence[float]], None],
 ) -> None:
     """Draw a figure whose points carry their trial's number as `ids`.
 
@@ -50,7 +50,8 @@ def points_chart(
         key: the chart's own; it stays the same chart while this does.
         alt: what it shows, for those who do not see it.
         picked: called with the trial of a clicked point.
-        boxed: called with the trials inside a box; with none when it is dropped.
+        boxed: called with the edges of a box (left, right, bottom, top) as the axes say them; with
+            none when it is dropped. Trials that were thinned out may lie inside as well.
     """
 
     def on_picked() -> None:
@@ -58,7 +59,7 @@ def points_chart(
             picked(int(number))
 
     def on_boxed() -> None:
-        boxed([int(n) for n in st.session_state[key].boxed or ()])
+        boxed([float(edge) for edge in st.session_state[key].boxed or ()])
 
     _component()(
         key=key,

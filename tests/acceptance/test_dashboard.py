@@ -270,8 +270,18 @@ def test_what_was_zoomed_and_boxed_stays_when_a_budget_redraws_the_charts(
     assert moved != before
     page.mouse.move(left + 50, top + 50)
     page.locator(".front-chart").first.get_by_role("button", name="Box Select").click()
+    inside = figures_of(
+        page,
+        """(() => {
+          const {xaxis, yaxis} = chart._fullLayout, size = chart.querySelector('.nsewdrag');
+          const {width, height} = size.getBoundingClientRect();
+          const isInside = (x, y) => 5 <= x && x <= width - 100 && 5 <= y && y <= height - 60;
+          return chart._fullData.filter(d => d.ids).flatMap(d => [...d.x].map((x, i) =>
+            isInside(xaxis.d2p(x), yaxis.d2p(d.y[i])))).filter(Boolean).length
+        })()""",
+    )
     _drag(page, (left + 5, top + 5), (right - 100, bottom - 60))
-    expect(page.get_by_text(re.compile(r"^\d+ trials in the box"))).to_be_visible()
+    expect(page.get_by_text(f"{inside} trials in the box")).to_be_visible()
     fades = "chart.data.some(t => t.selectedpoints)"
     assert page.evaluate(
         f"[...document.querySelectorAll('.js-plotly-plot')].every(chart => {fades})"
