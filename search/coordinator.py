@@ -24,6 +24,7 @@ from search.budgets import (
     timed_gates_decide,
 )
 from search.executors.base import Done, Executor
+from search.interrupts import noticing_interrupts
 from search.plan import (
     Ground,
     Results,
@@ -160,13 +161,17 @@ class Coordinator:
         self._event("study", f'study "{self._study.name}" {verb}')
         self._drop_old_commands()
         try:
-            while not self._over():
-                self._obey()
-                self._submit()
-                for done in self._executor.poll(_POLL_S):
-                    self._take(done)
-                self._tell()
-        except KeyboardInterrupt:
+            with noticing_interrupts() as is_interrupted:
+                while not self._over():
+                    if is_interrupted():
+                        self._state = StudyState.STOPPED
+                        break
+                    self._obey()
+                    self._submit()
+                    for done in self._executor.poll(_POLL_S):
+                        self._take(done)
+                    self._tell()
+        except KeyboardInterrupt:  # the second: it did not wait for what was being done
             self._state = StudyState.STOPPED
         except StudyFault as fault:
             self._event("fault", str(fault))
