@@ -21,6 +21,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#9
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon")
 GREY = "#8A8A8A"
 _PERCENT = {name for name, m in METRICS.items() if m.unit == "fraction"}
+# Both ends are seen on white and on black, and told apart with any colour vision.
+_ON_ANY_GROUND = [[0.0, "#56B4E9"], [0.5, "#8A8A8A"], [1.0, "#D55E00"]]
 _MARGIN = {"l": 56, "r": 16, "t": 40, "b": 48}
 _MOST_BARS = 40  # more intervals than these hide what they belong to
 _BEYOND = {"color": GREY, "symbol": "circle-open", "size": 6, "opacity": 0.4}
@@ -180,11 +182,21 @@ def _brushed(trace: go.Scatter, part: pd.DataFrame, marks: Marks) -> go.Scatter:
     return trace
 
 
+def interval_of(metric: str) -> tuple[str, str] | None:
+    """The columns between which a figure lies: WER's 95 %, p5 to p95 of a latency."""
+    base, at, target = metric.partition("@")
+    if base == "wer":
+        return f"wer_low{at}{target}", f"wer_high{at}{target}"
+    if base.startswith("latency_p"):
+        return f"latency_p5_ms{at}{target}", f"latency_p95_ms{at}{target}"
+    return None
+
+
 def _add_intervals(trace: go.Scatter, part: pd.DataFrame, x: str, y: str) -> None:
-    if y == "wer":
-        trace.error_y = _bars(part, y, "wer_low", "wer_high")
-    if x.startswith("latency_p50_ms"):
-        trace.error_x = _bars(part, x, x.replace("p50", "p5"), x.replace("p50", "p95"))
+    for metric, bars in ((x, "error_x"), (y, "error_y")):
+        interval = interval_of(metric)
+        if interval is not None:
+            trace[bars] = _bars(part, metric, *interval)
 
 
 def _bars(part: pd.DataFrame, metric: str, low: str, high: str) -> dict[str, Any] | None:
@@ -222,11 +234,7 @@ def _add_marks(figure: go.Figure, points: pd.DataFrame, x: str, y: str, marks: M
         figure.add_trace(
             _mark(scaled(x, marks.teacher[x]), scaled(y, marks.teacher[y]), "teacher", "star", GREY)
         )
-    names: dict[int, list[str]] = {}
-    called = [(marks.best, "best in budget"), (marks.knee, "knee")]
-    for number, name in [*called, *((n, "chosen") for n in marks.chosen)]:
-        if number is not None:
-            names.setdefault(number, []).append(name)
+    names = _named(marks)
     for at in points[points["number"].isin(list(names))].to_dict("records"):
         said = names[at["number"]]
         symbol = "circle-open" if "chosen" in said else "square-open"
@@ -236,6 +244,17 @@ def _add_marks(figure: go.Figure, points: pd.DataFrame, x: str, y: str, marks: M
             figure.add_vline(scaled(x, limit), line_dash="dash", line_color=GREY)
         elif metric == y:
             figure.add_hline(scaled(y, limit), line_dash="dash", line_color=GREY)
+
+
+def _named(marks: Marks) -> dict[int, list[str]]:
+    """What trials with a name are called, by number."""
+    best = "best in budget" if marks.limits else "best"
+    called = [(marks.best, best), (marks.knee, "knee"), *((n, "chosen") for n in marks.chosen)]
+    names: dict[int, list[str]] = {}
+    for number, name in called:
+        if number is not None:
+            names.setdefault(number, []).append(name)
+    return names
 
 
 def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.Scatter:
@@ -254,35 +273,33 @@ def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.
     )
 
 
-def front_in_space(points: pd.DataFrame, axes: tuple[str, str, str], colour: str) -> go.Figure:
-    """Three figures at once."""
+def front_in_space(
+    points: pd.DataFrame, axes: tuple[str, str, str], colour: str, marks: Marks
+) -> go.Figure:
+    """Three figures at once, with what `front_chart` shows of them."""
     figure = go.Figure()
-    x, y, z = axes
     known = points.dropna(subset=list(axes))
-    told = "<br>".join(f"{label(a)}: %{{{n}:.3~g}}" for n, a in zip("xyz", axes, strict=True))
+    beyond = known[~known["fits"]]
+    if len(beyond):
+        look = {"color": GREY, "symbol": "circle-open", "size": 3, "opacity": 0.4}
+        name = "beyond the budgets"
+        figure.add_trace(_points_in_space(beyond, axes, name, look).update(showlegend=False))
     for i, (value, group) in enumerate(_groups(known, colour)):
-        for on_front, part in group.groupby("on_front"):
-            figure.add_trace(
-                go.Scatter3d(
-                    x=scaled(x, part[x]),
-                    y=scaled(y, part[y]),
-                    z=scaled(z, part[z]),
-                    mode="markers",
-                    name=html.escape(str(value)),
-                    legendgroup=html.escape(str(value)),
-                    showlegend=bool(on_front),
-                    text=part["label"].str.slice(0, 80).map(html.escape),
-                    ids=part["number"].astype(str),
-                    hovertemplate=f"<b>trial %{{id}}</b> %{{text}}<br>{told}<extra></extra>",
-                    marker={
-                        "color": COLOURS[i % len(COLOURS)],
-                        "size": 6 if on_front else 3,
-                        "opacity": 1.0 if on_front else 0.25,
-                    },
-                )
-            )
+        parts = list(group[group["fits"]].groupby("on_front"))
+        for on_front, part in parts:
+            look = {
+                "color": COLOURS[i % len(COLOURS)],
+                "symbol": _IN_SPACE[i % len(_IN_SPACE)],
+                "size": 6 if on_front else 3,
+                "opacity": 1.0 if on_front else 0.35,
+            }
+            trace = _points_in_space(part, axes, str(value), look)
+            is_last = on_front == parts[-1][0]
+            figure.add_trace(trace.update(legendgroup=trace.name, showlegend=bool(is_last)))
+    _add_marks_in_space(figure, known, axes, marks)
+    grid = {"gridcolor": "rgba(128,128,128,0.4)", "showbackground": False, "zeroline": False}
     scene: dict[str, Any] = {
-        f"{name}axis": _axis(a, known[a]) for name, a in zip("xyz", axes, strict=True)
+        f"{name}axis": {**_axis(a, known[a]), **grid} for name, a in zip("xyz", axes, strict=True)
     }
     scene |= {"aspectmode": "cube", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}}}
     figure.update_layout(scene=scene, margin={"l": 0, "r": 0, "t": 8, "b": 24}, height=520)
@@ -290,9 +307,50 @@ def front_in_space(points: pd.DataFrame, axes: tuple[str, str, str], colour: str
     return figure
 
 
+_IN_SPACE = ("circle", "square", "diamond", "cross", "x")  # those that Plotly has there
+
+
+def _points_in_space(
+    part: pd.DataFrame, axes: tuple[str, str, str], name: str, look: dict[str, Any]
+) -> go.Scatter3d:
+    told = "<br>".join(f"{label(a)}: %{{{n}:.3~g}}" for n, a in zip("xyz", axes, strict=True))
+    return go.Scatter3d(
+        **{n: scaled(a, part[a]) for n, a in zip("xyz", axes, strict=True)},
+        mode="markers",
+        name=html.escape(name),
+        text=part["label"].str.slice(0, 80).map(html.escape),
+        ids=part["number"].astype(str),
+        hovertemplate=f"<b>trial %{{id}}</b> %{{text}}<br>{told}<extra></extra>",
+        marker=look,
+    )
+
+
+def _add_marks_in_space(
+    figure: go.Figure, points: pd.DataFrame, axes: tuple[str, str, str], marks: Marks
+) -> None:
+    named = [("teacher", marks.teacher)] if all(a in marks.teacher for a in axes) else []
+    rows = points.set_index("number")
+    named += [
+        (", ".join(said), rows.loc[n]) for n, said in _named(marks).items() if n in rows.index
+    ]
+    for name, at in named:
+        figure.add_trace(
+            go.Scatter3d(
+                **{n: [scaled(a, at[a])] for n, a in zip("xyz", axes, strict=True)},
+                mode="markers+text",
+                text=[name],
+                marker={"symbol": "diamond-open", "size": 9, "color": GREY},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+
+
 def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) -> go.Figure:
-    """A line a trial over axes and objectives; names become places on their axis."""
-    known = points.dropna(subset=[by])
+    """A line a trial over axes and objectives, for trials that have a value on each of them; names
+    become places on their axis."""
+    columns = [c for c in columns if points[c].notna().any()]
+    known = points.dropna(subset=[*columns, by])
     dimensions = []
     for column in columns:
         values = known[column]
@@ -307,15 +365,16 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) 
                     "ticktext": [n[:16] for n in names],
                 }
             )
-        elif values.notna().any():
-            filled = scaled(column, values.fillna(values.min()))
-            dimensions.append({"label": label(column), "values": filled, "tickformat": ".3~g"})
+        else:
+            dimensions.append(
+                {"label": label(column), "values": scaled(column, values), "tickformat": ".3~g"}
+            )
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
             line={
                 "color": scaled(by, known[by]),
-                "colorscale": "Viridis",
+                "colorscale": _ON_ANY_GROUND,
                 "showscale": True,
                 "colorbar": {"title": label(by)},
             },
@@ -411,14 +470,18 @@ def distribution(samples: Mapping[str, Sequence[float]], x: str) -> go.Figure:
     )
 
 
+_LEARNED = {"dev_wer": "WER on dev (%)", "train_ctc": "CTC loss in training"}
+
+
 def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], key: str) -> go.Figure:
     """A figure of every epoch; the first curve is the one in question."""
     figure = go.Figure()
     for i, (name, history) in reversed(list(enumerate(curves.items()))):
+        known = {h["epoch"]: h[key] for h in history if h.get(key) is not None}
         figure.add_trace(
             go.Scatter(
-                x=[h.get("epoch", j + 1) for j, h in enumerate(history)],
-                y=[h.get(key) for h in history],
+                x=list(known),
+                y=[scaled(key.removeprefix("dev_"), v) for v in known.values()],
                 name=name,
                 mode="lines",
                 line={"color": COLOURS[0] if i == 0 else GREY, "width": 3 if i == 0 else 1},
@@ -427,7 +490,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], key: st
             )
         )
     figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(title_text=key.replace("_", " "))
+    figure.update_yaxes(title_text=_LEARNED.get(key, key.replace("_", " ")))
     return figure.update_layout(height=300, margin=_MARGIN)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from search.budgets import judged_as
+from search.words import without_places
 from spaces.metrics import METRICS, metric_named
 from spaces.recipe import PARTS
 from spaces.space import Space
@@ -81,13 +82,18 @@ def _signed(frame: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     return frame[list(names)].to_numpy(float) * signs
 
 
-def knee_number(frame: pd.DataFrame, objectives: Sequence[str]) -> int | None:
+def knee_number(
+    frame: pd.DataFrame, objectives: Sequence[str], deterministic: bool = False
+) -> int | None:
     """Of the front, the one nearest to the best of each objective at once; None for fewer than
     three, which have no bend."""
-    best = frame.loc[frame["on_front"], ["number", *objectives]].dropna()
+    names = [judged_as(o, deterministic) for o in objectives]
+    if any(n not in frame for n in names):
+        return None
+    best = frame.loc[frame["on_front"], ["number", *dict.fromkeys(names)]].dropna()
     if len(best) < 3:
         return None
-    points = _signed(best, objectives)
+    points = _signed(best, names)
     span = np.maximum(np.ptp(points, axis=0), 1e-12)
     distance = np.linalg.norm((points - points.min(0)) / span, axis=1)
     return int(best["number"].iloc[int(distance.argmin())])
@@ -218,8 +224,25 @@ def _share(objective: str, values: pd.Series, reference: float) -> np.ndarray:
     return np.clip(np.log10(np.maximum(array, 1e-12) / (reference / 1000)) / 3, 0.0, None)
 
 
+def as_csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV to share: without the places of this machine, and with nothing that a
+    spreadsheet would take for a formula."""
+    return _shared(frame).map(_no_formula).to_csv(index=False)
+
+
+def _shared(frame: pd.DataFrame) -> pd.DataFrame:
+    reasons = frame["reason"].map(without_places, na_action="ignore")
+    return frame.assign(reason=reasons.astype(object))
+
+
+def _no_formula(value: Any) -> Any:
+    """As OWASP advises against CSV injection: what begins like a formula gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
 def as_parquet(frame: pd.DataFrame) -> bytes:
-    """A frame as Parquet; columns of mixed kinds become text.
+    """A frame as Parquet to share, without the places of this machine; columns of mixed kinds
+    become text.
 
     Raises:
         MissingExtra: when pyarrow is not installed.
@@ -231,7 +254,7 @@ def as_parquet(frame: pd.DataFrame) -> bytes:
 
     if importlib.util.find_spec("pyarrow") is None:
         raise MissingExtra("Parquet", "dashboard")
-    buffer = io.BytesIO()
+    buffer, frame = io.BytesIO(), _shared(frame)
     mixed = [c for c in frame.columns if pd.api.types.infer_dtype(frame[c]).startswith("mixed")]
     frame.astype(dict.fromkeys(mixed, str)).to_parquet(buffer, index=False)
     return buffer.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from spaces.axes import Axis, Choice
+from spaces.metrics import metric_named
 from spaces.space import Space
 
 _MOST = 1000
@@ -28,7 +29,8 @@ def axis_importances(space: Space, complete: pd.DataFrame, objective: str) -> di
     shared = _shared_axes(space, known)
     if len(known) < 8 or not shared:
         return {}
-    study = optuna.create_study()
+    higher = metric_named(objective).higher_is_better
+    study = optuna.create_study(direction="maximize" if higher else "minimize")
     distributions = {name: distribution_of(axis) for name, axis in shared.items()}
     for row in known.to_dict("records"):
         params = {n: row["family"] if n == "family" else row[f"axis.{n}"] for n in shared}

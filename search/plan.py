@@ -237,7 +237,7 @@ def model_of(
     """
     backend = "onnxruntime" if target is None else space.targets[target].backend
     exported = results.get("export")
-    if exported is None:
+    if not exported or not {"model", "tokens"} <= set(exported["artifacts"]):
         raise UsageFault("it has no exported file")
     if backend == "onnxruntime":
         files = {"model.onnx": exported["artifacts"]["model"]}

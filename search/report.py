@@ -120,7 +120,7 @@ def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
     marks = Marks(
         {n: float(teacher[n]) for n in names if n in teacher},
         {},
-        knee_number(frame, names),
+        knee_number(frame, names, study.deterministic),
         best_number(frame, names[0], {}),
     )
     points = thinned(frame, frame.columns).assign(fits=True)
@@ -152,7 +152,7 @@ def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> str:
     names = [m for m in metrics_in(best) if "@" not in m or m in space.objectives]
     first = [o for o in space.objectives if o in names]
     names = first + [n for n in names if n not in first]
-    bend = knee_number(frame, first)
+    bend = knee_number(frame, first, study.deterministic)
     head = "".join(f"<th>{html.escape(label(n))}</th>" for n in names)
     rows = []
     for row in best.sort_values(first[0]).to_dict("records"):

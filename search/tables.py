@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ _INTERVAL = ("wer_low", "wer_high")
 
 def shown(metric: str, value: float | None) -> str:
     """A figure with its unit; fractions as percentages; – where not measured."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
     base = metric.partition("@")[0]
     if base in _INTERVAL or (base in METRICS and METRICS[base].unit == "fraction"):

@@ -17,6 +17,8 @@ from search.tables import shown
 from spaces.metrics import METRICS
 from storage.records import Study
 
+_PICKED = "picked-to-compare"
+
 
 def page() -> None:
     study = study_or_stop()
@@ -27,17 +29,16 @@ def page() -> None:
         st.info("Two measured trials are needed; this study has fewer.")
         return
     numbers = measured["number"].tolist()
-    before = [n for n in st.session_state.get("compared", []) if n in numbers]
-    best = measured.sort_values("wer")["number"].tolist() if "wer" in measured else numbers
     labels = dict(zip(measured["number"], measured["label"], strict=True))
+    st.session_state[_PICKED] = _to_compare(measured)
     chosen = st.multiselect(
         "Trials",
         numbers,
-        default=(before + [n for n in best if n not in before])[: max(2, len(before))],
+        key=_PICKED,
+        on_change=_keep,
         max_selections=4,
         format_func=lambda n: f"{n}: {labels[n]}",
     )
-    st.session_state["compared"] = list(chosen)
     if len(chosen) < 2:
         st.info("Choose two to four trials.")
         return
@@ -46,6 +47,21 @@ def page() -> None:
     sides = [_side(study, measured, n) for n in chosen]
     _verdicts(sides)
     _scatter(study, sides)
+
+
+def _to_compare(measured: pd.DataFrame) -> list[int]:
+    """What was chosen; filled up with the best until somebody chooses here."""
+    numbers = measured["number"].tolist()
+    before = [n for n in st.session_state.get("compared", []) if n in numbers]
+    if len(before) >= 2 or st.session_state.get("compared_by_hand"):
+        return before
+    best = measured.sort_values("wer")["number"].tolist() if "wer" in measured else numbers
+    return (before + [n for n in best if n not in before])[:2]
+
+
+def _keep() -> None:
+    st.session_state["compared"] = list(st.session_state[_PICKED])
+    st.session_state["compared_by_hand"] = True
 
 
 def _recipes(study: Study, chosen: list[int]) -> None:
@@ -109,18 +125,23 @@ def _signed(d: Difference, value: float) -> str:
 
 def _scatter(study: Study, sides: list[Side]) -> None:
     name = f"score@{space_of(study).runtimes()[0].label}"
-    facts = [s.results.get(name, {}).get("facts", {}) for s in sides[:2]]
-    if not all("errors" in f for f in facts):
+    errors = {
+        s.name: facts["errors"]
+        for s in sides
+        if "errors" in (facts := s.results.get(name, {}).get("facts", {}))
+    }
+    if len(errors) < 2:
         return
-    errors = [f["errors"] for f in facts]
+    (first, mine), *others = errors.items()
     dev = dev_set(study)
-    texts = [e.text for e in dev] if len(dev) == len(errors[0]) else [""] * len(errors[0])
+    texts = [e.text for e in dev] if len(dev) == len(mine) else [""] * len(mine)
     st.subheader("Utterance by utterance")
-    st.plotly_chart(
-        scatter_by_utterance(errors[0], errors[1], texts, (sides[0].name, sides[1].name)),
-        key="by-utterance",
-        alt="Word errors of both for every utterance; equal points are drawn larger",
-    )
+    for cell, (other, theirs) in zip(st.columns(len(others)), others, strict=True):
+        cell.plotly_chart(
+            scatter_by_utterance(mine, theirs, texts, (first, other)),
+            key=f"by-utterance-{other}",
+            alt=f"Word errors of {first} and {other} for every utterance; equal points are larger",
+        )
 
 
 page()

@@ -6,23 +6,29 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.context import store
-from dashboard.parts.choice import choose_target, chosen_trial, open_trial, study_or_stop
+from dashboard.parts.choice import (
+    choose_target,
+    chosen_trial,
+    open_trial,
+    same_study,
+    study_or_stop,
+)
 from dashboard.parts.points import points_chart
 from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES, frame, space_of
-from dashboard.words import file_name
 from search.figures import (
     Marks,
     bars,
     front_chart,
     front_in_space,
     heat,
+    interval_of,
     label,
     name_of,
     parallel_coordinates,
@@ -30,6 +36,8 @@ from search.figures import (
 )
 from search.frames import (
     SHOWN,
+    as_csv,
+    as_parquet,
     best_number,
     common_axes,
     fits,
@@ -40,6 +48,7 @@ from search.frames import (
 )
 from search.importance import axis_importances
 from search.tables import shown
+from search.words import file_name
 from spaces.metrics import METRICS, metric_named
 from spaces.space import Space
 from storage.records import Study
@@ -50,10 +59,12 @@ _COLOURS = {
     "pruned": "pruned share",
     "source": "who proposed it",
 }
-_INTERVALS = ("wer_low", "wer_high", "latency_p5_ms", "latency_p95_ms")
+_MOST_FIGURES = 6  # with a slider each
 _MOST_AXES = 14  # side by side
 _REFRESH_S = 4
 _VIEWS = ("Charts", "3-D", "Axes", "What matters", "Table")
+_ALL = "all families"
+_CLICKED = ("Charts", "3-D", "Table")
 
 
 @dataclass(frozen=True)
@@ -82,14 +93,17 @@ def _choose(name: str, space: Space) -> None:
 
     What was chosen lies in the session, so that new trials of a running study change none of it.
     """
-    study = store().study(name)
+    study = same_study(name)
     trials = frame(study)
     if not trials["state"].isin([str(s) for s in SHOWN]).any():
-        st.info("No trial has been measured yet; the front appears with the first.")
+        more = "the front appears with the first" if study.state in LIVE_STATES else "no front"
+        st.info(f"No trial has been measured{' yet' * (study.state in LIVE_STATES)}; {more}.")
         return
     several = len(space.targets) > 1
     top = st.columns([4, 2, 2] if several else [4, 2], vertical_alignment="bottom")
-    view = top[0].segmented_control("View", _VIEWS, default=_VIEWS[0], key="front-view")
+    view = top[0].segmented_control(
+        "View", _VIEWS, default=_VIEWS[0], required=True, key="front-view"
+    )
     colour = top[1].selectbox("Colour and symbol", _COLOURS, format_func=_COLOURS.get)
     with top[-1]:
         target = choose_target(space, "front-target")
@@ -99,25 +113,26 @@ def _choose(name: str, space: Space) -> None:
     trials = _on_target(trials, space, judged, study.deterministic)
     log = st.session_state.get("front-log", True)
     limits = _budgets(study, trials, names, space)
-    points = thinned(trials, [*_COLOURS, *names, *_INTERVALS])
+    intervals = [column for n in names for column in interval_of(n) or ()]
+    points = thinned(trials, [*_COLOURS, *names, *intervals])
     points = points.assign(fits=fits(points, limits))
     marks = Marks(
         teacher=_teacher(study, names),
         limits=limits,
-        knee=knee_number(trials, judged),
+        knee=knee_number(trials, judged, study.deterministic),
         best=best_number(trials, names[0], limits),
         chosen=[n for n in [chosen_trial(trials["number"].tolist())] if n is not None],
         boxed=st.session_state.get("boxed", []),
     )
     _verdict(trials, limits, marks, names[0])
     st.caption(where(space, target))
-    _VIEW[view or _VIEWS[0]](_Seen(study, trials, points, names, str(colour), marks, log))
+    _VIEW[view](_Seen(study, trials, points, names, str(colour), marks, log))
     number = chosen_trial(trials["number"].tolist())
-    if number is None:
+    if number is None and view in _CLICKED:
         st.caption("Click a point, or choose a row of the table (by keyboard: Shift and Space).")
-        return
-    st.divider()
-    show_trial(study, space, number, trials)
+    if number is not None:
+        st.divider()
+        show_trial(study, space, number, trials)
 
 
 def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[str]:
@@ -131,7 +146,7 @@ def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[str]:
         if name in trials and trials[name].notna().any() and name not in wanted:
             wanted.append(name)
     errors = [n for n in wanted if n.partition("@")[0] in ("wer", "cer")]
-    return (errors[:1] + [n for n in wanted if n not in errors[:1]])[:4]
+    return (errors[:1] + [n for n in wanted if n not in errors[:1]])[:_MOST_FIGURES]
 
 
 def _on_target(
@@ -280,18 +295,19 @@ def _space_view(seen: _Seen) -> None:
         st.info("Three figures are needed; this study has fewer objectives.")
         return
     x, y, z = seen.names[1], seen.names[2], seen.names[0]
-    st.plotly_chart(
-        front_in_space(seen.points, (x, y, z), seen.colour),
+    points_chart(
+        front_in_space(seen.points, (x, y, z), seen.colour, seen.marks),
         key="front-3d",
         alt=f"{label(x)}, {label(y)} and {label(z)} of the trials in space",
+        picked=open_trial,
     )
 
 
 def _axes_view(seen: _Seen) -> None:
-    inside = seen.trials[fits(seen.trials, seen.marks.limits)]
+    inside = seen.trials[fits(seen.trials, seen.marks.limits)].dropna(subset=seen.names)
     some = thinned(inside, inside.columns, most=300)
     if some.empty:
-        st.info("No trial meets these budgets.")
+        st.info("No trial that meets these budgets has all of these figures.")
         return
     axes = common_axes(some)
     columns = [*list(axes)[: _MOST_AXES - len(seen.names)], *seen.names]
@@ -305,10 +321,17 @@ def _axes_view(seen: _Seen) -> None:
 def _matters_view(seen: _Seen) -> None:
     space = space_of(seen.study)
     complete = seen.trials[seen.trials["state"] == "complete"]
+    families = sorted(complete["family"].unique())
+    if len(families) > 1:
+        among = st.selectbox("Among", [_ALL, *families], key="matters-among")
+        if among == _ALL:
+            st.caption("Axes that belong to one family count when that family is chosen.")
+        else:
+            complete = complete[complete["family"] == among]
     if len(complete) < 8:
         st.info("Eight complete trials are needed to say what matters; there are fewer.")
         return
-    cells = st.columns(len(seen.names[:3]))
+    cells = [*st.columns(3), *st.columns(3)]
     for cell, name in zip(cells, seen.names, strict=False):
         found = axis_importances(space, complete, name)
         if found:
@@ -336,23 +359,17 @@ def _table_view(seen: _Seen) -> None:
     _rows(rows.sort_values(seen.names[0]), seen.names, "all-rows")
     st.download_button(
         "All trials as CSV",
-        lambda: seen.trials.to_csv(index=False),
+        lambda: as_csv(seen.trials),
         f"{file_name(seen.study.name)}.csv",
         "text/csv",
         on_click="ignore",
     )
     st.download_button(
         "All trials as Parquet",
-        lambda: _parquet(seen.trials),
+        lambda: as_parquet(seen.trials),
         f"{file_name(seen.study.name)}.parquet",
         on_click="ignore",
     )
-
-
-def _parquet(trials: pd.DataFrame) -> bytes:
-    from search.frames import as_parquet
-
-    return as_parquet(trials)
 
 
 def _rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
@@ -366,20 +383,30 @@ def _rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
         }
     ).reset_index(drop=True)
     formats = {label(n): st.column_config.NumberColumn(format="%.4g") for n in names}
-    event = st.dataframe(
+    numbers = table["trial"].tolist()
+    # A table of other rows is another table: the place that was chosen means another trial there.
+    key = f"{key}-{hash(tuple(numbers))}"
+    st.dataframe(
         table,
         hide_index=True,
         key=key,
-        on_select="rerun",
+        on_select=partial(_open_row, key, numbers),
         selection_mode="single-row",
+        selection_default=_row_of(numbers),
         column_config=formats,
         alt="Trials with their figures; choosing a row opens it",
     )
-    chosen = [int(table["trial"].iloc[i]) for i in event["selection"]["rows"]]
-    if chosen and st.session_state.get(f"seen-{key}") != chosen:
-        st.session_state[f"seen-{key}"] = chosen
-        open_trial(chosen[0])
-        st.rerun(scope="fragment")
+
+
+def _row_of(numbers: list[int]) -> dict[str, Any] | None:
+    """The chosen trial's place, where it has one."""
+    chosen = chosen_trial(numbers)
+    return None if chosen is None else {"selection": {"rows": [numbers.index(chosen)]}}
+
+
+def _open_row(key: str, numbers: list[int]) -> None:
+    for place in st.session_state[key]["selection"]["rows"]:
+        open_trial(int(numbers[place]))
 
 
 _VIEW = {

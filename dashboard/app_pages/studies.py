@@ -8,13 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.context import store
-from dashboard.parts.choice import study_or_stop
+from dashboard.parts.choice import same_study, study_or_stop
 from dashboard.parts.control import steer_study, write_notes
-from dashboard.queries import LIVE_STATES, events, frame, is_alive, space_of
-from dashboard.words import markdown, without_places
+from dashboard.queries import LIVE_STATES, events, frame, is_alive, results, space_of
 from search.figures import over_time
 from search.frames import hypervolumes, knee_number, reference_in
 from search.views import clock
+from search.words import markdown, without_places
 from storage.records import Study, StudyState, TrialState
 
 _REFRESH_S = 2
@@ -33,7 +33,7 @@ def page() -> None:
 
 def _progress(name: str, state: StudyState) -> None:
     """What the study is doing now; refreshes by itself."""
-    study = store().study(name)
+    study = same_study(name)
     if study.state != state:  # it ended, or went on: the page refreshes at another pace
         st.rerun()
     trials = frame(study)
@@ -45,6 +45,7 @@ def _progress(name: str, state: StudyState) -> None:
     columns[2].metric("On the front", int(trials["on_front"].sum()) if len(trials) else 0)
     columns[3].metric("Time so far", clock(float(study.facts.get("elapsed_s", 0))))
     compute = float(trials["compute_s"].sum()) if len(trials) else 0.0
+    compute += sum(float(r.get("cpu_s", 0)) for r in results(study, None).values())
     columns[4].metric("CPU time spent", clock(compute))
     st.progress(min(1.0, finals / max(1, study.trials_wanted)), _eta(study))
     if len(counts):
@@ -118,7 +119,7 @@ def _devices(study: Study) -> None:
 
 def _history(name: str) -> None:
     """Trials and hypervolume over time, and the events."""
-    study = store().study(name)
+    study = same_study(name)
     space, trials = space_of(study), frame(study)
     done = trials.dropna(subset=["finished_at"]).sort_values("finished_at")
     if len(done):
@@ -154,7 +155,7 @@ def _history(name: str) -> None:
                     key=f"hypervolume over {axis}",
                     alt=f"Hypervolume over {axis}",
                 )
-        bend = knee_number(trials, known) if known else None
+        bend = knee_number(trials, known, study.deterministic) if known else None
         if bend is not None:
             st.caption(f"Knee of the front: trial {bend}. The Front page shows it.")
     st.subheader("Events")

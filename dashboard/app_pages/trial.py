@@ -16,9 +16,9 @@ from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
 from dashboard.parts.control import cancel_trial, write_notes
 from dashboard.parts.trial import show_trial
 from dashboard.queries import dev_set, frame, results, samples, space_of, stage_runs, texts
-from dashboard.words import markdown, plain, without_places
 from search.figures import bars, distribution, learning_curves, spectrogram, waveform
 from search.views import clock
+from search.words import markdown, plain, without_places
 from spaces.space import Space
 from storage.records import Study
 from workers.data.entries import Entry
@@ -58,8 +58,9 @@ def page() -> None:
         open_trial(int(asked))
     show_trial(study, space, int(asked), trials, is_all=True)
     cancel_trial(study, int(asked))
-    kind = st.segmented_control("Show", list(_PARTS), default=next(iter(_PARTS)), key="trial-part")
-    _PARTS[kind or next(iter(_PARTS))](_Of(study, space, int(asked), trials))
+    first = next(iter(_PARTS))
+    kind = st.segmented_control("Show", list(_PARTS), default=first, required=True, key="part")
+    _PARTS[kind](_Of(study, space, int(asked), trials))
     write_notes(study, int(asked))
 
 
@@ -96,8 +97,10 @@ def _learning(of: _Of) -> None:
     others = [int(n) for n in done["number"].tail(_OTHERS)]
     curves = {f"trial {of.number}": mine}
     curves |= {f"trial {n}": h for n in others if (h := _history(of.study, n))}
-    keys = [k for k in mine[0] if k not in ("epoch",) and isinstance(mine[0][k], int | float)]
-    key = st.selectbox("Figure", keys, index=keys.index("loss") if "loss" in keys else 0)
+    known = {k for h in mine for k, v in h.items() if isinstance(v, int | float)}
+    losses = sorted(k for k in known if k.startswith("train"))
+    keys = [k for k in ("dev_wer", *losses) if k in known]
+    key = st.selectbox("Figure", keys, format_func=lambda k: str(k).replace("_", " "))
     st.plotly_chart(
         learning_curves(curves, str(key)),
         key="learning",
@@ -131,7 +134,7 @@ def _stages(of: _Of) -> None:
     for r in runs:
         if r.log:
             with st.expander(f"Log of {r.stage}, attempt {r.attempt}"):
-                st.code(without_places(r.log, 20_000), language=None, wrap_lines=True)
+                st.code(without_places(r.log, 20_000, is_end=True), language=None, wrap_lines=True)
 
 
 def _times(of: _Of) -> None:
@@ -189,7 +192,10 @@ def _errors(of: _Of) -> None:
     name = labels[0] if len(labels) == 1 else st.selectbox("Decoded by", labels)
     facts = results(of.study, of.number)[f"score@{name}"]["facts"]
     dev, written = dev_set(of.study), texts(of.study, of.number, str(name))
-    if written is None or len(dev) != len(written):
+    if written is None:
+        st.info("What it wrote is no longer kept.")
+        return
+    if len(dev) != len(written):
         st.info("The prepared data of this study are no longer here, so texts cannot be aligned.")
         return
     theirs = texts(of.study, None, of.space.runtimes()[0].label)

@@ -13,9 +13,9 @@ import streamlit as st
 from dashboard.context import artifacts, store
 from dashboard.parts.choice import study_or_stop
 from dashboard.queries import frame, results, space_of
-from dashboard.words import plain, without_places
 from search.errors import UsageFault
 from search.plan import model_of
+from search.words import plain, without_places
 from storage.errors import ArtifactError
 from storage.records import Study
 from workers.data.audio import read_audio
@@ -38,25 +38,36 @@ def page() -> None:
     order = best.sort_values("wer")["number"].tolist() if "wer" in best else best["number"].tolist()
     labels = dict(zip(trials["number"], trials["label"], strict=True))
     choices = [*order, _TEACHER]
-    bend = order[: min(2, len(order))]
+    key = f"listeners-{study.id}"
+    if key not in st.session_state:
+        st.session_state[key] = order[:2] + [_TEACHER] * _has_teacher(study)
+    st.session_state[key] = [n for n in st.session_state[key] if n in choices]
     chosen = st.multiselect(
         "Who listens",
         choices,
-        default=[*bend, _TEACHER] if _has_teacher(study) else bend,
+        key=key,
         format_func=lambda n: "teacher" if n == _TEACHER else f"trial {n}: {labels[n]}",
     )
     left, right = st.columns(2)
-    spoken = left.audio_input("Speak", sample_rate=SAMPLE_RATE_HZ)
+    spoken = left.audio_input("Speak", sample_rate=SAMPLE_RATE_HZ, on_change=_heard, args=(True,))
     given = right.file_uploader(
-        "Or give a recording", ["wav", "flac", "ogg", "mp3", "aiff"], key="recording"
+        "Or give a recording",
+        ["wav", "flac", "ogg", "mp3", "aiff"],
+        key="recording",
+        on_change=_heard,
+        args=(False,),
     )
-    source = given or spoken
+    source = (spoken or given) if st.session_state.get("spoke_last") else (given or spoken)
     if source is None:
         st.caption("Nothing leaves this machine: the students run here, on its processor.")
         return
     samples = _read(source.getvalue(), Path(source.name).suffix)
     if samples is not None:
         _listen(study, chosen, samples)
+
+
+def _heard(is_spoken: bool) -> None:
+    st.session_state["spoke_last"] = is_spoken
 
 
 def _has_teacher(study: Study) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import streamlit as st
 
 from dashboard.context import store
 from spaces.space import Space
+from storage.errors import NoSuchStudy
 from storage.records import Study
 
 STUDY, TRIAL = "study", "trial"
@@ -27,7 +29,7 @@ def choose_study() -> None:
 
 
 def _forget_trial() -> None:
-    for key in ("trial_number", "compared"):
+    for key in ("trial_number", "compared", "compared_by_hand", "boxed"):
         st.session_state.pop(key, None)
     st.query_params.pop(TRIAL, None)
 
@@ -44,6 +46,16 @@ def study_or_stop() -> Study:
     return store().study(name)
 
 
+def same_study(name: str) -> Study:
+    """The study as it is now, for a part of a page that refreshes by itself; the whole page starts
+    again where it is no longer there."""
+    try:
+        return store().study(name)
+    except NoSuchStudy:
+        st.rerun()
+        raise
+
+
 def _look_again() -> None:
     if store().studies():
         st.rerun()
@@ -52,8 +64,9 @@ def _look_again() -> None:
 def chosen_trial(numbers: Sequence[int]) -> int | None:
     """The trial in question, from the session or the address; None where there is none."""
     number = st.session_state.get("trial_number")
-    if number is None and st.query_params.get(TRIAL, "").isdigit():
-        number = int(st.query_params[TRIAL])
+    asked = str(st.query_params.get(TRIAL, ""))
+    if number is None and re.fullmatch(r"[0-9]{1,9}", asked):
+        number = int(asked)
     if number not in numbers:
         return None
     open_trial(int(number))

@@ -8,8 +8,9 @@ import time
 import streamlit as st
 
 from dashboard.context import store, user_name, why_read_only
+from dashboard.parts.choice import same_study
 from dashboard.queries import is_alive, notes
-from dashboard.words import markdown, plain
+from search.words import markdown, plain
 from storage.records import Study, StudyState
 
 _MOST_TEXT = 4000
@@ -17,7 +18,7 @@ _MOST_TEXT = 4000
 
 def steer_study(name: str) -> None:
     """Buttons for a running study; for one that ended, how to go on."""
-    study = store().study(name)
+    study = same_study(name)
     with st.expander("Steer this study"):
         reason = why_read_only()
         if reason is not None:

@@ -10,9 +10,11 @@ import streamlit as st
 
 from dashboard.context import artifacts, store
 from dashboard.parts.choice import choose_target
-from dashboard.queries import space_of
-from dashboard.words import file_name, plain
+from dashboard.queries import results, space_of
 from search.bundle.write import write_bundle
+from search.errors import UsageFault
+from search.plan import model_of
+from search.words import file_name, markdown, plain
 from spaces.space import Space
 from storage.records import Study, TrialState
 from workers.recognizer import check_bundle
@@ -27,6 +29,9 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
         return
     target = choose_target(space, f"export-target-{number}")
     backend = space.targets[target].backend
+    if (lacking := why_not_exported(study, space, number, target)) is not None:
+        st.warning(f"It cannot be exported: {markdown(lacking)}")
+        return
     st.download_button(
         f"Export trial {number} for {backend} (zip)",
         lambda: bundle_bytes(study.name, number, target),
@@ -42,6 +47,17 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     command = f"search export --study {name} --trial {number} --target {target} student.zip"
     st.code(command, language=None, wrap_lines=True)
     _code(backend)
+
+
+def why_not_exported(study: Study, space: Space, number: int, target: str) -> str | None:
+    """Why there is no package of a trial for a target; None where there is one."""
+    try:
+        model, tokens = model_of(space, target, results(study, number))
+    except UsageFault as fault:
+        return str(fault)
+    if all(artifacts().has(digest) for digest in (*model.files.values(), tokens)):
+        return None
+    return "its files are no longer among the artifacts"
 
 
 def bundle_bytes(name: str, number: int, target: str) -> bytes:
@@ -64,9 +80,9 @@ def _code(backend: str) -> None:
         st.code("search transcribe student.zip recording.wav", language=None, wrap_lines=True)
         return
     kind = st.segmented_control(
-        "Use it from", ["sherpa-onnx", "Python", "C++"], default="sherpa-onnx", key="code-kind"
+        "Use it from", list(_SNIPPETS), default="sherpa-onnx", required=True, key="code-kind"
     )
-    st.code(_SNIPPETS[kind or "sherpa-onnx"], language=None, wrap_lines=True)
+    st.code(_SNIPPETS[kind], language=None, wrap_lines=True)
 
 
 _SNIPPETS = {

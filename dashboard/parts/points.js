@@ -54,7 +54,8 @@ async function draw(chart, address) {
   if (!chart.isConnected) return
   const { data, layout } = chart.wanted
   const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" }
-  const font = { family: getComputedStyle(chart).fontFamily, size: 12 }
+  const { fontFamily: family, color } = getComputedStyle(chart)
+  const font = { family, color, size: 12 }
   chart.drawing = (chart.drawing ?? 0) + 1
   try {
     await Plotly.react(chart, data, { ...layout, ...clear, font, ...size(chart) }, CONFIG)

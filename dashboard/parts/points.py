@@ -42,7 +42,7 @@ def points_chart(
     key: str,
     alt: str,
     picked: Callable[[int], None],
-    boxed: Callable[[Sequence[float]], None],
+    boxed: Callable[[Sequence[float]], None] | None = None,
 ) -> None:
     """Draw a figure whose points carry their trial's number as `ids`.
 
@@ -59,7 +59,8 @@ def points_chart(
             picked(int(number))
 
     def on_boxed() -> None:
-        boxed([float(edge) for edge in st.session_state[key].boxed or ()])
+        if boxed is not None:
+            boxed([float(edge) for edge in st.session_state[key].boxed or ()])
 
     _component()(
         key=key,

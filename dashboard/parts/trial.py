@@ -6,9 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.export import export_trial
-from dashboard.words import markdown, without_places
 from search.figures import name_of
+from search.frames import SHOWN
 from search.tables import shown
+from search.words import markdown, without_places
 from spaces.metrics import METRICS
 from spaces.space import Space
 from storage.records import Study
@@ -29,6 +30,7 @@ def show_trial(
     teacher = study.facts.get("teacher", {})
     st.caption(where(space, next(iter(space.targets))))
     tiles(row, teacher)
+    interval(row)
     left, right = st.columns([3, 2])
     with left:
         by_target(row, space)
@@ -40,7 +42,7 @@ def show_trial(
         compared = st.session_state.setdefault("compared", [])
         if number in compared:
             st.caption("It is among those to compare.")
-        elif len(compared) < 4:
+        elif len(compared) < 4 and row["state"] in [str(s) for s in SHOWN]:
             st.button("Compare it", on_click=compared.append, args=(number,), key=f"add-{number}")
 
 
@@ -71,6 +73,15 @@ def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
             help=METRICS[metric].meaning,
             width="content",
         )
+
+
+def interval(row: pd.Series) -> None:
+    """How far the WER can be trusted."""
+    low, high, words = (row.get(name) for name in ("wer_low", "wer_high", "n_words"))
+    if low is None or high is None or words is None or pd.isna([low, high, words]).any():
+        return
+    between = f"{shown('wer', low)} to {shown('wer', high)}"
+    st.caption(f"WER between {between} (95 %, bootstrap over utterances, {words:.0f} words)")
 
 
 def by_target(row: pd.Series, space: Space) -> None:

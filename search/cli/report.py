@@ -29,7 +29,7 @@ def report_command(ctx: click.Context, target: str, name: str | None, overwrite:
         raise UsageFault(f"{path} exists already; choose another name or give --overwrite")
     if path.suffix not in (".html", ".csv", ".parquet"):
         raise UsageFault(f"{path}: a report ends in .html, .csv or .parquet")
-    from search.frames import as_parquet, frame_of
+    from search.frames import as_csv, as_parquet, frame_of
     from search.report import write_report
 
     with open_store(ctx) as store:
@@ -39,7 +39,7 @@ def report_command(ctx: click.Context, target: str, name: str | None, overwrite:
         if path.suffix == ".html":
             write_report(path, store, study, space)
         elif path.suffix == ".csv":
-            frame_of(store, study, space).to_csv(path, index=False)
+            path.write_text(as_csv(frame_of(store, study, space)), encoding="utf-8")
         else:
             path.write_bytes(as_parquet(frame_of(store, study, space)))
     click.echo(f"{study.name}: wrote {path}")

@@ -105,7 +105,8 @@ class LocalExecutor:
         running.outcome.unlink(missing_ok=True)
         if "error" in outcome:
             return Done(ticket, duration_s, log=log, **outcome)
-        return Done(ticket, duration_s, result=StageResult.model_validate(outcome["result"]))
+        result = StageResult.model_validate(outcome["result"])
+        return Done(ticket, duration_s, result=result, log=log)
 
     def progress(self, ticket: int) -> dict[str, Any] | None:
         running = self._running.get(ticket)

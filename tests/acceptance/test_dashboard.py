@@ -6,11 +6,14 @@ import io
 import json
 import os
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +246,7 @@ def test_a_click_on_a_point_opens_its_trial_and_every_view_shows_it(
     for part, words in (
         ("Errors", "of the words wrong"),
         ("Times", "Measured on"),
-        ("Learning", "epoch"),
+        ("Learning", r"WER on dev \(%\)"),
         ("Recipe", "learning_rate"),
         ("Stages", "measure@cpu"),
     ):
@@ -446,7 +449,76 @@ def test_a_refresh_of_a_running_study_keeps_selection_and_scroll_position(
         expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
 
-def _more_trials(store: Store, name: str, count: int) -> None:
+def test_a_row_stays_chosen_when_better_trials_arrive(page: Page, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    live = {"state": StudyState.RUNNING, "wanted": 90, "live": alive([])}
+    with_store(home, lambda store: fabricate(store, "live", 30, **live))
+    with serving(home) as url:
+        go(page, url, "front", study="live")
+        page.get_by_role("radio", name="Table").click()
+        hear(page, "Only the front")
+        page.get_by_test_id("data-grid-canvas").focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Shift+Space")
+        heading = page.get_by_role("heading", name=re.compile(r"^Trial \d+$"))
+        expect(heading).to_be_visible()
+        chosen = heading.inner_text()
+        with_store(home, lambda store: _more_trials(store, "live", 5, better=0.8))
+        hear(page, "of 35 complete")
+        expect(heading).to_have_text(chosen)
+        page.get_by_role("button", name=re.compile("^Knee: trial")).click()
+        expect(heading).not_to_have_text(chosen)
+
+
+@pytest.mark.parametrize("trial", ["²", "9" * 5000, "-1", "<script>"])
+def test_an_address_that_means_nothing_opens_the_page(page: Page, other: str, trial: str) -> None:
+    for path in ("front", "trial"):
+        go(page, other, path, study="<script>", trial=trial)
+        hear(page, "Front" if path == "front" else r"Trial \d+")
+        assert page.get_by_test_id("stException").count() == 0
+
+
+def test_what_is_compared_is_what_was_chosen(page: Page, other: str) -> None:
+    go(page, other, "compare", study="done")
+    tags = page.locator("[data-tag]")
+    first, second = (tag.split(":")[0].strip() for tag in tags.all_inner_texts())
+    tags.nth(0).get_by_role("button").click()
+    hear(page, "Choose two to four trials")
+    third = next(str(n) for n in range(50, 60) if str(n) not in (first, second))
+    page.get_by_role("combobox", name="Trials").fill(f"{third}: ")
+    page.keyboard.press("Enter")
+    hear(page, r"Is it real\?")
+    assert [t.split(":")[0].strip() for t in tags.all_inner_texts()] == [second, third]
+
+
+def test_an_export_without_its_files_says_so(page: Page, finished: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(finished, tmp_path / "home"))
+    shutil.rmtree(home / "artifacts")
+    number = with_store(home, lambda s: _measured(s)[0])
+    with serving(home) as url:
+        go(page, url, "trial", study="tiny", trial=number)
+        hear(page, "It cannot be exported: its files are no longer among the artifacts")
+        assert page.get_by_role("button", name=re.compile("^Export trial")).count() == 0
+
+
+def test_a_study_that_is_deleted_while_it_is_looked_at_gives_way_to_another(
+    page: Page, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for name in ("stays", "goes"):
+        with_store(home, lambda store, name=name: fabricate(store, name, 20))
+    with serving(home) as url:
+        go(page, url, "front", study="goes")
+        with closing(sqlite3.connect(home / "store.sqlite")) as store, store:
+            store.execute("DELETE FROM studies WHERE name = 'goes'")
+        _slider(page, "size at most").focus()
+        page.keyboard.press("ArrowLeft")
+        expect(page.get_by_role("combobox", name="Study")).to_have_value("stays")
+        assert page.get_by_test_id("stException").count() == 0
+
+
+def _more_trials(store: Store, name: str, count: int, better: float = 1.0) -> None:
     """As a coordinator would: trials, and the event of each."""
     study = store.study(name)
     known = store.trials(study.id)
@@ -461,7 +533,11 @@ def _more_trials(store: Store, name: str, count: int) -> None:
             source="sampler",
         )
         store.save_trial(
-            trial.evolve(state=like.state, metrics=like.metrics, finished_at=time.time())
+            trial.evolve(
+                state=like.state,
+                metrics={name: value * better for name, value in like.metrics.items()},
+                finished_at=time.time(),
+            )
         )
         store.add_event(study.id, "trial", f"trial {number}: complete", number)
 

@@ -150,7 +150,16 @@ def _trial(
 
 
 def _stage_runs(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    history = [{"epoch": e + 1, "loss": 3 / (e + 1), "rate": 0.005} for e in range(40)]
+    history = [
+        {
+            "epoch": e + 1,
+            "epochs": 40,
+            "train_ctc": 3 / (e + 1),
+            "cpu_s": 2.0 * (e + 1),
+            "dev_wer": 0.5 / (e + 1) if e % 4 == 3 else None,
+        }
+        for e in range(40)
+    ]
     samples = [row["metrics"]["latency_p50_ms"] * (1 + 0.01 * (i % 60)) for i in range(300)]
     timed = {"target": "cpu", "metric": "latency_p50_ms", "value": samples[0], "samples": samples}
     errors, words = [0, 1, 2, 0, 1] * 24, [4] * 120

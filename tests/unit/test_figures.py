@@ -133,7 +133,8 @@ def test_a_budget_is_a_line_and_what_is_beyond_it_lies_in_the_background() -> No
 
 
 def test_a_trial_with_several_names_carries_them_together() -> None:
-    figure = chart(points(), Marks({"wer": 0.05, "latency_p95_ms": 3.0}, {}, 3, 3, (3,)))
+    teacher, limits = {"wer": 0.05, "latency_p95_ms": 3.0}, {"wer": 0.9}
+    figure = chart(points(), Marks(teacher, limits, 3, 3, (3,)))
     said = [t.text[0] for t in figure.data if t.mode == "markers+text"]
     assert said == ["teacher", "best in budget, knee, chosen"]
 
@@ -148,7 +149,7 @@ def test_an_axis_of_costs_is_logarithmic_when_they_span_much() -> None:
 
 def test_names_are_text_in_charts_that_read_markup() -> None:
     frame = points().assign(label=MARKUP, family=MARKUP)
-    space = front_in_space(frame, ("latency_p95_ms", "size_mb", "wer"), "family")
+    space = front_in_space(frame, ("latency_p95_ms", "size_mb", "wer"), "family", NO_MARKS)
     texts = scatter_by_utterance([1, 0], [0, 1], [MARKUP, MARKUP], ("a", "b"))
     for figure in (chart(frame), space, texts):
         assert "<b onclick" not in figure.to_json().replace("\\u003c", "<")
@@ -160,6 +161,47 @@ def test_parallel_coordinates_show_names_as_places_and_figures_with_units() -> N
     by_name = {d.label: d for d in figure.data[0].dimensions}
     assert list(by_name) == ["family", "size (MB)", "WER (%)"]
     assert by_name["family"].ticktext == ("family 0", "family 1", "family 2")
+
+
+def test_a_trial_without_a_figure_is_no_line_in_parallel_coordinates() -> None:
+    frame = points()
+    frame.loc[3, "latency_p95_ms"] = np.nan
+    figure = parallel_coordinates(frame, ["latency_p95_ms", "wer"], "wer")
+    assert len(figure.data[0].dimensions[0]["values"]) == len(frame) - 1
+
+
+@pytest.mark.parametrize("at", ["", "@pi5"])
+def test_intervals_are_drawn_on_every_target(at: str) -> None:
+    frame = points().assign(latency_p5_ms=0.5, fits=True)
+    measured = ["wer", "wer_low", "wer_high", "latency_p5_ms", "latency_p95_ms"]
+    frame = frame.rename(columns={c: c + at for c in measured})
+    x, y = f"latency_p95_ms{at}", f"wer{at}"
+    figure = front_chart(frame, x, y, "family", NO_MARKS, [y, x])
+    drawn = [t for t in figure.data if t.ids is not None and t.marker.size == 12]
+    assert drawn and all(len(t.error_x.arrayminus) and len(t.error_y.array) for t in drawn)
+    best = frame[frame["on_front"]].iloc[0]
+    trace = next(t for t in drawn if str(best["number"]) in t.ids)
+    place = list(trace.ids).index(str(best["number"]))
+    assert trace.x[place] - trace.error_x.arrayminus[place] == pytest.approx(0.5)
+    assert trace.error_x.array[place] == 0
+
+
+def test_the_view_in_space_shows_what_the_charts_show() -> None:
+    axes = ("latency_p95_ms", "size_mb", "wer")
+    teacher = dict.fromkeys(axes, 1.0)
+    figure = front_in_space(points(), axes, "family", Marks(teacher, {"wer": 0.2}, 0, 3, (6,)))
+    names = [t.text[0] for t in figure.data if t.mode == "markers+text"]
+    assert sorted(names) == ["best in budget", "chosen", "knee", "teacher"]
+    grey = next(t for t in figure.data if t.name == "beyond the budgets")
+    assert len(grey.ids) == int((~points()["fits"]).sum())
+    assert len({t.marker.symbol for t in figure.data if t.legendgroup}) == 3
+
+
+def test_what_is_boxed_stands_out_in_every_chart() -> None:
+    for x in ("latency_p95_ms", "size_mb"):
+        figure = chart(points(), Marks({}, {}, boxed=(4, 5)), x)
+        kept = [t.ids[i] for t in figure.data if t.ids is not None for i in t.selectedpoints]
+        assert sorted(kept) == ["4", "5"]
 
 
 def test_a_distribution_of_many_samples_keeps_its_quartiles() -> None:
@@ -179,6 +221,14 @@ def test_the_curve_in_question_is_drawn_last_and_thick() -> None:
     figure = learning_curves(curves, "loss")
     assert figure.data[-1].name == "trial 0"
     assert figure.data[-1].line.width > figure.data[0].line.width
+
+
+def test_a_curve_skips_epochs_that_were_not_scored() -> None:
+    history = [{"epoch": e, "dev_wer": 0.5 / e if e % 2 == 0 else None} for e in (1, 2, 3, 4)]
+    figure = learning_curves({"trial 0": history}, "dev_wer")
+    assert list(figure.data[0].x) == [2, 4]
+    assert list(figure.data[0].y) == [25.0, 12.5]
+    assert figure.layout.yaxis.title.text == "WER on dev (%)"
 
 
 def test_a_long_recording_is_drawn_by_its_extremes() -> None:

@@ -12,6 +12,7 @@ from fabricated import fabricate
 
 from search.cli.common import space_of
 from search.frames import (
+    as_csv,
     as_parquet,
     axes_in,
     best_number,
@@ -28,6 +29,7 @@ from search.frames import (
     thinned,
 )
 from search.front import best, front, hypervolume, knee, reference_of
+from search.importance import axis_importances
 from storage.records import Study
 from storage.store import Store
 
@@ -63,6 +65,40 @@ def test_the_knee_is_that_of_the_command_line(
     expected = knee(space, front(space, store.trials(study.id)), study.deterministic)
     assert expected is not None
     assert knee_number(frame, OBJECTIVES) == expected.number
+
+
+def test_the_knee_of_a_deterministic_study_is_that_of_the_command_line(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    for seed in range(8):
+        study = fabricate(store, f"study {seed}", 40, seed=seed)
+        store.set_study(study.id, deterministic=True)
+        study, space = store.study(study.name), space_of(study)
+        frame = frame_of(store, study, space)
+        expected = knee(space, front(space, store.trials(study.id), True), True)
+        assert expected is not None
+        assert knee_number(frame, space.objectives, deterministic=True) == expected.number
+
+
+def test_what_is_shared_as_a_file_names_no_places_and_holds_no_formulas(
+    frame: pd.DataFrame,
+) -> None:
+    told = frame.assign(reason="=no /home/ann smith/x.wav, token hunter22")
+    text, parquet = as_csv(told), pd.read_parquet(io.BytesIO(as_parquet(told)))
+    for said in (text, parquet["reason"].iloc[0]):
+        assert "smith" not in said and "hunter22" not in said
+    back = pd.read_csv(io.StringIO(text))
+    assert (back["reason"] == "'=no …/x.wav, token …").all()
+    assert back["wer"].to_numpy() == pytest.approx(frame["wer"].to_numpy(), nan_ok=True)
+
+
+def test_importance_is_about_the_better_trials_whichever_way_better_is(
+    study: Study, frame: pd.DataFrame
+) -> None:
+    complete = frame[frame["state"] == "complete"]
+    turned = complete.assign(throughput=-complete["wer"])
+    of_errors = axis_importances(space_of(study), turned, "wer")
+    assert of_errors
+    assert axis_importances(space_of(study), turned, "throughput") == pytest.approx(of_errors)
 
 
 def test_the_best_within_limits_is_that_of_the_command_line(

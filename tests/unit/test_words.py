@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.words import file_name, markdown, plain, without_places
+from search.words import file_name, markdown, plain, without_places
 
 
 @given(st.text())
@@ -21,6 +21,7 @@ def test_nothing_that_controls_a_terminal_or_the_direction_of_text_is_left(text:
 def test_long_text_is_cut_and_says_how_long_it_was() -> None:
     assert plain("é" * 10_000, 20) == "é" * 20 + "… (10,000 characters)"
     assert plain("short") == "short"
+    assert plain("begin" + "é" * 10_000 + "end", 5, is_end=True) == "(10,008 characters) …ééend"
 
 
 @given(st.text(max_size=60))
@@ -36,6 +37,9 @@ def test_markdown_is_escaped_whole(text: str) -> None:
         ("sqlite:////srv/home/store.sqlite", "sqlite:…/store.sqlite"),
         ("file:///srv/home/x.wav", "file:…/x.wav"),
         ("FileNotFoundError:/srv/home/x.wav", "FileNotFoundError:…/x.wav"),
+        ("/home/ann smith/corpus/x.wav", "…/x.wav"),
+        (r"open C:\Users\Bob Jones\a.wav failed", "open …/a.wav failed"),
+        ("no /secretdir here", "no …/secretdir here"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
         ("3 s/s, 5 MAC/s and and/or", "3 s/s, 5 MAC/s and and/or"),
     ],
@@ -57,6 +61,10 @@ def test_folders_of_a_machine_are_left_out(text: str, shown: str) -> None:
         '"password": "hunter22"',
         "https://host/x?api_key=hunter22&y=1",
         "sent Bearer hunter22hunter22",
+        "--token hunter22",
+        "the token hunter22 was refused",
+        "AWS_ACCESS_KEY_ID=hunter22",
+        "hf_hunter22hunter22",
     ],
 )
 def test_what_signs_in_is_left_out(text: str) -> None:
