@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Marks:
     knee: int | None = None
     best: int | None = None
     chosen: Sequence[int] = ()
+    baseline: Mapping[str, float] = field(default_factory=dict)  # as its bundle says
     boxed: Sequence[int] = ()  # stay bright in every chart while the others fade
 
 
@@ -121,8 +122,8 @@ def front_chart(
     _add_marks(figure, known, x, y, marks)
     # Margins of their own spare a browser measuring every label again and again.
     for axes, name in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
-        teacher = [marks.teacher[name]] if name in marks.teacher else []
-        drawn = pd.concat([known[name], pd.Series(teacher, dtype=float)])
+        others = [said[name] for _, said in _references(marks, name)]
+        drawn = pd.concat([known[name], pd.Series(others, dtype=float)])
         axes(_axis(name, drawn, logarithmic), automargin=False)
     return figure.update_layout(
         margin=_MARGIN,
@@ -230,10 +231,8 @@ def _add_steps(figure: go.Figure, points: pd.DataFrame, x: str, y: str) -> None:
 
 
 def _add_marks(figure: go.Figure, points: pd.DataFrame, x: str, y: str, marks: Marks) -> None:
-    if x in marks.teacher and y in marks.teacher:
-        figure.add_trace(
-            _mark(scaled(x, marks.teacher[x]), scaled(y, marks.teacher[y]), "teacher", "star", GREY)
-        )
+    for who, told in _references(marks, x, y):
+        figure.add_trace(_mark(scaled(x, told[x]), scaled(y, told[y]), who, "star", GREY))
     names = _named(marks)
     for at in points[points["number"].isin(list(names))].to_dict("records"):
         said = names[at["number"]]
@@ -244,6 +243,12 @@ def _add_marks(figure: go.Figure, points: pd.DataFrame, x: str, y: str, marks: M
             figure.add_vline(scaled(x, limit), line_dash="dash", line_color=GREY)
         elif metric == y:
             figure.add_hline(scaled(y, limit), line_dash="dash", line_color=GREY)
+
+
+def _references(marks: Marks, *axes: str) -> list[tuple[str, Mapping[str, float]]]:
+    """What trials are compared with, where all of these figures are known of it."""
+    both = (("teacher", marks.teacher), ("baseline", marks.baseline))
+    return [(name, said) for name, said in both if all(a in said for a in axes)]
 
 
 def _named(marks: Marks) -> dict[int, list[str]]:
@@ -328,12 +333,10 @@ def _points_in_space(
 def _add_marks_in_space(
     figure: go.Figure, points: pd.DataFrame, axes: tuple[str, str, str], marks: Marks
 ) -> None:
-    named = [("teacher", marks.teacher)] if all(a in marks.teacher for a in axes) else []
-    rows = points.set_index("number")
-    named += [
-        (", ".join(said), rows.loc[n]) for n, said in _named(marks).items() if n in rows.index
-    ]
-    for name, at in named:
+    called = _named(marks)
+    rows = points[points["number"].isin(list(called))].to_dict("records")
+    named = [(", ".join(called[at["number"]]), at) for at in rows]
+    for name, at in [*_references(marks, *axes), *named]:
         figure.add_trace(
             go.Scatter3d(
                 **{n: [scaled(a, at[a])] for n, a in zip("xyz", axes, strict=True)},

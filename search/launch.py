@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ from storage.store import Store
 from workers.brought import check_files
 from workers.errors import TeacherFault, UserFault
 from workers.measure.machine import report
-from workers.recognizer import unpacked_model
+from workers.recognizer import MANIFEST, unpacked_model
 
 DETERMINISTIC_THREADS = 1
 
@@ -171,6 +172,7 @@ def study_facts(store: Store, study: Study, space: Space, home: Home) -> StudyFa
         facts["threads"], facts["teacher_threads"] = threads_of(space, study.deterministic)
     if "brought" not in facts:
         facts["brought"] = bring_teacher(space, artifacts) | bring_baseline(space, artifacts)
+        facts["baseline"] = baseline_figures(space)
     if facts != study.facts:
         store.set_study(study.id, facts=facts)
     versions = versions_of(space)
@@ -247,6 +249,28 @@ def bring_baseline(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
         if found is None:
             return {}
         return {"baseline": artifacts.put(found[0]), "baseline_tokens": artifacts.put(found[1])}
+
+
+def baseline_figures(space: Space) -> dict[str, float]:
+    """What that bundle says was measured of it: on its own target by the metric's name, on targets
+    that this space has as well by `metric@target`. Empty without a bundle, or where it is silent.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        found = _baseline(space, Path(place))
+        if found is None:
+            return {}
+        folder = found[0].parent
+        path = folder / "measurements.json"
+        if not path.exists():
+            return {}
+        its_own = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("target")
+        figures: dict[str, float] = {}
+        for m in json.loads(path.read_text(encoding="utf-8")).get("student", []):
+            if m["target"] == its_own:
+                figures[m["metric"]] = float(m["value"])
+            if m["target"] in space.targets:
+                figures[f"{m['metric']}@{m['target']}"] = float(m["value"])
+        return figures
 
 
 def _baseline(space: Space, folder: Path) -> tuple[Path, Path] | None:

@@ -117,7 +117,8 @@ def _choose(name: str, space: Space) -> None:
     points = thinned(trials, [*_COLOURS, *names, *intervals])
     points = points.assign(fits=fits(points, limits))
     marks = Marks(
-        teacher=_teacher(study, names),
+        teacher=_reference(study, "teacher", names),
+        baseline=_reference(study, "baseline", names),
         limits=limits,
         knee=knee_number(trials, judged, study.deterministic),
         best=best_number(trials, names[0], limits),
@@ -200,8 +201,8 @@ def _steps(values: pd.Series) -> list[float]:
     return [float(f"{v:.3g}") for v in found]
 
 
-def _teacher(study: Study, names: list[str]) -> dict[str, float]:
-    said = study.facts.get("teacher", {})
+def _reference(study: Study, who: str, names: list[str]) -> dict[str, float]:
+    said = study.facts.get(who, {})
     plain_names = {
         n: said.get(n, said.get(n.partition("@")[0]) if "wer" in n else None) for n in names
     }

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from shell import TINY_SPACE, command
 
+from search.launch import baseline_figures
 from spaces.recipe import Recipe
 from storage.store import Store
 
@@ -190,6 +191,17 @@ def test_ctrl_c_stops_and_says_how_to_continue(tmp_path, tiny_space):
     assert "Traceback" not in said
     store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     assert store.study("tiny").state == "stopped"
+
+
+def test_what_a_baseline_bundle_says_of_itself_becomes_a_reference_mark(call, tmp_path, make_space):
+    call("export", "--trial", 3, tmp_path / "old.zip")
+    metrics = json.loads(call("show", 3, "--json"))["metrics"]
+    space = make_space(gate={"regression": {"against": str(tmp_path / "old.zip")}})
+    figures = baseline_figures(space)
+    for metric in ("wer", "size_mb", "latency_p95_ms"):
+        assert figures[metric] == pytest.approx(metrics[metric])
+        assert figures[f"{metric}@cpu"] == pytest.approx(metrics[f"{metric}@cpu"])
+    assert baseline_figures(make_space()) == {}
 
 
 def test_steering_a_study_that_does_not_run_says_so(call, cli, finished):

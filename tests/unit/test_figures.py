@@ -197,6 +197,13 @@ def test_the_view_in_space_shows_what_the_charts_show() -> None:
     assert len({t.marker.symbol for t in figure.data if t.legendgroup}) == 3
 
 
+def test_a_baseline_is_marked_where_its_figures_are_known() -> None:
+    marks = Marks({}, {}, baseline={"wer": 0.1, "latency_p95_ms": 5.0})
+    for x, names in (("latency_p95_ms", ["baseline"]), ("size_mb", [])):
+        drawn = [t.text[0] for t in chart(points(), marks, x).data if t.mode == "markers+text"]
+        assert drawn == names
+
+
 def test_what_is_boxed_stands_out_in_every_chart() -> None:
     for x in ("latency_p95_ms", "size_mb"):
         figure = chart(points(), Marks({}, {}, boxed=(4, 5)), x)

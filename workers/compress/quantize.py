@@ -108,17 +108,14 @@ def sizes_by_part(path: Path) -> list[dict[str, str | int]]:
 def flavour_of(source: Path) -> str:
     """The 8-bit flavour that was faster on networks of this kind (BENCHMARKS.md).
 
-    Convolutional networks gain from having their convolutions in 8 bits as well, and so do big
-    ones with attention; small ones lose more to Q/DQ pairs than they gain. What recurrent
-    networks could gain is in their LSTM, which is dynamic either way.
+    Networks gain from having their convolutions in 8 bits as well, also beside an LSTM, which is
+    dynamic either way; only small ones with attention lose more to Q/DQ pairs than they gain.
     """
     graph = onnx.load(str(source)).graph
     weights = {i.name: int(np.prod(i.dims)) for i in graph.initializer}
     kinds = {n.op_type for n in graph.node}
     is_small = sum(weights.values()) < _STATIC_FROM_WEIGHTS
-    if kinds & {"LSTM", "GRU"} or ("Softmax" in kinds and is_small):
-        return "int8_dynamic"
-    return "int8_static"
+    return "int8_dynamic" if "Softmax" in kinds and is_small else "int8_static"
 
 
 @contextmanager
