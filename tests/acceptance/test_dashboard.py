@@ -589,7 +589,9 @@ def test_notes_and_tags_are_kept_and_dropped(page: Page, states: Path, other: st
     assert len(with_store(states, lambda s: s.notes(s.study("done").id))) == 1
 
 
-def test_a_read_only_dashboard_steers_and_writes_nothing(page: Page, states: Path) -> None:
+def test_a_read_only_dashboard_steers_and_writes_nothing_but_exports(
+    page: Page, states: Path, finished: Path
+) -> None:
     with serving(states, "--read-only") as url:
         go(page, url, study="running")
         hear(page, "This dashboard is read-only.")
@@ -599,7 +601,11 @@ def test_a_read_only_dashboard_steers_and_writes_nothing(page: Page, states: Pat
         page.get_by_text(re.compile("Notes and tags")).click()
         for name in ("Pause", "Stop", "Resume", "Extend", "Cancel this trial", "Keep", "Drop"):
             assert page.get_by_role("button", name=name, exact=True).count() == 0
-        assert page.get_by_role("button", name=re.compile("^Export")).count() == 1
+    with serving(finished, "--read-only") as url:
+        number = with_store(finished, lambda s: _measured(s)[0])
+        go(page, url, "trial", study="tiny", trial=number)
+        with page.expect_download():
+            page.get_by_role("button", name=re.compile("^Export trial")).click()
 
 
 def test_who_signs_in_may_look_and_only_operators_steer(page: Page, states: Path) -> None:
