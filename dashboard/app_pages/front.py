@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from dashboard.parts.choice import (
     study_or_stop,
 )
 from dashboard.parts.points import points_chart
+from dashboard.parts.table import trial_rows
 from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES, frame, space_of
 from search.figures import (
@@ -288,7 +288,7 @@ def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
         words, button = st.columns([6, 1], vertical_alignment="center")
         words.caption(f"{len(inside)} trials in the box")
         button.button("Drop", on_click=_drop_box, key="drop-box")
-        _rows(inside.sort_values(names[0]), names, "boxed-rows")
+        trial_rows(inside.sort_values(names[0]), names, "boxed-rows")
 
 
 def _space_view(seen: _Seen) -> None:
@@ -357,7 +357,7 @@ def _matters_view(seen: _Seen) -> None:
 def _table_view(seen: _Seen) -> None:
     only_front = st.toggle("Only the front", value=True, key="only-front")
     rows = seen.trials[seen.trials["on_front"]] if only_front else seen.trials
-    _rows(rows.sort_values(seen.names[0]), seen.names, "all-rows")
+    trial_rows(rows.sort_values(seen.names[0]), seen.names, "all-rows")
     st.download_button(
         "All trials as CSV",
         lambda: as_csv(seen.trials),
@@ -371,43 +371,6 @@ def _table_view(seen: _Seen) -> None:
         f"{file_name(seen.study.name)}.parquet",
         on_click="ignore",
     )
-
-
-def _rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
-    """A table whose rows open trials: the way by keyboard."""
-    table = pd.DataFrame(
-        {
-            "trial": trials["number"],
-            "student": trials["label"],
-            "state": trials["state"].str.replace("_", " "),
-            **{label(n): trials[n] * (100 if "%" in label(n) else 1) for n in names},
-        }
-    ).reset_index(drop=True)
-    formats = {label(n): st.column_config.NumberColumn(format="%.4g") for n in names}
-    numbers = table["trial"].tolist()
-    # A table of other rows is another table: the place that was chosen means another trial there.
-    key = f"{key}-{hash(tuple(numbers))}"
-    st.dataframe(
-        table,
-        hide_index=True,
-        key=key,
-        on_select=partial(_open_row, key, numbers),
-        selection_mode="single-row",
-        selection_default=_row_of(numbers),
-        column_config=formats,
-        alt="Trials with their figures; choosing a row opens it",
-    )
-
-
-def _row_of(numbers: list[int]) -> dict[str, Any] | None:
-    """The chosen trial's place, where it has one."""
-    chosen = chosen_trial(numbers)
-    return None if chosen is None else {"selection": {"rows": [numbers.index(chosen)]}}
-
-
-def _open_row(key: str, numbers: list[int]) -> None:
-    for place in st.session_state[key]["selection"]["rows"]:
-        open_trial(int(numbers[place]))
 
 
 _VIEW = {
