@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.figures import Marks, front_chart, label, name_of, over_time, parallel_coordinates
+from search.figures import label, name_of, over_time, parallel_coordinates
 from search.frames import (
     axes_in,
     best_number,
@@ -22,6 +22,7 @@ from search.frames import (
     reference_in,
     thinned,
 )
+from search.front_charts import Marks, front_chart
 from search.tables import shown
 from spaces.space import Space
 from storage.records import Study

@@ -11,7 +11,7 @@ _NAME = r"[^\s\\/:\"'<>|()\[\],;]+"
 _FOLDER = rf"[\\/]+{_NAME}(?: {_NAME}){{0,3}}(?=[\\/])"
 _PATH = re.compile(
     rf"(?<![^\s\"'=(:,])(?:[A-Za-z]:)?(?:{_FOLDER})*[\\/]+{_NAME}"
-    rf"|(?:\b[A-Za-z]:)?(?:[\\/]+{_NAME}){{2,}}"
+    rf"|(?<![\\/])(?:\b[A-Za-z]:)?(?:[\\/]++{_NAME}){{2,}}"
 )
 _ISSUED = re.compile(  # keys that say whose they are
     r"\b(hf_|gh[opsur]_|github_pat_|glpat-|sk-|xox[abprs]-|AKIA|ASIA)[\w-]{8,}"
@@ -51,7 +51,7 @@ def without_places(text: object, most: int = 4000, is_end: bool = False) -> str:
 
 def _short(match: re.Match[str]) -> str:
     """The last name of a path; the address of a page stays."""
-    if re.search(r"\bhttps?:$", match.string[: match.start()]):
+    if match.string.endswith(("http:", "https:"), 0, match.start()):
         return match.group()
     return "…/" + match.group().replace("\\", "/").rpartition("/")[2]
 

@@ -22,18 +22,7 @@ from dashboard.parts.points import points_chart
 from dashboard.parts.table import trial_rows
 from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES, frame, space_of
-from search.figures import (
-    Marks,
-    bars,
-    front_chart,
-    front_in_space,
-    heat,
-    interval_of,
-    label,
-    name_of,
-    parallel_coordinates,
-    scaled,
-)
+from search.figures import bars, heat, label, name_of, parallel_coordinates, scaled
 from search.frames import (
     SHOWN,
     as_csv,
@@ -46,6 +35,7 @@ from search.frames import (
     moves,
     thinned,
 )
+from search.front_charts import Marks, front_chart, front_in_space, interval_of
 from search.importance import axis_importances
 from search.tables import shown
 from search.words import file_name

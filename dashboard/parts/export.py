@@ -55,9 +55,14 @@ def why_not_exported(study: Study, space: Space, number: int, target: str) -> st
         model, tokens = model_of(space, target, results(study, number))
     except UsageFault as fault:
         return str(fault)
-    if all(artifacts().has(digest) for digest in (*model.files.values(), tokens)):
+    if _are_kept((*model.files.values(), tokens)):
         return None
     return "its files are no longer among the artifacts"
+
+
+@st.cache_data(show_spinner=False, ttl=60, max_entries=256)  # they may lie in a bucket far away
+def _are_kept(digests: tuple[str, ...]) -> bool:
+    return all(artifacts().has(digest) for digest in digests)
 
 
 def bundle_bytes(name: str, number: int, target: str) -> bytes:

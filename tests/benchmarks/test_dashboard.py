@@ -8,7 +8,6 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import serving, settled
+from browser import serving, settled, wait_for
 from fabricated import fabricate
 from places import HOME
 
@@ -181,7 +180,7 @@ def _optuna_dashboard(home: Path, folder: Path) -> Iterator[str]:
     with (folder / "optuna.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/dashboard")
+            wait_for(f"http://127.0.0.1:{port}/dashboard", process)
             yield f"http://127.0.0.1:{port}/dashboard/studies/1"
         finally:
             process.terminate()
@@ -262,14 +261,3 @@ CHOICES = (
     "int8_dynamic",
     "int8_static",
 )
-
-
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(f"{url} does not answer")

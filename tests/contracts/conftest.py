@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from storage.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # child_entries.py, also for child processes
 
@@ -35,3 +37,10 @@ _DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a database is that nobody has opened yet."""
     return _DATABASES[request.param](request, tmp_path)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    store = Store(url)
+    yield store
+    store.close()

@@ -8,7 +8,6 @@ import math
 import multiprocessing
 import re
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Barrier
@@ -39,13 +38,6 @@ STUDY: dict[str, Any] = {
 }
 VALUES = {"family": "conformer", "conformer.channels": 96, "distil.weight": 0.1 + 0.2}
 RECIPE = {"student": {"family": "conformer", "channels": 96}, "label": "größe ▁"}
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store = Store(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,13 +18,6 @@ STUDY: dict[str, Any] = {
     "trials_wanted": 24,
 }
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE notes; -- größe ▁ 語 \x1b[31m"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    store = Store(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

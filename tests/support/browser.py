@@ -65,14 +65,15 @@ def serving(
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_for(f"{url}/_stcore/health", process)
+            wait_for(f"{url}/_stcore/health", process)
             yield url
         finally:
             process.terminate()
             process.wait(20)
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until a server answers."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -80,7 +81,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except OSError:
             time.sleep(0.1)
-    raise AssertionError(f"the dashboard does not answer (it ended with {process.poll()})")
+    raise AssertionError(f"{url} does not answer (its server ended with {process.poll()})")
 
 
 _SETTLED = """() => {

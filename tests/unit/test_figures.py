@@ -12,11 +12,8 @@ import pytest
 from search.figures import (
     COLOURS,
     SYMBOLS,
-    Marks,
     bars,
     distribution,
-    front_chart,
-    front_in_space,
     heat,
     label,
     learning_curves,
@@ -27,6 +24,7 @@ from search.figures import (
     spectrogram,
     waveform,
 )
+from search.front_charts import Marks, front_chart, front_in_space
 
 NO_MARKS = Marks({}, {})
 MARKUP = "<b onclick=alert(1)>x</b>"
