@@ -254,23 +254,36 @@ def bring_baseline(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
 def baseline_figures(space: Space) -> dict[str, float]:
     """What that bundle says was measured of it: on its own target by the metric's name, on targets
     that this space has as well by `metric@target`. Empty without a bundle, or where it is silent.
+
+    Raises:
+        UsageFault: when what it says cannot be read.
     """
     with tempfile.TemporaryDirectory() as place:
         found = _baseline(space, Path(place))
         if found is None:
             return {}
-        folder = found[0].parent
-        path = folder / "measurements.json"
-        if not path.exists():
-            return {}
-        its_own = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("target")
-        figures: dict[str, float] = {}
-        for m in json.loads(path.read_text(encoding="utf-8")).get("student", []):
-            if m["target"] == its_own:
-                figures[m["metric"]] = float(m["value"])
-            if m["target"] in space.targets:
-                figures[f"{m['metric']}@{m['target']}"] = float(m["value"])
-        return figures
+        try:
+            return _said_of_itself(found[0].parent, space)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            assert space.gate.regression is not None
+            bundle = space.gate.regression.against
+            raise UsageFault(
+                f"gate.regression: {bundle}: its measurements.json cannot be read; export it again"
+            ) from error
+
+
+def _said_of_itself(folder: Path, space: Space) -> dict[str, float]:
+    path = folder / "measurements.json"
+    if not path.exists():
+        return {}
+    its_own = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("target")
+    figures: dict[str, float] = {}
+    for m in json.loads(path.read_text(encoding="utf-8"))["student"]:
+        if m["target"] == its_own:
+            figures[m["metric"]] = float(m["value"])
+        if m["target"] in space.targets:
+            figures[f"{m['metric']}@{m['target']}"] = float(m["value"])
+    return figures
 
 
 def _baseline(space: Space, folder: Path) -> tuple[Path, Path] | None:

@@ -118,11 +118,13 @@ def _head(study: Study, space: Space, frame: pd.DataFrame) -> str:
 def _charts(study: Study, space: Space, frame: pd.DataFrame) -> str:
     names = [o for o in space.objectives if o in frame]
     teacher = study.facts.get("teacher", {})
+    baseline = study.facts.get("baseline", {})
     marks = Marks(
         {n: float(teacher[n]) for n in names if n in teacher},
         {},
         knee_number(frame, names, study.deterministic),
         best_number(frame, names[0], {}),
+        baseline={n: float(baseline[n]) for n in names if n in baseline},
     )
     points = thinned(frame, frame.columns).assign(fits=True)
     figures = [front_chart(points, x, names[0], "family", marks, names) for x in names[1:3]]

@@ -15,8 +15,10 @@ import pytest
 import soundfile
 from shell import TINY_SPACE, command
 
+from search.errors import UsageFault
 from search.launch import baseline_figures
 from spaces.recipe import Recipe
+from storage.artifacts import file_digest
 from storage.store import Store
 
 
@@ -202,6 +204,21 @@ def test_what_a_baseline_bundle_says_of_itself_becomes_a_reference_mark(call, tm
         assert figures[metric] == pytest.approx(metrics[metric])
         assert figures[f"{metric}@cpu"] == pytest.approx(metrics[f"{metric}@cpu"])
     assert baseline_figures(make_space()) == {}
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"student": [{"target": "cpu"}]}', "no JSON"])
+def test_a_baseline_whose_measurements_cannot_be_read_is_refused(
+    call, tmp_path, make_space, content
+):
+    folder = tmp_path / "old"
+    call("export", "--trial", 3, folder)
+    (folder / "measurements.json").write_text(content)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"]["measurements.json"] = file_digest(folder / "measurements.json")
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    space = make_space(gate={"regression": {"against": str(folder)}})
+    with pytest.raises(UsageFault, match=r"measurements\.json cannot be read; export it again"):
+        baseline_figures(space)
 
 
 def test_steering_a_study_that_does_not_run_says_so(call, cli, finished):
