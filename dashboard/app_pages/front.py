@@ -117,7 +117,8 @@ def _choose(name: str, space: Space) -> None:
     )
     _verdict(trials, limits, marks, names[0])
     st.caption(where(space, target))
-    _VIEW[view](_Seen(study, trials, points, names, str(colour), marks, log))
+    with st.container():  # what stands below keeps its place, and is not drawn twice meanwhile
+        _VIEW[view](_Seen(study, trials, points, names, str(colour), marks, log))
     number = chosen_trial(trials["number"].tolist())
     if number is None and view in _CLICKED:
         st.caption("Click a point, or choose a row of the table (by keyboard: Shift and Space).")
