@@ -15,7 +15,7 @@ _NEEDED = (
     "plotly.graph_objs._figure",
     "plotly.graph_objs._scatter",
     "plotly.tools",
-    "search.compare",
+    "search.analysis.compare",
     "streamlit.elements.plotly_chart",
 )
 

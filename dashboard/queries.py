@@ -12,12 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.context import artifacts, home, store
-from search.frames import frame_of
+from search.analysis.frames import frame_of
 from spaces.load import parse_space
 from spaces.space import Space
 from storage.errors import ArtifactError
 from storage.records import Note, StageRun, Study, StudyState
-from workers.data.entries import Entry, dev_entries
+from workers.data.utterances import Utterance, dev_utterances
 
 LIVE_STATES = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
 _SILENT_S = 30.0  # a coordinator says something every two seconds
@@ -36,13 +36,13 @@ def space_of(study: Study) -> Space:
 # Shared between visitors and never changed by them: copying thousands of rows costs a rerun.
 @st.cache_resource(show_spinner="Reading trials …", max_entries=6)
 def _frame(study_id: int, version: int, name: str) -> pd.DataFrame:  # noqa: ARG001
-    study = store().study(name)
+    study = store().studies.get(name)
     return frame_of(store(), study, space_of(study))
 
 
 def frame(study: Study) -> pd.DataFrame:
-    """Every trial of a study, as `search.frames.frame_of` gives it; not to be written to."""
-    return _frame(study.id, store().last_event_id(study.id), study.name)
+    """Every trial of a study, as `search.analysis.frames.frame_of` gives it; not to be written to."""
+    return _frame(study.id, store().events.last_id(study.id), study.name)
 
 
 def is_alive(study: Study) -> bool:
@@ -53,11 +53,11 @@ def is_alive(study: Study) -> bool:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _runs(study_id: int, version: int, number: int | None) -> list[StageRun]:  # noqa: ARG001
-    return store().stage_runs(study_id, number)
+    return store().stage_runs.of(study_id, number)
 
 
 def stage_runs(study: Study, number: int | None) -> list[StageRun]:
-    return _runs(study.id, store().last_event_id(study.id), number)
+    return _runs(study.id, store().events.last_id(study.id), number)
 
 
 def results(study: Study, number: int | None) -> dict[str, dict[str, Any]]:
@@ -70,19 +70,19 @@ def samples(study: Study, number: int | None, metric: str) -> dict[str, tuple[fl
     subject = "teacher" if number is None else str(number)
     return {
         m.target: m.samples
-        for m in store().measurements(study.id, subject)
+        for m in store().measurements.of(study.id, subject)
         if m.metric == metric and m.samples
     }
 
 
 def notes(study: Study, number: int | None = -1) -> list[Note]:
     """Notes of a study; of one trial where a number is given, of the study itself for None."""
-    found = store().notes(study.id)
+    found = store().notes.of(study.id)
     return found if number == -1 else [n for n in found if n.trial_number == number]
 
 
 def events(study: Study) -> pd.DataFrame:
-    rows = store().events(study.id, _EVENTS)
+    rows = store().events.of(study.id, _EVENTS)
     return pd.DataFrame(
         {
             "time": [pd.Timestamp.fromtimestamp(e.at) for e in rows][::-1],
@@ -94,11 +94,11 @@ def events(study: Study) -> pd.DataFrame:
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
-def _dev(corpus: str) -> list[Entry]:
-    return dev_entries(home().place().corpus(corpus)) if corpus else []
+def _dev(corpus: str) -> list[Utterance]:
+    return dev_utterances(home().workspace().corpus(corpus)) if corpus else []
 
 
-def dev_set(study: Study) -> list[Entry]:
+def dev_set(study: Study) -> list[Utterance]:
     """The dev utterances; empty where the prepared data are no longer there."""
     return _dev(str(study.facts.get("corpus", "")))
 
@@ -113,7 +113,7 @@ def read_json(digest: str) -> Any:
 def texts(study: Study, number: int | None, label: str) -> list[str] | None:
     """What a runtime wrote of dev, utterance by utterance; None where it is not kept."""
     said = results(study, number).get(f"score@{label}") or (
-        results(study, number).get("listen") if number is None else None
+        results(study, number).get("teacher_targets") if number is None else None
     )
     digest = (said or {}).get("artifacts", {}).get("texts")
     try:

@@ -1,7 +1,8 @@
 """Errors of the search and its commands.
 
 SearchError              exit code 1
-└── UsageFault           the user's mistake: exit code 2
+├── UsageFault           the user's mistake: exit code 2
+└── StudyFault           a study cannot go on; it knows whose mistake that is
 """
 
 from __future__ import annotations
@@ -13,3 +14,11 @@ class SearchError(Exception):
 
 class UsageFault(SearchError):
     """What was asked for cannot be done as asked; the text says what to do."""
+
+
+class StudyFault(SearchError):
+    """The study itself cannot go on; `is_user_fault` tells whose mistake it is."""
+
+    def __init__(self, message: str, is_user_fault: bool, log: str | None = None) -> None:
+        super().__init__(message)
+        self.is_user_fault, self.log = is_user_fault, log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.jobs import Place
+from workers.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Home:
             artifacts_url=artifacts_url or str(folder / "artifacts"),
         )
 
-    def place(self) -> Place:
-        return Place(
+    def workspace(self) -> Workspace:
+        return Workspace(
             artifacts=self.artifacts_url,
             cache=self.folder / "cache",
             work=self.folder / "work",

@@ -7,14 +7,11 @@ outside is a module with the same names and an entry point of the group
 
 from __future__ import annotations
 
-import difflib
-import importlib.metadata
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-GROUP = "compression_search.backends"
+from spaces.registry import Registry
+
 Status = Literal["first class", "experimental", "untested", "for tests"]
 PRECISIONS = ("fp32", "bf16", "fp16")
 _PLAIN = ("fp32", "fp16")
@@ -184,43 +181,15 @@ _TABLE = (
         on_agents=True,
     ),
 )
-BACKENDS: Mapping[str, BackendInfo] = {info.name: info for info in _TABLE}
-
-
-class UnknownBackend(ValueError):
-    """No backend of that name; the message names the nearest."""
-
-
-@cache
-def _brought() -> dict[str, importlib.metadata.EntryPoint]:
-    return {e.name: e for e in importlib.metadata.entry_points(group=GROUP)}
-
-
-def known_backends() -> tuple[str, ...]:
-    """Names of ours, then of those that other packages bring."""
-    return (*BACKENDS, *(name for name in _brought() if name not in BACKENDS))
+BACKENDS: Registry[BackendInfo] = Registry(
+    "compression_search.backends", "backend", BackendInfo, {info.name: info for info in _TABLE}
+)
 
 
 def backend_info(name: str) -> BackendInfo:
     """What is known of a backend.
 
     Raises:
-        UnknownBackend: when there is none of that name, or one from outside that cannot be loaded.
+        UnknownName: when there is none of that name, or one from outside that cannot be loaded.
     """
-    if name in BACKENDS:
-        return BACKENDS[name]
-    entry = _brought().get(name)
-    if entry is None:
-        known = known_backends()
-        near = difflib.get_close_matches(name, known, 1, 0.5)
-        hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(known)}"
-        raise UnknownBackend(f'no backend "{name}"; {hint}')
-    try:
-        info = entry.load().INFO
-    except Exception as error:  # whatever a stranger's module does when it is imported
-        raise UnknownBackend(
-            f'backend "{name}" of {entry.value} cannot be loaded ({type(error).__name__}: {error})'
-        ) from error
-    if not isinstance(info, BackendInfo):
-        raise UnknownBackend(f'backend "{name}": INFO of {entry.value} is no BackendInfo')
-    return info
+    return BACKENDS[name]

@@ -1,19 +1,63 @@
-"""Dimensions of the student families: frozen records that travel in recipe and checkpoint.
+"""What a student family declares of itself: frozen records that travel in recipe and checkpoint.
 
-A family is one record here and one file of the same name in `workers/students/`.
+A family is a record like those below, a module with a class `Network` that it names, and a line
+in the table at the end; a package from outside adds one by an entry point.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
+from pydantic_core import PydanticCustomError
+
+from spaces.record import Record
+from spaces.registry import Registry
 
 
-class Dims(BaseModel):
-    """What all families share: how records behave. Adds no code."""
+@dataclass(frozen=True)
+class StudentContract:
+    """What everything around a student relies on.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `subsampling_factor` is frames in per frame out; the other fields name who trains, reads and
+    exports it: `workers.train.losses`, `workers.data.text`, `workers.export`.
+    """
+
+    subsampling_factor: int = 4
+    normalisation: Literal["in_graph"] = "in_graph"  # raw log-mels go in
+    loss: Literal["ctc"] = "ctc"
+    decoding: Literal["ctc_greedy"] = "ctc_greedy"
+    export: Literal["zipformer_ctc"] = "zipformer_ctc"  # of sherpa-onnx
+
+
+class Dims(Record):
+    """Dimensions of a network of one family, and what the family declares."""
+
+    family: str
+
+    contract: ClassVar[StudentContract] = StudentContract()
+    network: ClassVar[str]  # the module with its class Network
+    label_axis: ClassVar[str] = "channels"  # the dimension that tells students apart best
+    # dimensions that make a student bigger or smaller: initial designs and bounds move along these
+    capacity: ClassVar[frozenset[str]]
+    # widths that pruning may narrow, and the multiple that matrix kernels like
+    prunable: ClassVar[Mapping[str, int]]
+
+    def label(self) -> str:
+        """A word or two for tables."""
+        return f"{self.family} {getattr(self, self.label_axis)}"
+
+    def pruned(self, ratio: float) -> Self:
+        """With a share `ratio` of every prunable width removed."""
+        if ratio == 0:
+            return self
+        kept = {}
+        for name, multiple in self.prunable.items():
+            size = getattr(self, name)
+            kept[name] = min(size, max(multiple, round(size * (1 - ratio) / multiple) * multiple))
+        return self.model_copy(update=kept)
 
 
 def _odd(kernel: int) -> int:
@@ -25,6 +69,7 @@ def _odd(kernel: int) -> int:
 Odd = Annotated[int, Field(ge=3, le=63), AfterValidator(_odd)]
 Width = Annotated[int, Field(ge=8, le=2048)]
 Depth = Annotated[int, Field(ge=1, le=64)]
+Layers = Annotated[int, Field(ge=1, le=8)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -37,6 +82,10 @@ class SeparableConv(Dims):
     kernel: Odd = 11
     expand: Annotated[float, Field(ge=0.25, le=8.0)] = 1.0
     dropout: Dropout = 0.1
+
+    network: ClassVar[str] = "workers.students.separable_conv"
+    capacity: ClassVar[frozenset[str]] = frozenset(("channels", "blocks", "kernel", "expand"))
+    prunable: ClassVar[Mapping[str, int]] = {"channels": 8}
 
 
 class Conformer(Dims):
@@ -51,6 +100,12 @@ class Conformer(Dims):
     kernel: Odd = 15
     dropout: Dropout = 0.1
 
+    network: ClassVar[str] = "workers.students.conformer"
+    capacity: ClassVar[frozenset[str]] = frozenset(
+        ("channels", "blocks", "heads", "head_size", "feed_forward", "kernel")
+    )
+    prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "feed_forward": 8, "heads": 1}
+
 
 class DsconvLstm(Dims):
     """Depthwise-separable convolutions, then LSTM layers."""
@@ -60,9 +115,15 @@ class DsconvLstm(Dims):
     blocks: Depth = 3
     kernel: Odd = 11
     hidden: Width = 128
-    layers: Annotated[int, Field(ge=1, le=8)] = 1
+    layers: Layers = 1
     bidirectional: bool = False
     dropout: Dropout = 0.1
+
+    network: ClassVar[str] = "workers.students.dsconv_lstm"
+    capacity: ClassVar[frozenset[str]] = frozenset(
+        ("channels", "blocks", "kernel", "hidden", "layers")
+    )
+    prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "hidden": 8}
 
 
 class Recurrent(Dims):
@@ -72,16 +133,48 @@ class Recurrent(Dims):
     cell: Literal["gru", "lstm"] = "gru"
     channels: Width = 96
     hidden: Width = 128
-    layers: Annotated[int, Field(ge=1, le=8)] = 2
+    layers: Layers = 2
     bidirectional: bool = False
     dropout: Dropout = 0.1
 
+    network: ClassVar[str] = "workers.students.recurrent"
+    capacity: ClassVar[frozenset[str]] = frozenset(("channels", "hidden", "layers"))
+    prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "hidden": 8}
 
-Student = Annotated[
-    SeparableConv | Conformer | DsconvLstm | Recurrent, Field(discriminator="family")
-]
 
-FAMILIES: dict[str, type[Dims]] = {
-    record.model_fields["family"].default: record
-    for record in (SeparableConv, Conformer, DsconvLstm, Recurrent)
-}
+FAMILIES: Registry[type[Dims]] = Registry(
+    "compression_search.families",
+    "student family",
+    type,
+    {
+        "separable_conv": SeparableConv,
+        "conformer": Conformer,
+        "dsconv_lstm": DsconvLstm,
+        "recurrent": Recurrent,
+    },
+)
+
+
+def parse_dims(raw: object) -> Dims:
+    """Dimensions from JSON or YAML, by the family that they name.
+
+    Raises:
+        PydanticCustomError: for a family that is missing or not known.
+        ValidationError: for dimensions that the family does not take.
+    """
+    if isinstance(raw, Dims):
+        return raw
+    if not isinstance(raw, dict):
+        raise PydanticCustomError("dims", "is not a mapping of keys; it needs family:")
+    family = raw.get("family")
+    if family is None:
+        raise PydanticCustomError(
+            "dims", "needs family: one of {known}", {"known": ", ".join(FAMILIES)}
+        )
+    if family not in FAMILIES:
+        hint = FAMILIES.hint(str(family))
+        raise PydanticCustomError("dims", "unknown student family; {hint}", {"hint": hint})
+    return FAMILIES[str(family)].model_validate(raw)
+
+
+StudentDims = Annotated[SerializeAsAny[Dims], BeforeValidator(parse_dims)]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from spaces.section import Section
+from spaces.record import Record
 
 OLIVE_WER = 0.01  # more errors are taken ...
 OLIVE_SPEED = 2.0  # ... only from a student so many times faster
@@ -39,14 +39,14 @@ def _limit(sign: str, default: float) -> BeforeValidator:
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Regression(Section):
+class Regression(Record):
     """Time of the network against that of a bundle, run in turn in the same processes."""
 
     against: str
     limit: Annotated[float, _limit("<=", 1.05), Field(gt=0, le=100)] = 1.05
 
 
-class Gates(Section):
+class Gates(Record):
     """By name; a gate that is not given is open."""
 
     olive_asr: bool = False
@@ -62,12 +62,12 @@ class Gates(Section):
 
 
 @dataclass(frozen=True)
-class Judged:
+class GateResult:
     """One gate of one student: above 0, `excess` says how far it is missed."""
 
     text: str
     excess: float
-    said: str
+    message: str
 
 
 def judge(
@@ -76,7 +76,7 @@ def judge(
     teacher: Mapping[str, float],
     targets: tuple[str, ...],
     timed: bool = True,
-) -> list[Judged]:
+) -> list[GateResult]:
     """Every gate whose figures are known, on every target whose runtime has texts of its own.
 
     Args:
@@ -104,15 +104,17 @@ def judge(
 _SCORED = {"qoi": "qoi", "empty_output": "empty_share", "long_audio": "long_excess"}
 
 
-def _at_least(name: str, limit: float, value: float) -> Judged:
-    return Judged(f"gate {name} >= {limit:g}", limit - value, f"is {value:.4g}")
+def _at_least(name: str, limit: float, value: float) -> GateResult:
+    return GateResult(f"gate {name} >= {limit:g}", limit - value, f"is {value:.4g}")
 
 
-def _at_most(name: str, limit: float, value: float) -> Judged:
-    return Judged(f"gate {name} <= {limit:g}", value - limit, f"is {value:.4g}")
+def _at_most(name: str, limit: float, value: float) -> GateResult:
+    return GateResult(f"gate {name} <= {limit:g}", value - limit, f"is {value:.4g}")
 
 
-def _olive(target: str, metrics: Mapping[str, float], teacher: Mapping[str, float]) -> list[Judged]:
+def _olive(
+    target: str, metrics: Mapping[str, float], teacher: Mapping[str, float]
+) -> list[GateResult]:
     """Microsoft Olive's acceptance rule for speech: up to one point of WER more than the teacher,
     and only at twice its speed on the same device."""
     mine, theirs = metrics.get(f"throughput@{target}"), teacher.get(f"throughput@{target}")
@@ -120,9 +122,9 @@ def _olive(target: str, metrics: Mapping[str, float], teacher: Mapping[str, floa
     if mine is None or wer is None or limit is None:
         return []
     if theirs is None:  # the teacher has still to be measured there: more is never allowed
-        said = f"WER {wer:.1%}, allowed {limit + OLIVE_WER:.1%}"
-        return [Judged(f"gate olive_asr@{target}", wer - limit - OLIVE_WER, said)]
+        message = f"WER {wer:.1%}, allowed {limit + OLIVE_WER:.1%}"
+        return [GateResult(f"gate olive_asr@{target}", wer - limit - OLIVE_WER, message)]
     speed = mine / theirs
     allowed = limit + (OLIVE_WER if speed >= OLIVE_SPEED else 0.0)
-    said = f"WER {wer:.1%} at {speed:.1f} times the teacher's speed, allowed {allowed:.1%}"
-    return [Judged(f"gate olive_asr@{target}", wer - allowed, said)]
+    message = f"WER {wer:.1%} at {speed:.1f} times the teacher's speed, allowed {allowed:.1%}"
+    return [GateResult(f"gate olive_asr@{target}", wer - allowed, message)]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,72 @@ METRICS: dict[str, Metric] = {
 }
 
 
+class MetricRef(str):
+    """A metric and the target that it was measured on; without one, the first of the space.
+
+    It is the text `latency_p95_ms@pi5` that files, tables and columns hold, so that it can be
+    a key of any of them; nobody else puts that text together or takes it apart.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> CoreSchema:
+        from pydantic_core import core_schema  # not on a device
+
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.to_string_ser_schema()
+        )
+
+    def __new__(cls, name: str, target: str = "") -> Self:
+        return super().__new__(cls, f"{name}@{target}" if target else name)
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """From the text; the target is left for the space to know.
+
+        Raises:
+            ValueError: naming the nearest known metric.
+        """
+        found = cls.of(str(text))
+        base, at, target = str(text).partition("@")
+        if base in METRICS and (not at or (target and METRICS[base].per_target)):
+            return found
+        near = difflib.get_close_matches(base, METRICS, 1, 0.4)
+        hint = f'; did you mean "{near[0]}"?' if near else f" (known: {', '.join(METRICS)})"
+        raise ValueError(f'"{text}" is not a metric{hint}')
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """From a text that may be no metric, such as the name of a column."""
+        return super().__new__(cls, text)
+
+    @property
+    def name(self) -> str:
+        return self.partition("@")[0]
+
+    @property
+    def target(self) -> str:
+        return self.partition("@")[2]
+
+    @property
+    def known(self) -> Metric:
+        """The metric. Raises KeyError for a name that is none."""
+        return METRICS[self.name]
+
+    @property
+    def is_known(self) -> bool:
+        return self.name in METRICS
+
+    def on(self, target: str) -> Self:
+        """The same metric elsewhere."""
+        return type(self)(self.name, target)
+
+
 def metric_named(name: str) -> Metric:
     """The metric of that name; a target behind an @ is left to the space.
 
     Raises:
         ValueError: naming the nearest known one.
     """
-    name = str(name)
-    base, at, target = name.partition("@")
-    if base in METRICS and (not at or (target and METRICS[base].per_target)):
-        return METRICS[base]
-    near = difflib.get_close_matches(base, METRICS, 1, 0.4)
-    hint = f'; did you mean "{near[0]}"?' if near else f" (known: {', '.join(METRICS)})"
-    raise ValueError(f'"{name}" is no metric{hint}')
+    return MetricRef.parse(name).known

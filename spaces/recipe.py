@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from spaces.families import Student
+from spaces.families import StudentDims
+from spaces.record import Record
 
 Scheme = Literal["fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4"]
 PARTS = ("frontend", "encoder", "head")
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Distil(Part):
+class Distil(Record):
     """How a student learns from the teacher.
 
     The loss is (1 - weight) * CTC + weight * T^2 * KL(teacher || student) at temperature T
@@ -30,10 +27,10 @@ class Distil(Part):
     hidden_weight: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
-class Training(Part):
+class Training(Record):
     """How long and how gently a student is trained.
 
-    `consistency` is the weight of CR-CTC (arXiv 2410.05101): two augmented views of a batch that
+    `consistency` is the weight of CR-CTC (arXiv 2410.05101): two augmented copies of a batch that
     should agree. It doubles the work of a step and was the best buy for a teacher on little data.
     """
 
@@ -46,15 +43,17 @@ class Training(Part):
     consistency: Annotated[float, Field(ge=0, le=2)] = 0.0
 
 
-class Prune(Part):
-    """Structured pruning: the share of every prunable width to remove, then re-training."""
+class Prune(Record):
+    """Structured pruning: the share of every prunable width to remove, by which rule units are
+    kept, then re-training."""
 
     ratio: Annotated[float, Field(ge=0, lt=0.95)] = 0.0
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
+    rule: str = "l1"
 
 
-class Quantize(Part):
-    """Number format of each part of the network. `int8` leaves the flavour to the runtime."""
+class Quantize(Record):
+    """Number format of each part of the network. `int8` leaves its mode to the runtime."""
 
     frontend: Scheme = "fp32"
     encoder: Scheme = "fp32"
@@ -64,30 +63,48 @@ class Quantize(Part):
     def formats(self) -> tuple[str, str, str]:
         return (self.frontend, self.encoder, self.head)
 
+    def label(self) -> str:
+        """The format, where all parts have one."""
+        return self.encoder if len(set(self.formats)) == 1 else f"mixed {self.encoder}"
 
-class Recipe(Part):
+
+class LossWeight(Record):
+    """A loss beside the usual ones, by its name in `spaces.extensions.LOSSES`."""
+
+    name: str
+    weight: Annotated[float, Field(ge=0)]
+
+
+class Recipe(Record):
     """One point of a space: everything that decides a student but the seed of the study."""
 
-    student: Student
+    student: StudentDims
     training: Training = Training()
     distil: Distil = Distil()
     prune: Prune = Prune()
     quantize: Quantize = Quantize()
+    losses: tuple[LossWeight, ...] = ()
 
     def digest(self) -> str:
-        """Hex digest of the content; equal recipes have equal digests."""
-        return digest_of(self.model_dump(mode="json"))
+        """Hex digest of the content; equal recipes have equal digests.
+
+        What later versions added is left out where it changes nothing, so that a recipe keeps
+        the digest under which older studies know it.
+        """
+        content = self.model_dump(mode="json")
+        if not self.losses:
+            del content["losses"]
+        if self.prune.rule == "l1":
+            del content["prune"]["rule"]
+        return digest_of(content)
 
     def label(self) -> str:
-        """A few words for tables and file names."""
-        dims = self.student
-        parts = {self.quantize.frontend, self.quantize.encoder, self.quantize.head}
-        scheme = parts.pop() if len(parts) == 1 else f"mixed {self.quantize.encoder}"
+        """A few words for tables and file names: how a trial is called everywhere."""
         prune = f" -{self.prune.ratio:.0%}" if self.prune.ratio else ""
-        return f"{dims.family} {dims.channels}{prune} {scheme}"
+        return f"{self.student.label()}{prune} {self.quantize.label()}"
 
 
-def digest_of(content: Any) -> str:
+def digest_of(content: object) -> str:
     """Hex SHA-256 of JSON content, keys sorted."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import sqlalchemy as sa
 from filelock import FileLock
@@ -22,6 +22,14 @@ READS = "search_reads_only"  # execution option of connections that do not write
 _IN_MEMORY = (None, "", ":memory:")
 _WAIT_S = 60.0  # for a lock that another process holds
 _ADVISORY_LOCK = 7_305_461_001
+
+
+class _Pool(TypedDict, total=False):
+    connect_args: dict[str, object]
+    poolclass: type[sa.Pool]
+    pool_size: int
+    max_overflow: int
+    pool_timeout: float
 
 
 def open_database(url: str) -> sa.Engine:
@@ -62,10 +70,10 @@ def open_database(url: str) -> sa.Engine:
 def _sqlite(url: sa.URL) -> sa.Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": _WAIT_S})
+    engine = sa.create_engine(url, **_pool(url))
 
     @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, below
         cursor = connection.cursor()
         _set_wal(cursor)
@@ -81,6 +89,19 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _pool(url: sa.URL) -> _Pool:
+    """A database in memory is its one connection, which threads take in turn."""
+    if url.database not in _IN_MEMORY:
+        return {"connect_args": {"timeout": _WAIT_S}}
+    return {
+        "connect_args": {"check_same_thread": False},
+        "poolclass": sa.pool.QueuePool,
+        "pool_size": 1,
+        "max_overflow": 0,
+        "pool_timeout": _WAIT_S,
+    }
 
 
 def _set_wal(cursor: sqlite3.Cursor) -> None:

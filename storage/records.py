@@ -6,7 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict, Unpack
+
+from spaces.axes import Value
+from spaces.record import JsonObject
 
 
 class StudyState(StrEnum):
@@ -26,7 +29,6 @@ class TrialState(StrEnum):
     COMPLETE = "complete"
     INFEASIBLE = "infeasible"  # measured, breaks a hard budget
     SCREENED_OUT = "screened_out"  # breaks a hard budget before training
-    STOPPED = "stopped"  # by the search, at a rung
     UNMEASURED = "unmeasured"  # trained and exported; a device has still to measure it
     CANCELLED = "cancelled"  # by a person
     FAILED = "failed"
@@ -35,9 +37,19 @@ class TrialState(StrEnum):
     def is_final(self) -> bool:
         return self not in (TrialState.QUEUED, TrialState.RUNNING)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has every figure that decides: such trials can be shown and exported."""
+        return self in MEASURED
+
+
+MEASURED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
+    """One search. What its trials build on is fixed when it first starts and None until then."""
+
     id: int
     name: str
     space_yaml: str
@@ -48,31 +60,91 @@ class Study:
     state: StudyState
     trials_wanted: int
     created_at: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    live: Mapping[str, Any] | None = None  # what its coordinator said last: at, running, eta_s
+    elapsed_s: float = 0.0  # time that coordinators ran it
+    corpus: str | None = None  # name of the prepared corpus
+    threads: int | None = None  # of a trial
+    teacher_threads: int | None = None
+    # digests of files that the user brought, by role: checkpoint, model, tokens, folder of the
+    # teacher; baseline and baseline_tokens of the bundle that a gate compares with
+    imported: Mapping[str, str] | None = None
+    teacher_metrics: Mapping[str, float] = field(default_factory=dict)
+    baseline_metrics: Mapping[str, float] = field(default_factory=dict)
+    live: JsonObject | None = None  # what its coordinator said last: at, running, eta_s
+
+
+class StudyChanges(TypedDict, total=False):
+    """Columns of a study that may change."""
+
+    state: StudyState
+    space_yaml: str
+    space_path: str
+    space_digest: str
+    seed: int
+    deterministic: bool
+    trials_wanted: int
+    created_at: float
+    elapsed_s: float
+    corpus: str | None
+    threads: int | None
+    teacher_threads: int | None
+    imported: Mapping[str, str] | None
+    teacher_metrics: Mapping[str, float]
+    baseline_metrics: Mapping[str, float]
+    live: JsonObject | None
+
+
+class TrialChanges(TypedDict, total=False):
+    """Fields of a trial that may change."""
+
+    state: TrialState
+    reason: str | None
+    finished_at: float | None
+    metrics: Mapping[str, float]
+    objective_values: tuple[float, ...] | None
+    constraints: Mapping[str, float]
+    compute_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
+    """One recipe being tried; `objective_values` are what the sampler is told."""
+
     id: int
     study_id: int
     number: int
-    values: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    values: Mapping[str, Value]  # of the axes
+    recipe: JsonObject
     recipe_digest: str
-    source: str  # expert, sampler or user
+    label: str
+    source: str  # initial_design, sampler, random or user
     state: TrialState
     created_at: float
     reason: str | None = None
     finished_at: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    told: tuple[float, ...] | None = None
+    objective_values: tuple[float, ...] | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
-    sampler_attrs: Mapping[str, Any] = field(default_factory=dict)
+    sampler_attrs: JsonObject = field(default_factory=dict)
     compute_s: float = 0.0
 
-    def evolve(self, **changes: Any) -> Trial:
+    def evolve(self, **changes: Unpack[TrialChanges]) -> Trial:
         return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """What tables and charts need of a trial, light enough for thousands."""
+
+    number: int
+    state: TrialState
+    source: str
+    label: str
+    values: Mapping[str, Value]
+    metrics: Mapping[str, float]
+    created_at: float
+    finished_at: float | None
+    compute_s: float
+    reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +160,7 @@ class StageRun:
     state: str  # done, reused or failed
     started_at: float
     duration_s: float
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: JsonObject = field(default_factory=dict)
     error: str | None = None
     log: str | None = None
 
@@ -106,12 +178,14 @@ class Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
+    """Something that happened to a study."""
+
     id: int
     at: float
     kind: str
     message: str
     trial_number: int | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,16 @@ studies = Table(
     Column("state", String(16), nullable=False),
     Column("trials_wanted", Integer, nullable=False),
     Column("created_at", Float(53), nullable=False),
-    Column("facts", JSON, nullable=False),
-    Column("live", JSON),  # what runs now, and when that was said; of no use later
+    Column("elapsed_s", Float(53), nullable=False),
+    Column("corpus", String(64)),
+    Column("threads", Integer),
+    Column("teacher_threads", Integer),
+    Column("imported", JSON(none_as_null=True)),
+    Column("teacher_metrics", JSON, nullable=False),
+    Column("baseline_metrics", JSON, nullable=False),
+    Column(
+        "live", JSON(none_as_null=True)
+    ),  # what runs now, and when that was said; of no use later
 )
 
 trials = Table(
@@ -52,13 +60,14 @@ trials = Table(
     Column("values", JSON, nullable=False),
     Column("recipe", JSON, nullable=False),
     Column("recipe_digest", String(64), nullable=False),
+    Column("label", String(128), nullable=False),
     Column("source", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("reason", Text),
     Column("finished_at", Float(53)),
     Column("metrics", JSON, nullable=False),
-    Column("told", JSON),
+    Column("objective_values", JSON(none_as_null=True)),
     Column("constraints", JSON, nullable=False),
     Column("sampler_attrs", JSON, nullable=False),
     Column("compute_s", Float(53), nullable=False),

@@ -8,34 +8,33 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from spaces.families import Dims, Student
-from workers.brought import CHECKPOINT_FORMAT, header_of, not_ours
+from spaces.families import parse_dims
+from spaces.record import JsonObject
+from workers.atomic import partial_name
+from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
 from workers.errors import TeacherFault
-from workers.students.base import build
-
-_DIMS: TypeAdapter[Dims] = TypeAdapter(Student)
+from workers.students.base import Student, build
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str, Any]) -> None:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str, object]) -> None:
     """Write tensors and a JSON header; the file appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    partial = partial_name(path)
     contiguous = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
     # One entry: with several, their order and so the file's digest would change from run to run.
     save_file(contiguous, partial, metadata={"header": json.dumps(dict(header))})
     os.replace(partial, path)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], JsonObject]:
     """Tensors and header of a file.
 
     Raises:
@@ -45,21 +44,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {k: file.get_tensor(k) for k in file.keys()}, header_of(file)  # noqa: SIM118
 
 
-def save_network(
-    network: nn.Module, symbols: tuple[str, ...], path: Path, **provenance: Any
-) -> None:
+def save_network(network: Student, symbols: tuple[str, ...], path: Path, **provenance: str) -> None:
     """Write a network with its dimensions and tokens."""
-    dims: Dims = network.dims  # type: ignore[assignment]
     header = {
         "format": CHECKPOINT_FORMAT,
-        "dims": dims.model_dump(mode="json"),
+        "dims": network.dims.model_dump(mode="json"),
         "symbols": list(symbols),
         **provenance,
     }
     save_tensors(network.state_dict(), path, header)
 
 
-def load_network(path: Path) -> tuple[nn.Module, tuple[str, ...], dict[str, Any]]:
+def load_network(path: Path) -> tuple[Student, tuple[str, ...], JsonObject]:
     """A network in evaluation mode, its tokens and the header of its file.
 
     Raises:
@@ -70,14 +66,16 @@ def load_network(path: Path) -> tuple[nn.Module, tuple[str, ...], dict[str, Any]
     try:
         tensors, header = load_tensors(path)
     except (SafetensorError, OSError) as error:
-        raise TeacherFault(f"{path}: is no safetensors checkpoint ({error})") from error
+        raise TeacherFault(f"{path}: is not a safetensors checkpoint ({error})") from error
     if header.get("format") != CHECKPOINT_FORMAT:
         raise not_ours(path)
     try:
-        dims = _DIMS.validate_python(header["dims"])
-        network = build(dims, len(header["symbols"]))
+        listed = header["symbols"]
+        symbols = tuple(map(str, listed)) if isinstance(listed, list) else ()
+        network = build(parse_dims(header["dims"]), len(symbols))
         network.load_state_dict(tensors)
-    except (KeyError, ValidationError, RuntimeError) as error:
+    except (KeyError, TypeError, ValidationError, PydanticCustomError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()[:300]
         raise TeacherFault(f"{path}: its tensors do not fit its header ({reason})") from error
-    return network.eval(), tuple(header["symbols"]), header
+    network.eval()
+    return network, symbols, header

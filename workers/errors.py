@@ -8,7 +8,7 @@ WorkError
 │   ├── BundleFault      a folder that is no bundle
 │   ├── DeviceRefused    a device that will not do what it is asked: wrong token, no such backend
 │   └── MissingExtra     an optional package is needed; names the extra
-├── DeviceAway           a device cannot be reached now; asking again later may help
+├── DeviceUnreachable           a device cannot be reached now; asking again later may help
 └── ParityError          an exported file disagrees with its network
 """
 
@@ -50,7 +50,7 @@ class DeviceRefused(UserFault):
     """A device will not do what it is asked, now or later."""
 
 
-class DeviceAway(WorkError):
+class DeviceUnreachable(WorkError):
     """A device cannot be reached now."""
 
 

@@ -1,61 +1,54 @@
-"""What a stage is asked to do and what it gives back: frozen, JSON both ways.
+"""What a stage is asked to do: frozen, JSON both ways.
 
-A job names its inputs by content (digests of artifacts, of the prepared corpus), so that equal
-jobs have equal keys and their result can be used again. `Place` says where files are on this
-host; it is no part of the key.
+A job names its inputs by content (digests of artifacts, of the prepared corpus) and holds nothing
+that its result does not depend on, so that equal jobs have equal keys and their result can be
+used again.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, TypeAdapter
 
-from spaces.families import Student
-from spaces.recipe import Distil, Quantize, Training, digest_of
-from spaces.space import Target
+from spaces.families import StudentDims
+from spaces.recipe import Distil, LossWeight, Quantize, Training, digest_of
+from spaces.record import Record
+from spaces.space import Data, Target, TeacherSource, Tokens
+from workers.results import Model
 
-_VERSION = 2
-
-
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_VERSION = 3
 
 
-class Place(Record):
-    """Folders of one home on this host."""
+class StageJob(Record):
+    """What all jobs have in common."""
 
-    artifacts: str
-    cache: Path
-    work: Path
-    locks: Path
+    stage: str
+    # fields that say where something is, not what it is
+    not_in_key: ClassVar[frozenset[str]] = frozenset()
 
-    def corpus(self, name: str) -> Path:
-        return self.cache / "corpora" / name
-
-    def teacher(self, name: str) -> Path:
-        return self.cache / "teachers" / name
+    @property
+    def reusable(self) -> bool:
+        """Whether a result that is there already will do."""
+        return True
 
 
-class Prepare(Record):
+class Prepare(StageJob):
     """Check the data of a space and compute its features."""
 
     stage: Literal["prepare"] = "prepare"
-    space_yaml: str
-    space_path: str
-    reusable: ClassVar[bool] = False  # files may change between two launches
+    data: Data
+    tokens: Tokens
+    subsampling_factor: int
+    long_audio: bool = False
+
+    @property
+    def reusable(self) -> bool:
+        """Files may change between two launches."""
+        return False
 
 
-class Model(Record):
-    """A student in the form of one runtime: its files by name, and which of them is loaded."""
-
-    backend: str
-    main: str
-    files: dict[str, str]  # name to digest
-
-
-class Screen(Record):
+class Screen(StageJob):
     """Size, cost and latency of a student before it is trained.
 
     `host` is a digest of machine and runtime: what was timed on another is not used again.
@@ -63,41 +56,43 @@ class Screen(Record):
 
     stage: Literal["screen"] = "screen"
     host: str = ""
-    student: Student
+    student: StudentDims
     quantize: Quantize
     corpus: str
     targets: dict[str, Target]
 
 
-class Train(Record):
-    """Train a network; `teacher` names what a teacher said of the corpus."""
+class Train(StageJob):
+    """Train a network; `soft_targets` names what a teacher makes of the corpus."""
 
     stage: Literal["train"] = "train"
-    student: Student
+    student: StudentDims
     training: Training
     distil: Distil = Distil(weight=0.0)
-    teacher: str | None = None
+    losses: tuple[LossWeight, ...] = ()
+    soft_targets: str | None = None
     corpus: str
     seed: int
     threads: int
-    trunk: str | None = None  # continue from this state, to a larger budget
 
 
-class Compress(Record):
+class Compress(StageJob):
     """Prune a trained network, then train it again."""
 
     stage: Literal["compress"] = "compress"
     checkpoint: str
     ratio: float
+    rule: str = "l1"
     training: Training
     distil: Distil
-    teacher: str | None
+    losses: tuple[LossWeight, ...] = ()
+    soft_targets: str | None
     corpus: str
     seed: int
     threads: int
 
 
-class Export(Record):
+class Export(StageJob):
     """ONNX, checked against its network, then quantized."""
 
     stage: Literal["export"] = "export"
@@ -106,7 +101,18 @@ class Export(Record):
     corpus: str
 
 
-class Convert(Record):
+class Extra(StageJob):
+    """A stage from outside, on an exported student; `network` is its checkpoint."""
+
+    stage: Literal["extra"] = "extra"
+    name: str
+    network: str | None
+    model: Model
+    tokens: str
+    corpus: str
+
+
+class Convert(StageJob):
     """The form that another runtime than ONNX Runtime takes."""
 
     stage: Literal["convert"] = "convert"
@@ -119,7 +125,7 @@ class Convert(Record):
     long_audio: bool = False  # slices of half a minute must fit
 
 
-class Score(Record):
+class Score(StageJob):
     """Errors of a model, decoded by its runtime."""
 
     stage: Literal["score"] = "score"
@@ -135,7 +141,7 @@ class Score(Record):
     long_audio: bool = False
 
 
-class Measure(Record):
+class Measure(StageJob):
     """Latency and memory of a model on one target; `host` as in `Screen`."""
 
     stage: Literal["measure"] = "measure"
@@ -158,60 +164,88 @@ class Measure(Record):
         return not self.target.is_remote
 
 
-class Listen(Record):
-    """Let the teacher hear the training set, and dev where it cannot be exported."""
+class CheckTeacher(StageJob):
+    """Load a teacher that the user brings, to see whether it can be used."""
 
-    stage: Literal["listen"] = "listen"
-    space_yaml: str
-    space_path: str
+    stage: Literal["check_teacher"] = "check_teacher"
+    source: TeacherSource
+
+    @property
+    def reusable(self) -> bool:
+        """Its files may change."""
+        return False
+
+
+class Rehearse(StageJob):
+    """Train some batches of an epoch, to know what one costs."""
+
+    stage: Literal["rehearse"] = "rehearse"
+    student: StudentDims
+    training: Training
+    corpus: str
+
+    @property
+    def reusable(self) -> bool:
+        """A host is not always as fast."""
+        return False
+
+
+class TeacherTargets(StageJob):
+    """Let the teacher infer the training set, and dev where it cannot be exported.
+
+    The teacher is artifacts, or what `source` names; a source that is a folder has the digest of
+    its content here, and `location` says where it lies.
+    """
+
+    stage: Literal["teacher_targets"] = "teacher_targets"
+    not_in_key: ClassVar[frozenset[str]] = frozenset(("location",))
     corpus: str
     threads: int = 1
-    checkpoint: str | None = None  # artifacts of the teacher, where it is made of such
+    checkpoint: str | None = None
     model: str | None = None
     tokens: str | None = None
-    source_digest: str = ""  # content of a teacher that is a folder
+    source: Literal["huggingface", "torchaudio"] | None = None
+    source_name: str | None = None  # on a hub; a digest where it is a folder
+    location: str | None = None
+    speeds: tuple[float, ...] = (1.0,)  # of the augmentations, the plain one first
+    hidden: bool = False  # whether hidden layers are wanted as well
+    subsampling_factor: int
 
 
 Job = Annotated[
-    Prepare | Screen | Train | Compress | Export | Convert | Score | Measure | Listen,
+    Prepare
+    | Screen
+    | Train
+    | Compress
+    | Export
+    | Extra
+    | Convert
+    | Score
+    | Measure
+    | TeacherTargets
+    | CheckTeacher
+    | Rehearse,
     Field(discriminator="stage"),
 ]
+JOB: TypeAdapter[Job] = TypeAdapter(Job)
 
 
 def name_of(job: Job) -> str:
     """The stage; with the runtime or target where a trial has one for each."""
-    if isinstance(job, Convert):
-        return f"convert@{job.backend}"
-    if isinstance(job, Score):
-        return f"score@{job.runtime}"
-    return f"measure@{job.target_name}" if isinstance(job, Measure) else job.stage
+    match job:
+        case Convert():
+            return f"convert@{job.backend}"
+        case Score():
+            return f"score@{job.runtime}"
+        case Measure():
+            return f"measure@{job.target_name}"
+        case Extra():
+            return f"extra@{job.name}"
+        case _:
+            return job.stage
 
 
-def key_of(job: Job) -> str:
-    """Hex digest of the job's content."""
-    return digest_of([_VERSION, job.model_dump(mode="json")])
-
-
-class Figure(Record):
-    """One measured value of one target ("" where it holds for all), with raw samples."""
-
-    target: str = ""
-    metric: str
-    value: Annotated[float, Field(allow_inf_nan=False)]
-    samples: tuple[float, ...] | None = None
-
-
-class StageResult(Record):
-    """What a stage gives back."""
-
-    artifacts: dict[str, str] = {}  # name to digest
-    figures: tuple[Figure, ...] = ()
-    facts: dict[str, Any] = {}
-    reused: bool = False
-    cpu_s: float = 0.0
-
-    def value(self, metric: str, target: str | None = None) -> float | None:
-        for figure in self.figures:
-            if figure.metric == metric and target in (None, figure.target):
-                return figure.value
-        return None
+def key_of(job: StageJob) -> str:
+    """Hex digest of what the job's result depends on."""
+    content = job.model_dump(mode="json", exclude=set(job.not_in_key))
+    return digest_of([_VERSION, content])

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from workers.backends.base import Session, Settings
-from workers.backends.elsewhere import open_anywhere
+from workers.backends.remote_session import open_isolated
 from workers.data.features import SAMPLE_RATE_HZ, fbank
 from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
@@ -74,7 +74,7 @@ def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:
         symbols = read_tokens(tokens)
     except ValueError as error:
         raise BundleFault(str(error)) from error
-    return Recognizer(open_anywhere("onnxruntime", model, Settings(threads=threads)), symbols)
+    return Recognizer(open_isolated("onnxruntime", model, Settings(threads=threads)), symbols)
 
 
 def check_bundle(path: Path) -> None:
@@ -159,7 +159,7 @@ def _open_folder(folder: Path, threads: int) -> Recognizer:
         symbols = read_tokens(tokens)
     except ValueError as error:
         raise BundleFault(str(error)) from error
-    return Recognizer(open_anywhere(backend, model, Settings(threads=threads)), symbols)
+    return Recognizer(open_isolated(backend, model, Settings(threads=threads)), symbols)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

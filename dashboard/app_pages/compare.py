@@ -10,10 +10,10 @@ import streamlit as st
 from dashboard.context import store
 from dashboard.parts.choice import study_or_stop
 from dashboard.queries import dev_set, frame, results, space_of
-from search.compare import Difference, Side, compare
-from search.figures import name_of, scatter_by_utterance
-from search.frames import SHOWN, metrics_in
-from search.tables import shown
+from search.analysis.compare import Difference, Side, compare
+from search.report.charts import name_of, scatter_by_utterance
+from search.analysis.frames import MEASURED, metrics_in
+from search.report.tables import format_metric
 from spaces.metrics import METRICS
 from storage.records import Study
 
@@ -24,7 +24,7 @@ def page() -> None:
     study = study_or_stop()
     st.title("Compare")
     trials = frame(study)
-    measured = trials[trials["state"].isin([str(s) for s in SHOWN])]
+    measured = trials[trials["state"].isin([str(s) for s in MEASURED])]
     if len(measured) < 2:
         st.info("Two measured trials are needed; this study has fewer.")
         return
@@ -65,7 +65,7 @@ def _keep() -> None:
 
 
 def _recipes(study: Study, chosen: list[int]) -> None:
-    flat = {f"trial {n}": _flat(dict(store().trial(study.id, n).recipe)) for n in chosen}
+    flat = {f"trial {n}": _flat(dict(store().trials.get(study.id, n).recipe)) for n in chosen}
     table = pd.DataFrame(flat).astype(str)
     differs = table[table.nunique(axis=1) > 1]
     st.subheader("Recipes")
@@ -84,7 +84,7 @@ def _figures(measured: pd.DataFrame, chosen: list[int]) -> None:
     known = [m for m in metrics_in(measured) if rows[m].notna().any()]
     names = [m for m in known if "@" in m or not METRICS[m].per_target]
     table = pd.DataFrame(
-        {f"trial {n}": [shown(m, rows.loc[n, m]) for m in names] for n in chosen},
+        {f"trial {n}": [format_metric(m, rows.loc[n, m]) for m in names] for n in chosen},
         index=[name_of(m) for m in names],
     )
     st.subheader("Figures")

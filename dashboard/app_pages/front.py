@@ -22,9 +22,9 @@ from dashboard.parts.points import points_chart
 from dashboard.parts.table import trial_rows
 from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES, frame, space_of
-from search.figures import bars, heat, label, name_of, parallel_coordinates, scaled
-from search.frames import (
-    SHOWN,
+from search.report.charts import bars, correlation_heatmap, label, name_of, parallel_coordinates, scaled
+from search.analysis.frames import (
+    MEASURED,
     as_csv,
     as_parquet,
     best_number,
@@ -32,13 +32,13 @@ from search.frames import (
     fits,
     front_numbers,
     knee_number,
-    moves,
-    thinned,
+    rank_correlations,
+    downsample,
 )
-from search.front_charts import Marks, front_chart, front_in_space, interval_of
-from search.importance import axis_importances
-from search.tables import shown
-from search.words import file_name
+from search.report.front_charts import Marks, front_chart, front_in_space, interval_of
+from search.analysis.importance import axis_importances
+from search.report.tables import format_metric
+from search.report.redaction import file_name
 from spaces.metrics import METRICS, metric_named
 from spaces.space import Space
 from storage.records import Study
@@ -85,7 +85,7 @@ def _choose(name: str, space: Space) -> None:
     """
     study = same_study(name)
     trials = frame(study)
-    if not trials["state"].isin([str(s) for s in SHOWN]).any():
+    if not trials["state"].isin([str(s) for s in MEASURED]).any():
         more = "the front appears with the first" if study.state in LIVE_STATES else "no front"
         st.info(f"No trial has been measured{' yet' * (study.state in LIVE_STATES)}; {more}.")
         return
@@ -104,7 +104,7 @@ def _choose(name: str, space: Space) -> None:
     log = st.session_state.get("front-log", True)
     limits = _budgets(study, trials, names, space)
     intervals = [column for n in names for column in interval_of(n) or ()]
-    points = thinned(trials, [*_COLOURS, *names, *intervals])
+    points = downsample(trials, [*_COLOURS, *names, *intervals])
     points = points.assign(fits=fits(points, limits))
     marks = Marks(
         teacher=_reference(study, "teacher", names),
@@ -157,7 +157,7 @@ def _budgets(
     study: Study, trials: pd.DataFrame, names: list[str], space: Space
 ) -> dict[str, float]:
     """A slider for each objective; the limits that were moved."""
-    measured = trials["state"].isin([str(s) for s in SHOWN])
+    measured = trials["state"].isin([str(s) for s in MEASURED])
     limits: dict[str, float] = {}
     hard = {b.metric: b for b in space.budget_list()}
     columns = st.columns(len(names))
@@ -181,7 +181,7 @@ def _budgets(
 
 
 def _limit(metric: str, value: float) -> str:
-    return "any" if math.isinf(value) else shown(metric, value)
+    return "any" if math.isinf(value) else format_metric(metric, value)
 
 
 def _steps(values: pd.Series) -> list[float]:
@@ -211,7 +211,7 @@ def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error
     if marks.best is not None:
         best = trials.loc[trials["number"] == marks.best].iloc[0]
         cells[1].button(
-            f"Best here: trial {marks.best}, {shown(error, best[error])}",
+            f"Best here: trial {marks.best}, {format_metric(error, best[error])}",
             on_click=open_trial,
             args=(marks.best,),
             type="primary",
@@ -261,7 +261,7 @@ def _keep_box(trials: pd.DataFrame, x: str, y: str, edges: Sequence[float]) -> N
     if not edges:
         _drop_box()
         return
-    inside = trials["state"].isin([str(s) for s in SHOWN])
+    inside = trials["state"].isin([str(s) for s in MEASURED])
     for name, limits in ((x, edges[:2]), (y, edges[2:])):
         inside &= scaled(name, trials[name]).between(min(limits), max(limits))
     st.session_state["boxed"] = trials.loc[inside, "number"].tolist()
@@ -297,7 +297,7 @@ def _space_view(seen: _Seen) -> None:
 
 def _axes_view(seen: _Seen) -> None:
     inside = seen.trials[fits(seen.trials, seen.marks.limits)].dropna(subset=seen.names)
-    some = thinned(inside, inside.columns, most=300)
+    some = downsample(inside, inside.columns, most=300)
     if some.empty:
         st.info("No trial that meets these budgets has all of these figures.")
         return
@@ -333,8 +333,8 @@ def _matters_view(seen: _Seen) -> None:
                 alt=f"Share of the differences in {label(name)} that each axis explains",
             )
     st.plotly_chart(
-        heat(
-            moves(complete, seen.names), "Which way an axis moves an objective (rank correlation)"
+        correlation_heatmap(
+            rank_correlations(complete, seen.names), "Which way an axis moves an objective (rank correlation)"
         ),
         key="moves",
         alt="Rank correlation of every numeric axis with every objective",

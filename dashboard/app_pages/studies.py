@@ -11,10 +11,10 @@ from dashboard.context import store
 from dashboard.parts.choice import same_study, study_or_stop
 from dashboard.parts.control import steer_study, write_notes
 from dashboard.queries import LIVE_STATES, events, frame, is_alive, results, space_of
-from search.figures import over_time
-from search.frames import hypervolumes, knee_number, reference_in
-from search.views import clock
-from search.words import markdown, without_places
+from search.report.charts import over_time
+from search.analysis.frames import hypervolumes, knee_number, reference_in
+from search.report.terminal import clock
+from search.report.redaction import markdown, redact
 from storage.records import Study, StudyState, TrialState
 
 _REFRESH_S = 2
@@ -53,9 +53,9 @@ def _progress(name: str, state: StudyState) -> None:
         st.caption(" · ".join(said))
     _running(study)
     if study.state.value == "failed":
-        last = [e for e in store().events(study.id, 20) if e.kind == "fault"]
+        last = [e for e in store().events.of(study.id, 20) if e.kind == "fault"]
         st.error("The study could not go on.")
-        st.text(without_places(last[-1].message if last else "its log says why"))
+        st.text(redact(last[-1].message if last else "its log says why"))
 
 
 def _state(study: Study) -> str:
@@ -163,7 +163,7 @@ def _history(name: str) -> None:
     if happened.empty:
         st.caption("none yet")
         return
-    happened["message"] = happened["message"].map(lambda m: without_places(m, 1000))
+    happened["message"] = happened["message"].map(lambda m: redact(m, 1000))
     st.dataframe(
         happened,
         hide_index=True,
@@ -174,7 +174,7 @@ def _history(name: str) -> None:
 
 
 def _all_studies() -> None:
-    studies = store().studies()
+    studies = store().studies.all()
     if len(studies) < 2:
         return
     st.subheader("All studies in this store")

@@ -16,12 +16,12 @@ from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
 from dashboard.parts.control import cancel_trial, write_notes
 from dashboard.parts.trial import show_trial
 from dashboard.queries import dev_set, frame, results, samples, space_of, stage_runs, texts
-from search.figures import bars, distribution, learning_curves, spectrogram, waveform
-from search.views import clock
-from search.words import markdown, plain, without_places
+from search.report.charts import bars, distribution, learning_curves, spectrogram, waveform
+from search.report.terminal import clock
+from search.report.redaction import markdown, plain, redact
 from spaces.space import Space
 from storage.records import Study
-from workers.data.entries import Entry
+from workers.data.utterances import Utterance
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 
 _WORST = 20
@@ -65,7 +65,7 @@ def page() -> None:
 
 
 def _recipe(of: _Of) -> None:
-    trial = store().trial(of.study.id, of.number)
+    trial = store().trials.get(of.study.id, of.number)
     left, right = st.columns(2)
     left.caption("Recipe")
     left.code(yaml.safe_dump(dict(trial.recipe), sort_keys=False), language=None, wrap_lines=True)
@@ -126,7 +126,7 @@ def _stages(of: _Of) -> None:
             "state": r.state,
             "time": clock(r.duration_s),
             "CPU s": round(float(r.result.get("cpu_s", 0)), 1),
-            "error": without_places(r.error or "", 300),
+            "error": redact(r.error or "", 300),
         }
         for r in runs
     ]
@@ -134,7 +134,7 @@ def _stages(of: _Of) -> None:
     for r in runs:
         if r.log:
             with st.expander(f"Log of {r.stage}, attempt {r.attempt}"):
-                st.code(without_places(r.log, 20_000, is_end=True), language=None, wrap_lines=True)
+                st.code(redact(r.log, 20_000, is_end=True), language=None, wrap_lines=True)
 
 
 def _times(of: _Of) -> None:
@@ -217,7 +217,7 @@ def _errors(of: _Of) -> None:
 
 
 def _by_utterance(
-    dev: list[Entry], written: list[str], theirs: list[str] | None, errors: list[int] | None
+    dev: list[Utterance], written: list[str], theirs: list[str] | None, errors: list[int] | None
 ) -> pd.DataFrame:
     counts = errors if errors is not None and len(errors) == len(dev) else [0] * len(dev)
     columns: dict[str, Any] = {
@@ -232,7 +232,7 @@ def _by_utterance(
     return pd.DataFrame(columns)
 
 
-def _utterance(entry: Entry, student: str, teacher: str | None) -> None:
+def _utterance(entry: Utterance, student: str, teacher: str | None) -> None:
     """Its sound, and what was made of it."""
     _sound(entry)
     for who, text in (("student", student), ("teacher", teacher)):
@@ -243,7 +243,7 @@ def _utterance(entry: Entry, student: str, teacher: str | None) -> None:
             st.code(said.partition("\n")[2].strip("\n") or text, language=None, wrap_lines=True)
 
 
-def _sound(entry: Entry) -> None:
+def _sound(entry: Utterance) -> None:
     from workers.data.audio import read_audio
     from workers.data.features import fbank
     from workers.errors import WorkError

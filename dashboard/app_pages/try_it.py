@@ -14,8 +14,8 @@ from dashboard.context import artifacts, store
 from dashboard.parts.choice import study_or_stop
 from dashboard.queries import frame, results, space_of
 from search.errors import UsageFault
-from search.plan import model_of
-from search.words import plain, without_places
+from search.study.pipeline import model_of
+from search.report.redaction import plain, redact
 from storage.errors import ArtifactError
 from storage.records import Study
 from workers.data.audio import read_audio
@@ -84,7 +84,7 @@ def _read(content: bytes, suffix: str) -> np.ndarray | None:
             samples = read_audio(str(path))
         except WorkError as error:
             st.error("This recording cannot be read.")
-            st.text(without_places(error))
+            st.text(redact(error))
             return None
     if len(samples) > _MOST_S * SAMPLE_RATE_HZ:
         st.warning(f"Only the first {_MOST_S:.0f} seconds are heard.")
@@ -102,7 +102,7 @@ def _listen(study: Study, chosen: list[int], samples: np.ndarray) -> None:
             text = recognizer.transcribe(samples)
             spent_ms = (time.perf_counter() - start) * 1000
         except (WorkError, UsageFault, ArtifactError) as error:
-            rows.append({"who": name, "text": without_places(error, 300), "time here": "–"})
+            rows.append({"who": name, "text": redact(error, 300), "time here": "–"})
             continue
         rows.append({"who": name, "text": plain(text, 2000), "time here": f"{spent_ms:.1f} ms"})
     seconds = len(samples) / SAMPLE_RATE_HZ
@@ -113,7 +113,7 @@ def _listen(study: Study, chosen: list[int], samples: np.ndarray) -> None:
 @st.cache_resource(show_spinner="Loading …", max_entries=12)
 def _recognizer(name: str, number: int) -> Recognizer:
     """A student or the teacher in ONNX Runtime."""
-    study = store().study(name)
+    study = store().studies.get(name)
     space = space_of(study)
     who = None if number == _TEACHER else number
     made = results(study, who)

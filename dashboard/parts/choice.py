@@ -17,7 +17,7 @@ STUDY, TRIAL = "study", "trial"
 
 def choose_study() -> None:
     """The study of all pages, from the address at first."""
-    names = [s.name for s in store().studies()]
+    names = [s.name for s in store().studies.all()]
     if not names:
         st.session_state.pop("study_name", None)
         return
@@ -43,21 +43,21 @@ def study_or_stop() -> Study:
         st.code("search launch --space quickstart.yaml", language=None)
         st.fragment(_look_again, run_every=2)()
         st.stop()
-    return store().study(name)
+    return store().studies.get(name)
 
 
 def same_study(name: str) -> Study:
     """The study as it is now, for a part of a page that refreshes by itself; the whole page starts
     again where it is no longer there."""
     try:
-        return store().study(name)
+        return store().studies.get(name)
     except NoSuchStudy:
         st.rerun()
         raise
 
 
 def _look_again() -> None:
-    if store().studies():
+    if store().studies.all():
         st.rerun()
 
 

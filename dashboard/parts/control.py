@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.context import store, user_name, why_read_only
 from dashboard.parts.choice import same_study
 from dashboard.queries import is_alive, notes
-from search.words import markdown, plain
+from search.report.redaction import markdown, plain
 from storage.records import Study, StudyState
 
 _MOST_TEXT = 4000
@@ -46,14 +46,14 @@ def _button(column: object, label: str, study: Study, kind: str, disabled: bool)
 
 def _command(study: Study, kind: str, argument: int | None) -> None:
     if why_read_only() is None:  # a page that was open before the rules changed
-        store().add_command(study.id, kind, argument)
+        store().commands.add(study.id, kind, argument)
         st.toast(f"{markdown(study.name, 60)}: {kind} is asked for; it takes effect within seconds")
 
 
 def _extend(study: Study, more: int) -> None:
     if why_read_only() is None:
-        now = store().study(study.name)
-        store().set_study(study.id, trials_wanted=now.trials_wanted + more)
+        now = store().studies.get(study.name)
+        store().studies.change(study.id, trials_wanted=now.trials_wanted + more)
         _command(study, "extend", more)
 
 
@@ -80,10 +80,10 @@ def write_notes(study: Study, number: int | None) -> None:
                 kind = st.radio("Kind", ["note", "tag"], horizontal=True)
                 said = st.text_area(f"About {what}", max_chars=_MOST_TEXT, height=80)
                 if st.form_submit_button("Keep") and said.strip():
-                    store().add_note(study.id, number, str(kind), said.strip(), user_name())
+                    store().notes.add(study.id, number, str(kind), said.strip(), user_name())
                     st.rerun()
 
 
 def _drop(study: Study, note_id: int) -> None:
     if why_read_only() is None:
-        store().drop_note(study.id, note_id)
+        store().notes.drop(study.id, note_id)

@@ -13,8 +13,8 @@ from dashboard.parts.choice import choose_target
 from dashboard.queries import results, space_of
 from search.bundle.write import write_bundle
 from search.errors import UsageFault
-from search.plan import model_of
-from search.words import file_name, markdown, plain
+from search.study.pipeline import model_of
+from search.report.redaction import file_name, markdown, plain
 from spaces.space import Space
 from storage.records import Study, TrialState
 from workers.recognizer import check_bundle
@@ -71,8 +71,8 @@ def bundle_bytes(name: str, number: int, target: str) -> bytes:
     Raises:
         SearchError, ArtifactError, WorkError: when it cannot be made.
     """
-    study = store().study(name)
-    trial = store().trial(study.id, number)
+    study = store().studies.get(name)
+    trial = store().trials.get(study.id, number)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "student.zip"
         write_bundle(store(), artifacts(), study, space_of(study), trial, path, measured_on=target)

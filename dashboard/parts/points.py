@@ -51,7 +51,7 @@ def points_chart(
         alt: what it shows, for those who do not see it.
         picked: called with the trial of a clicked point.
         boxed: called with the edges of a box (left, right, bottom, top) as the axes say them; with
-            none when it is dropped. Trials that were thinned out may lie inside as well.
+            none when it is dropped. Trials that were downsample out may lie inside as well.
     """
 
     def on_picked() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.choice import chosen_trial, open_trial
-from search.figures import label, scaled
+from search.report.charts import label, scaled
 
 
 def trial_rows(trials: pd.DataFrame, names: list[str], key: str) -> None:

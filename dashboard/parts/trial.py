@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.export import export_trial
-from search.figures import name_of
-from search.frames import SHOWN
-from search.tables import shown
-from search.words import markdown, without_places
+from search.report.charts import name_of
+from search.analysis.frames import MEASURED
+from search.report.tables import format_metric
+from search.report.redaction import markdown, redact
 from spaces.metrics import METRICS
 from spaces.space import Space
 from storage.records import Study
@@ -26,7 +26,7 @@ def show_trial(
     state = str(row["state"]).replace("_", " ")
     st.caption(f"{markdown(row['label'])} · {state} · by {markdown(row['source'])}")
     if isinstance(row["reason"], str):
-        st.text(without_places(row["reason"]))
+        st.text(redact(row["reason"]))
     teacher = study.facts.get("teacher", {})
     st.caption(where(space, next(iter(space.targets))))
     tiles(row, teacher)
@@ -42,7 +42,7 @@ def show_trial(
         compared = st.session_state.setdefault("compared", [])
         if number in compared:
             st.caption("It is among those to compare.")
-        elif len(compared) < 4 and row["state"] in [str(s) for s in SHOWN]:
+        elif len(compared) < 4 and row["state"] in [str(s) for s in MEASURED]:
             st.button("Compare it", on_click=compared.append, args=(number,), key=f"add-{number}")
 
 
@@ -66,8 +66,8 @@ def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
         beside = teacher.get(metric)
         row_of_tiles.metric(
             name_of(metric),
-            shown(metric, row[metric]),
-            None if beside is None else f"teacher {shown(metric, beside)}",
+            format_metric(metric, row[metric]),
+            None if beside is None else f"teacher {format_metric(metric, beside)}",
             delta_color="off",
             delta_arrow="off",
             help=METRICS[metric].meaning,
@@ -80,7 +80,7 @@ def interval(row: pd.Series) -> None:
     low, high, words = (row.get(name) for name in ("wer_low", "wer_high", "n_words"))
     if low is None or high is None or words is None or pd.isna([low, high, words]).any():
         return
-    between = f"{shown('wer', low)} to {shown('wer', high)}"
+    between = f"{format_metric('wer', low)} to {format_metric('wer', high)}"
     st.caption(f"WER between {between} (95 %, bootstrap over utterances, {words:.0f} words)")
 
 
@@ -89,7 +89,7 @@ def by_target(row: pd.Series, space: Space) -> None:
     known = [c for c in row.index if str(c).partition("@")[0] in METRICS and pd.notna(row[c])]
     columns = {
         target: {
-            name_of(m): shown(m, row[f"{m}@{target}"]) for m in METRICS if f"{m}@{target}" in known
+            name_of(m): format_metric(m, row[f"{m}@{target}"]) for m in METRICS if f"{m}@{target}" in known
         }
         for target in space.targets
     }
@@ -99,4 +99,4 @@ def by_target(row: pd.Series, space: Space) -> None:
         alt="All figures of the trial, a column for each target",
     )
     anywhere = [m for m in known if "@" not in m and not METRICS[m].per_target]
-    st.caption(" · ".join(f"{name_of(m)} {shown(m, row[m])}" for m in anywhere))
+    st.caption(" · ".join(f"{name_of(m)} {format_metric(m, row[m])}" for m in anywhere))

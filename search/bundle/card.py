@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from search.tables import shown
-from spaces.metrics import METRICS
+import jinja2
+
+from search.report.labels import format_metric
+from spaces.metrics import MetricRef
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Study, Trial
-from workers.jobs import Model
+from workers.results import Model
 
-_FIGURES = (
+_METRICS = (
     "wer",
     "cer",
     "latency_p50_ms",
@@ -27,67 +30,61 @@ _FIGURES = (
 )
 
 
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    student: str
+    teacher: str
+
+
 def card_text(study: Study, space: Space, trial: Trial, target: str, model: Model) -> str:
     """CARD.md: figures on a target beside the teacher's, how to use it, what they do not say."""
     recipe = Recipe.model_validate(trial.recipe)
     metrics = _on(target, space, trial.metrics)
-    teacher = _on(target, space, study.facts.get("teacher", {}))
-    rows = [
-        f"| {name} | {shown(name, metrics.get(name))} | {shown(name, teacher.get(name))} |"
-        for name in _FIGURES
-    ]
-    interval = f"{shown('wer', metrics.get('wer_low'))} to {shown('wer', metrics.get('wer_high'))}"
-    said = space.targets[target]
-    targets = f"{target}: {said.backend}, {said.threads} thread{'s' if said.threads > 1 else ''}"
-    unsteady = (
-        "\nThe times were NOT taken in quiet: `search measure --unsteady` takes them again."
-        if metrics.get("unsteady")
-        else ""
+    teacher = _on(target, space, study.teacher_metrics)
+    settings = space.targets[target]
+    threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
+    differing = metrics.get("text_diff_share")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("search.bundle"),
+        autoescape=False,  # noqa: S701 - Markdown, of names that were checked
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
-    return f"""# {recipe.label()}
-
-Trial {trial.number} of study "{study.name}".
-
-| measured on the file in this package | student | teacher |
-| --- | --- | --- |
-{chr(10).join(rows)}
-
-WER is of {metrics.get("n_words", 0):.0f} words of the study's dev set, 95 % interval {interval}
-(bootstrap over utterances). Latency is from samples to text, one utterance at a time, on
-{targets}; another machine gives other figures. No language model was used.{unsteady}
-
-## Use
-
-    search transcribe . recording.wav
-{_in_code(model, metrics)}
-Input: 16 kHz speech, Kaldi filter banks as in features.json. Output: CTC log-probabilities at a
-quarter of the frame rate; symbol 0 of tokens.txt is the blank.
-"""
+    return environment.get_template("card.md.j2").render(
+        label=trial.label,
+        trial=trial.number,
+        study=study.name,
+        rows=[
+            _Row(n, format_metric(n, metrics.get(n)), format_metric(n, teacher.get(n)))
+            for n in _METRICS
+        ],
+        n_words=f"{metrics.get('n_words', 0):.0f}",
+        wer_low=format_metric("wer", metrics.get("wer_low")),
+        wer_high=format_metric("wer", metrics.get("wer_high")),
+        where=f"{target}: {settings.backend}, {threads}",
+        is_unsteady=bool(metrics.get("unsteady")),
+        backend=model.backend,
+        main=model.main,
+        agreement=""
+        if differing is None
+        else f"; {differing:.1%} of the dev texts differ from its",
+        subsampling_factor=recipe.student.contract.subsampling_factor,
+    )
 
 
 def _on(target: str, space: Space, metrics: Mapping[str, float]) -> dict[str, float]:
     """Figures of one target by their plain names; none of another's."""
-    own = {k.partition("@")[0]: v for k, v in metrics.items() if k.endswith(f"@{target}")}
-    is_first = target == next(iter(space.targets))
-    everywhere = {
-        k: v
-        for k, v in metrics.items()
-        if "@" not in k and (is_first or (k in METRICS and not METRICS[k].per_target))
-    }
-    return {**everywhere, **own}
-
-
-def _in_code(model: Model, metrics: Mapping[str, float]) -> str:
-    if model.backend == "onnxruntime":
-        return """
-    import sherpa_onnx
-    recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc("model.onnx", "tokens.txt")
-"""
-    differing = metrics.get("text_diff_share")
-    agrees = "" if differing is None else f"; {differing:.1%} of the dev texts differ from its"
-    return f"""
-The model is in the form of {model.backend} ({model.main}): not for ONNX Runtime{agrees}.
-"""
+    own, everywhere = {}, {}
+    for name, value in metrics.items():
+        metric = MetricRef.of(name)
+        is_of_none = metric.is_known and not metric.known.per_target
+        if metric.target == target:
+            own[metric.name] = value
+        elif not metric.target and (target == space.first_target or is_of_none):
+            everywhere[metric.name] = value
+    return everywhere | own
 
 
 def licence_notice(space: Space) -> str:

@@ -19,20 +19,21 @@ import tempfile
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from search.bundle.card import card_text, licence_notice
 from search.errors import UsageFault
-from search.plan import model_of
+from search.results import TrialResults, model_of
+from spaces.families import StudentContract
+from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.artifacts import ArtifactStore, file_digest
-from storage.records import Study, Trial, TrialState
+from storage.records import Study, Trial
 from storage.store import Store
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ
 from workers.recognizer import MANIFEST, TOKENS
 
+_WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
-_EXPORTED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
 
 
 def write_bundle(
@@ -54,7 +55,7 @@ def write_bundle(
         UsageFault: when the trial was not measured, the target is there already, or the space has
             no such target.
     """
-    if trial.state not in _EXPORTED:
+    if not trial.state.is_measured:
         raise UsageFault(
             f"trial {trial.number} is {trial.state.replace('_', ' ')}"
             + (f" ({trial.reason})" if trial.reason else "")
@@ -87,16 +88,17 @@ def _fill(
     trial: Trial,
     measured_on: str | None,
 ) -> None:
-    name = measured_on or next(iter(space.targets))
+    name = measured_on or space.first_target
     if name not in space.targets:
         raise UsageFault(f'--target: no target "{name}" (targets: {", ".join(space.targets)})')
-    runs = [r for r in store.stage_runs(study.id, trial.number) if r.state != "failed"]
-    model, tokens = model_of(space, name, {r.stage: r.result for r in runs})
+    results = TrialResults.of(store.stage_runs.of(study.id, trial.number))
+    model, tokens = model_of(space, name, results)
     for file, digest in model.files.items():
         artifacts.fetch(digest, folder / file)
     artifacts.fetch(tokens, folder / TOKENS)
-    measured = measurements(store, study, trial)
-    _write_json(folder / "features.json", features_contract())
+    measured = measurements(store, study, space, trial)
+    recipe = Recipe.model_validate(trial.recipe)
+    _write_json(folder / "features.json", features_contract(recipe.student.contract))
     _write_json(folder / "recipe.json", dict(trial.recipe))
     _write_json(folder / "measurements.json", measured)
     card = card_text(study, space, trial, name, model)
@@ -116,27 +118,22 @@ def _fill(
     )
 
 
-def measurements(store: Store, study: Study, trial: Trial) -> dict[str, Any]:
+def measurements(store: Store, study: Study, space: Space, trial: Trial) -> dict[str, object]:
     """Everything measured of a trial and of its teacher."""
     return {
-        "student": [asdict(m) for m in store.measurements(study.id, str(trial.number))],
+        "student": [asdict(m) for m in store.measurements.of(study.id, str(trial.number))],
         "teacher": [
-            {**asdict(m), "samples": None} for m in store.measurements(study.id, "teacher")
+            {**asdict(m), "samples": None} for m in store.measurements.of(study.id, "teacher")
         ],
         "targets": {
-            n: t.model_dump(mode="json", exclude={"agent", "token_env", "ca_file", "adb"})
-            for n, t in _targets(study).items()
+            name: target.model_dump(mode="json", exclude=_WHERE_IT_IS_REACHED)
+            for name, target in space.targets.items()
         },
     }
 
 
-def _targets(study: Study) -> dict[str, Any]:
-    from spaces.load import parse_space
-
-    return dict(parse_space(study.space_yaml, study.space_path).targets)
-
-
-def features_contract() -> dict[str, Any]:
+def features_contract(contract: StudentContract) -> dict[str, object]:
+    """What the model expects of its input, and what it gives back."""
     return {
         "kind": "kaldi log-mel filter bank",
         "sample_rate_hz": SAMPLE_RATE_HZ,
@@ -149,10 +146,11 @@ def features_contract() -> dict[str, Any]:
         "dither": 0.0,
         "snip_edges": False,
         "samples": "float32 in [-1, 1]; normalisation is in the graph",
+        "subsampling_factor": contract.subsampling_factor,
     }
 
 
-def _write_json(path: Path, content: Any) -> None:
+def _write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -24,11 +24,11 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,1000}", re.ASCII)
 _PACKED = (  # and what they import
     "search.cli.agent",
     "workers.agent.server",
-    "workers.child",
+    "workers.isolated_call",
     "workers.data.features",
     "workers.data.features_numpy",
-    "workers.measure.machine",
-    "workers.measure.sampling",
+    "workers.probe.machine",
+    "workers.probe.sampling",
 )
 _START = """\
 import os, sys
@@ -233,8 +233,8 @@ def pack_command(path: Path) -> None:
             target = target / "__init__.py" if is_package else target.with_suffix(".py")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(source, encoding="utf-8")
-        anchor = (files("workers.measure") / "anchor.onnx").read_bytes()
-        (folder / "workers" / "measure" / "anchor.onnx").write_bytes(anchor)
+        anchor = (files("workers.probe") / "anchor.onnx").read_bytes()
+        (folder / "workers" / "probe" / "anchor.onnx").write_bytes(anchor)
         (folder / "__main__.py").write_text(_START)
         zipapp.create_archive(folder, path, "/usr/bin/env python3", compressed=True)
     click.echo(f"{path}: {path.stat().st_size / 1000:.0f} kB")

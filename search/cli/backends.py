@@ -22,14 +22,15 @@ def backends_command(ctx: click.Context, as_json: bool) -> None:
         return
     from dataclasses import asdict
 
-    from spaces.backends import UnknownBackend, backend_info, known_backends
+    from spaces.backends import BACKENDS, backend_info
+    from spaces.registry import UnknownName
     from workers.backends.environments import is_installed
 
     infos = []
-    for name in known_backends():
+    for name in BACKENDS:
         try:
             infos.append(backend_info(name))
-        except UnknownBackend as error:  # another package's, and no reason to hide the others
+        except UnknownName as error:  # another package's, and no reason to hide the others
             click.echo(f"search: {error}", err=True)
     infos = [info for info in infos if info.status != "for tests"]
     if as_json:
@@ -63,12 +64,13 @@ def how_to_install(info: object) -> str:
 def install_command(names: tuple[str, ...]) -> None:
     """Make the environment of runtimes whose packages conflict with ours."""
     from search.errors import UsageFault
-    from spaces.backends import UnknownBackend, backend_info
+    from spaces.backends import backend_info
+    from spaces.registry import UnknownName
     from workers.backends.environments import install, is_installed
 
     try:
         infos = [backend_info(name) for name in names]
-    except UnknownBackend as error:
+    except UnknownName as error:
         raise UsageFault(str(error)) from error
     for info in infos:
         if is_installed(info):

@@ -55,8 +55,8 @@ def study_named(store: Store, name: str | None) -> Study:
         UsageFault: when a name is needed.
     """
     if name is not None:
-        return store.study(name)
-    studies = store.studies()
+        return store.studies.get(name)
+    studies = store.studies.all()
     if len(studies) == 1:
         return studies[0]
     if not studies:

@@ -10,7 +10,7 @@ import click
 from search.cli.common import home_of, open_store, space_of, study_named
 
 if TYPE_CHECKING:
-    from search.compare import Difference
+    from search.analysis.compare import Difference
 
 
 @click.command("compare")
@@ -38,8 +38,8 @@ def compare_command(
       search compare 4 7
       search compare teacher 4 --study edge --again
     """
-    from search.compare import as_json as in_json
-    from search.compare import compare, side_of
+    from search.analysis.compare import as_json as in_json
+    from search.analysis.compare import compare, side_of
     from search.errors import UsageFault
 
     if target is not None and not again:
@@ -49,10 +49,11 @@ def compare_command(
         sides = side_of(store, study, a), side_of(store, study, b)
         found = compare(*sides)
         if again:
-            from search.together import measure_together
+            from search.devices.paired_timing import time_paired
 
             space = space_of(study)
-            found.append(measure_together(study, space, home_of(ctx).place(), sides, target))
+            workspace = home_of(ctx).workspace()
+            found.append(time_paired(study, space, workspace, sides, target))
     if not found:
         raise UsageFault(
             f"{sides[0].name} and {sides[1].name} were not measured in the same way anywhere"
@@ -67,15 +68,15 @@ def _print(found: list[Difference], a: str, b: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from search.tables import shown
+    from search.report.labels import format_metric
 
     table = Table("metric", "target", a, b, "difference", "real?")
     for d in found:
         table.add_row(
             d.metric,
             d.target,
-            shown(d.metric, d.a),
-            shown(d.metric, d.b),
+            format_metric(d.metric, d.a),
+            format_metric(d.metric, d.b),
             f"{_signed(d, d.difference)}\n({_signed(d, d.low)} to {_signed(d, d.high)})",
             "yes" if d.is_real else "cannot be told",
         )

@@ -20,7 +20,7 @@ def _send(ctx: click.Context, name: str | None, kind: str, said: str) -> None:
                 f'study "{study.name}" is {study.state}, not running; continue it with '
                 "`search launch`"
             )
-        store.add_command(study.id, kind)
+        store.commands.add(study.id, kind)
         click.echo(f"{study.name}: {said}")
 
 
@@ -57,8 +57,8 @@ def extend_command(ctx: click.Context, name: str | None, trials: int) -> None:
     with open_store(ctx) as store:
         study = study_named(store, name)
         wanted = study.trials_wanted + trials
-        store.set_study(study.id, trials_wanted=wanted)
-        store.add_command(study.id, "extend", trials)
+        store.studies.change(study.id, trials_wanted=wanted)
+        store.commands.add(study.id, "extend", trials)
         hint = "" if study.state in _LIVE else "; go on with `search launch`"
         click.echo(f"{study.name}: {wanted} trials{hint}")
 
@@ -72,8 +72,8 @@ def cancel_command(ctx: click.Context, trial: str, name: str | None) -> None:
     number = whole_number(trial, "TRIAL")
     with open_store(ctx) as store:
         study = study_named(store, name)
-        state = store.trial(study.id, number).state
+        state = store.trials.get(study.id, number).state
         if state.is_final:
             raise UsageFault(f"trial {number} is {state} already")
-        store.add_command(study.id, "cancel", number)
+        store.commands.add(study.id, "cancel", number)
         click.echo(f"{study.name}: trial {number} will be cancelled")

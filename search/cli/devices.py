@@ -48,13 +48,18 @@ def list_command(ctx: click.Context, path: str | None, name: str | None) -> None
 
     table = Table("target", "device", "backend", "threads", "token from", "calibrated")
     space = _space(ctx, path, name)
-    from search.devices import remembered
+    from search.devices.calibrate import remembered
 
     known = remembered(space, home_of(ctx).devices())
-    for target, said in space.targets.items():
+    for target, settings in space.targets.items():
         at = f"anchor {known[target]:.3f} ms" if target in known else "no"
         table.add_row(
-            target, said.device, said.backend, str(said.threads), said.token_env or "", at
+            target,
+            settings.device,
+            settings.backend,
+            str(settings.threads),
+            settings.token_env or "",
+            at,
         )
     Console().print(table)
 
@@ -68,7 +73,7 @@ def check_command(ctx: click.Context, path: str | None, name: str | None, as_jso
     """Ask every device what it is; exit code 1 if one is away or refuses."""
     from dataclasses import asdict
 
-    from search.devices import check
+    from search.devices.check import check
 
     found = check(_space(ctx, path, name))
     if as_json:
@@ -76,7 +81,7 @@ def check_command(ctx: click.Context, path: str | None, name: str | None, as_jso
     else:
         for f in found:
             word = "ok  " if f.state == "ready" else "FAIL"
-            click.echo(f"{word} {f.target} ({f.backend} on {f.device}): {f.state}: {f.said}")
+            click.echo(f"{word} {f.target} ({f.backend} on {f.device}): {f.state}: {f.message}")
     return 0 if all(f.state == "ready" for f in found) else 1
 
 
@@ -96,12 +101,12 @@ def calibrate_command(
     """
     from dataclasses import asdict
 
-    from search.devices import calibrate, remember
+    from search.devices.calibrate import calibrate, remember
 
     space, home = _space(ctx, path, name), home_of(ctx)
     out = []
     for target in targets or tuple(space.targets):
-        done = calibrate(space, target, home.place())
+        done = calibrate(space, target, home.workspace().locks)
         remember(done, home.devices())
         out.append(asdict(done))
         if not as_json:

@@ -60,10 +60,10 @@ def _extras() -> str:
 
 
 def _backends() -> str:
-    from spaces.backends import backend_info, known_backends
+    from spaces.backends import BACKENDS, backend_info
     from workers.backends.environments import is_installed
 
-    infos = [backend_info(name) for name in known_backends()]
+    infos = [backend_info(name) for name in BACKENDS]
     here = [i.name for i in infos if is_installed(i) and i.status != "for tests"]
     return f"{', '.join(here)} (all: `search backends`)"
 
@@ -71,10 +71,10 @@ def _backends() -> str:
 def _machine() -> str:
     import torch
 
-    from workers.train.loop import bf16_pays
+    from workers.train.loop import has_native_bf16
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    bf16 = "bfloat16 in hardware" if bf16_pays() else "no bfloat16"
+    bf16 = "bfloat16 in hardware" if has_native_bf16() else "no bfloat16"
     free_gb = shutil.disk_usage(".").free / 1e9
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{platform.machine()}, {cores} cores, {bf16}, GPU {gpu}, {free_gb:.0f} GB free here"
@@ -115,7 +115,7 @@ def _store(ctx: click.Context) -> str:
 
     home = home_of(ctx)
     store = Store(home.store_url)
-    count = len(store.studies())
+    count = len(store.studies.all())
     kind = home.store_url.partition(":")[0]
     store.close()
     return f"{kind}, {count} studies"

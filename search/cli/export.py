@@ -36,8 +36,9 @@ def export_command(
       search export --study edge --trial 17 student/
       search export --best wer --where "size_mb<=15 and latency_p95_ms<=50" student.zip
     """
+    from search.analysis.pick import best_trial
+    from search.analysis.trial_frame import study_frame
     from search.bundle.write import write_bundle
-    from search.front import best as best_of
     from storage.artifacts import ArtifactStore
 
     if (trial is None) == (best is None):
@@ -47,10 +48,11 @@ def export_command(
     with open_store(ctx) as store:
         study = study_named(store, name)
         if trial is not None:
-            record = store.trial(study.id, whole_number(trial, "--trial"))
+            record = store.trials.get(study.id, whole_number(trial, "--trial"))
         else:
             assert best is not None
-            record = best_of(store.trials(study.id), best, where)
+            frame = study_frame(store, study, space_of(study))
+            record = store.trials.get(study.id, best_trial(frame, best, where))
         artifacts = ArtifactStore(home_of(ctx).artifacts_url)
         written = write_bundle(
             store, artifacts, study, space_of(study), record, Path(target), overwrite, measured_on

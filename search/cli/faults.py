@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from search.coordinator import StudyFault
-from search.errors import UsageFault
+from search.errors import StudyFault, UsageFault
 from spaces.errors import SpaceError
 from storage.errors import ArtifactError, StorageError
 from workers.errors import UserFault
@@ -34,7 +33,7 @@ def is_users(error: Exception) -> bool:
     return isinstance(error, UsageFault | SpaceError | StorageError | UserFault)
 
 
-def said(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     if isinstance(error, StudyFault) and error.log and not error.is_user_fault:
         return f"{error}\nlast lines of its log:\n{error.log}"
     if isinstance(error, OSError) and error.filename is not None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from search.cli.common import open_store, space_of, study_named
 from search.errors import UsageFault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from spaces.space import Space
+    from storage.records import Study
 
 
 @click.command("front")
@@ -32,32 +39,42 @@ def front_command(
     """The Pareto front of a study: trials that nothing beats in every objective."""
     from rich.console import Console
 
-    from search import tables
-    from search.front import front, hypervolume, knee, meets, parse_where, reference_of
+    from search.analysis.front import front_numbers, hypervolume, knee_number, reference_point
+    from search.analysis.pick import fits, parse_where
+    from search.analysis.trial_frame import trial_frame
+    from search.policy import policy_of
+    from search.report.export import as_csv as in_csv
+    from search.report.tables import as_json as in_json
+    from search.report.tables import front_table
 
     with open_store(ctx) as store:
         study = study_named(store, name)
-        trials = store.trials(study.id)
-    space = space_of(study)
-    on_front = front(space, trials, study.deterministic)
-    bend = knee(space, on_front, study.deterministic)
-    terms = parse_where(where) if where else []
-    chosen = [t for t in (trials if everything else on_front) if meets(t, terms)]
+        trials = store.trials.of(study.id)
+    space, policy = space_of(study), policy_of(study.deterministic)
+    frame = trial_frame(trials, study, space)
+    limits = parse_where(where) if where else []
+    on_front = front_numbers(frame, space.objectives, policy)
+    candidates = frame["number"].tolist() if everything else on_front
+    fitting = set(frame.loc[fits(frame, limits), "number"])
+    chosen = [n for n in candidates if n in fitting]
+    by_number = {t.number: t for t in trials}
     if plot is not None:
-        _plot(Path(plot), study, space, trials, on_front)
+        _plot(Path(plot), study, space, frame)
     if as_csv:
-        click.echo(tables.as_csv(chosen), nl=False)
+        click.echo(in_csv(frame.set_index("number", drop=False).loc[chosen]), nl=False)
     elif as_json:
-        click.echo(tables.as_json(chosen))
+        click.echo(in_json([by_number[n] for n in chosen]))
     elif not chosen:
-        click.echo("no such trial yet" if not terms else f"no trial meets {where}")
+        click.echo("no such trial yet" if not limits else f"no trial meets {where}")
     else:
         title = f"{study.name}: {'trials' if everything else 'front'}"
-        teacher = study.facts.get("teacher")
-        Console().print(tables.front_table(space, chosen, bend, title, teacher))
+        teacher = study.teacher_metrics
+        knee = knee_number(frame, space.objectives, policy)
+        table = front_table(space, [by_number[n] for n in chosen], knee, title, teacher)
+        Console().print(table)
         if teacher and not everything:
             share = hypervolume(
-                space, trials, reference_of(space, trials, teacher), study.deterministic
+                frame, space.objectives, reference_point(frame, space.objectives, teacher)
             )
             click.echo(
                 f"hypervolume {share:.3f} (1 is no errors at no cost, seen from the teacher)"
@@ -68,10 +85,15 @@ def front_command(
         click.echo(f"wrote {plot}", err=True)
 
 
-def _plot(path: Path, study: object, space: object, trials: object, on_front: object) -> None:
-    from search.plots import write_html, write_png
+def _plot(path: Path, study: Study, space: Space, frame: pd.DataFrame) -> None:
+    from search.report.front_charts import front_figures
+    from search.report.page import write_front
+    from search.report.png import write_png
 
-    writers = {".html": write_html, ".png": write_png}
-    if path.suffix not in writers:
+    if path.suffix == ".html":
+        write_front(path, study, space, frame)
+    elif path.suffix == ".png":
+        title = f"{study.name}: front (large) and other trials"
+        write_png(path, front_figures(study, space, frame), title)
+    else:
         raise UsageFault(f"--plot: {path} is neither .html nor .png")
-    writers[path.suffix](path, study, space, trials, on_front)  # type: ignore[arg-type]

@@ -38,13 +38,14 @@ def launch_command(
       search launch --space my.yaml --study my-2 --trials 50 --parallel 4
     """
     from search.cli.front import front_command
-    from search.launch import Options, launch
-    from search.views import open_view
+    from search.report.terminal import open_view
+    from search.study.launch import launch
+    from search.study.options import Options
     from storage.records import StudyState
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
-    with open_view(as_json, plain) as view:
-        study, state = launch(path, home_of(ctx), Options(**options), view)  # type: ignore[arg-type]
+    with open_view(as_json, plain) as observer:
+        study, state = launch(path, home_of(ctx), Options(**options), observer)  # type: ignore[arg-type]
     if as_json:
         return 0 if state is StudyState.FINISHED else 130
     if state is StudyState.FINISHED:

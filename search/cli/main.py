@@ -128,9 +128,9 @@ def run(arguments: list[str]) -> int:
 
 def _report(error: Exception) -> int:
     """Say what went wrong in words; 2 for the user's mistake, 1 for ours."""
-    from search.cli.faults import is_users, said
+    from search.cli.faults import is_users, message_of
 
-    click.echo(f"search: {said(error)}", err=True)
+    click.echo(f"search: {message_of(error)}", err=True)
     if is_users(error):
         return 2
     click.echo("search: run it again as `search --debug …` for the traceback", err=True)

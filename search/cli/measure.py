@@ -31,8 +31,8 @@ def measure_command(
       search measure edge --unsteady
       search measure edge --trial 4 --trial 7
     """
-    from search.launch import Remeasure, measure
-    from search.views import open_view
+    from search.report.terminal import open_view
+    from search.study.launch import Remeasure, measure
     from storage.records import StudyState
 
     with open_store(ctx) as store:

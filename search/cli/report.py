@@ -29,8 +29,9 @@ def report_command(ctx: click.Context, target: str, name: str | None, overwrite:
         raise UsageFault(f"{path} exists already; choose another name or give --overwrite")
     if path.suffix not in (".html", ".csv", ".parquet"):
         raise UsageFault(f"{path}: a report ends in .html, .csv or .parquet")
-    from search.frames import as_csv, as_parquet, frame_of
-    from search.report import write_report
+    from search.analysis.trial_frame import study_frame
+    from search.report.export import as_csv, as_parquet
+    from search.report.page import write_report
 
     with open_store(ctx) as store:
         study = study_named(store, name)
@@ -39,7 +40,7 @@ def report_command(ctx: click.Context, target: str, name: str | None, overwrite:
         if path.suffix == ".html":
             write_report(path, store, study, space)
         elif path.suffix == ".csv":
-            path.write_text(as_csv(frame_of(store, study, space)), encoding="utf-8")
+            path.write_text(as_csv(study_frame(store, study, space)), encoding="utf-8")
         else:
-            path.write_bytes(as_parquet(frame_of(store, study, space)))
+            path.write_bytes(as_parquet(study_frame(store, study, space)))
     click.echo(f"{study.name}: wrote {path}")

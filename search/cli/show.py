@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,8 @@ from search.cli.common import open_store, study_named, whole_number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from storage.records import Measurement, StageRun
+    from storage.records import StageRun
+    from workers.results import MeasureResult
 
 _TOP = 12
 
@@ -33,14 +34,15 @@ def show_command(
     from rich.markup import escape
     from rich.table import Table
 
-    from search.tables import shown
+    from search.report.labels import format_metric
+    from spaces.metrics import MetricRef
 
     number = whole_number(trial, "TRIAL")
     with open_store(ctx) as store:
         study = study_named(store, name)
-        record = store.trial(study.id, number)
-        runs = store.stage_runs(study.id, number)
-        figures = store.measurements(study.id, str(number))
+        record = store.trials.get(study.id, number)
+        runs = store.stage_runs.of(study.id, number)
+        figures = store.measurements.of(study.id, str(number))
     if as_json:
         content = {
             "trial": number,
@@ -54,8 +56,8 @@ def show_command(
             ],
             "limits": dict(record.constraints),
             "measured": {
-                target: {k: facts.get(k) for k in ("machine", "unsteady", "profile")}
-                for target, facts in _measured(runs).items()
+                target: found.model_dump(mode="json", include={"machine", "unsteady", "profile"})
+                for target, found in _measured(runs).items()
             },
         }
         click.echo(json.dumps(content, indent=1))
@@ -76,24 +78,24 @@ def show_command(
         )
     console.print(stages)
     table = Table("metric", "target", "value", "samples")
-    teacher = study.facts.get("teacher", {})
+    teacher = study.teacher_metrics
     table.add_column("teacher")
     for figure in figures:
         n_samples = "" if figure.samples is None else str(len(figure.samples))
-        value = shown(figure.metric, figure.value)
+        value = format_metric(figure.metric, figure.value)
         table.add_row(
             figure.metric,
             figure.target,
             value,
             n_samples,
-            shown(figure.metric, teacher.get(_named(figure))),
+            format_metric(figure.metric, teacher.get(MetricRef(figure.metric, figure.target))),
         )
     console.print(table)
     for text, excess in record.constraints.items():
         verdict = "met" if excess <= 0 else f"broken by {excess:.3g}"
         console.print(f"{text}: {verdict}", markup=False, highlight=False)
-    for target, facts in _measured(runs).items():
-        _print_measured(console, target, facts, None if profile else _TOP)
+    for target, found in _measured(runs).items():
+        _print_measured(console, target, found, None if profile else _TOP)
     if log:
         for run in runs:
             if run.log:
@@ -101,36 +103,30 @@ def show_command(
                 console.print(run.log, markup=False, highlight=False)
 
 
-def _measured(runs: list[StageRun]) -> dict[str, dict[str, Any]]:
-    """Facts of the last measurement on each target."""
-    return {
-        run.stage.partition("@")[2]: run.result["facts"]
-        for run in runs
-        if run.stage.startswith("measure@") and run.state != "failed"
-    }
+def _measured(runs: list[StageRun]) -> dict[str, MeasureResult]:
+    """The last measurement on each target."""
+    from search.results import TrialResults
+
+    results = TrialResults.of(runs)
+    return {n: found for n in results.measured if (found := results.measure(n)) is not None}
 
 
-def _print_measured(console: Console, target: str, facts: dict[str, Any], top: int | None) -> None:
+def _print_measured(console: Console, target: str, result: MeasureResult, most: int | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    machine = facts.get("machine", {})
+    machine = result.machine
     where = ", ".join(str(machine[k]) for k in ("processor", "governor") if machine.get(k))
-    runtimes = ", ".join(machine.get("runtimes", ()))
-    console.print(f"{target}: measured on {where} ({runtimes})", markup=False, highlight=False)
-    for reason in facts.get("unsteady", ()):
+    runtimes = machine.get("runtimes")
+    listed = ", ".join(map(str, runtimes)) if isinstance(runtimes, list | tuple) else ""
+    console.print(f"{target}: measured on {where} ({listed})", markup=False, highlight=False)
+    for reason in result.unsteady:
         console.print(f"{target}: unsteady: {reason}", markup=False, highlight=False)
-    operators = facts.get("profile")
-    if not operators:
+    if not result.profile:
         return
-    total_ms = sum(o["time_ms"] for o in operators)
+    total_ms = sum(o.time_ms for o in result.profile)
     table = Table("operator", "kind", "time", "share", title=f"{target}: where the time goes")
-    for o in operators[:top]:
-        share = f"{o['time_ms'] / total_ms:.0%}"
-        table.add_row(escape(o["name"]), o["kind"], f"{o['time_ms']:.4f} ms", share)
+    for o in result.profile[:most]:
+        share = f"{o.time_ms / total_ms:.0%}"
+        table.add_row(escape(o.name), o.kind, f"{o.time_ms:.4f} ms", share)
     console.print(table)
-
-
-def _named(figure: Measurement) -> str:
-    """How metrics name a figure of a target."""
-    return f"{figure.metric}@{figure.target}" if figure.target else figure.metric

@@ -17,12 +17,12 @@ from search.cli.common import home_of, open_store, study_named
 @click.pass_context
 def status_command(ctx: click.Context, name: str | None, as_json: bool, events: int) -> None:
     """What the studies are doing: state, trials by state, last events."""
-    from search.views import clock
+    from search.report.labels import clock
     from storage.records import Study, StudyState
     from storage.store import Store
 
     def facts(store: Store, study: Study) -> dict[str, object]:
-        trials = store.trials(study.id)
+        trials = store.trials.of(study.id)
         is_alive = _is_held(home_of(ctx).study_lock(study.name))
         state = study.state
         if state in (StudyState.RUNNING, StudyState.PAUSED) and not is_alive:
@@ -34,13 +34,13 @@ def status_command(ctx: click.Context, name: str | None, as_json: bool, events: 
             "trials": len(trials),
             "trials_wanted": study.trials_wanted,
             "by_state": dict(Counter(str(t.state) for t in trials)),
-            "elapsed_s": study.facts.get("elapsed_s", 0.0),
+            "elapsed_s": study.elapsed_s,
             "compute_s": sum(t.compute_s for t in trials),
-            "teacher": study.facts.get("teacher"),
+            "teacher": dict(study.teacher_metrics) or None,
         }
 
     with open_store(ctx) as store:
-        studies = store.studies() if name is None else [study_named(store, name)]
+        studies = store.studies.all() if name is None else [study_named(store, name)]
         rows = [facts(store, s) for s in studies]
         if as_json:
             click.echo(json.dumps(rows, indent=1))
@@ -55,7 +55,7 @@ def status_command(ctx: click.Context, name: str | None, as_json: bool, events: 
                 f"{row['trials']}/{row['trials_wanted']} trials ({counts or 'none yet'}), "
                 f"{clock(float(str(row['elapsed_s'])))} so far"
             )
-            for event in store.events(study.id, last=events):
+            for event in store.events.of(study.id, last=events):
                 click.echo(f"  {event.message}")
 
 

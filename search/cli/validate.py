@@ -17,8 +17,13 @@ from search.cli.common import home_of
 def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
     """Check a space file, its data and its budgets; say how large its search is and what it
     costs."""
-    from search.launch import check_baseline, check_targets
-    from search.validate import check_space, cost_lines, count_lines, data_lines
+    from contextlib import closing
+
+    from search.devices.check import check_targets
+    from search.executors.local import LocalExecutor
+    from search.report.preflight import cost_lines, count_lines, data_lines
+    from search.study.imports import check_baseline
+    from search.study.preflight import check_space
     from spaces.load import load_space
 
     space = load_space(path)
@@ -27,11 +32,12 @@ def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
         click.echo(line)
     if quick:
         return 0
-    place = home_of(ctx).place()
+    workspace = home_of(ctx).workspace()
     check_baseline(space)
     check_targets(space)
-    with _bar() as progress:
-        report = check_space(space, place, progress)
+    executor = LocalExecutor(workspace, space.search.stage_timeout_s)
+    with closing(executor), _bar() as progress:
+        report = check_space(space, workspace, executor, progress)
     for line in (*data_lines(report), *cost_lines(space, report)):
         click.echo(line)
     return 0 if report.is_sound else 2

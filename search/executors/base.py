@@ -3,53 +3,75 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from workers.errors import DeviceAway, DeviceRefused, UserFault
-from workers.jobs import Job, StageResult
+from search.progress import StageProgress
+from spaces.record import Record
+from workers.errors import DeviceRefused, DeviceUnreachable, UserFault
+from workers.jobs import Job
+from workers.results import AnyResult
+
+
+class JobError(Record):
+    """What went wrong in a job, and whose fault it is."""
+
+    error: str
+    is_user_fault: bool = False
+    is_device_fault: bool = False  # a device is away, or refuses
 
 
 @dataclass(frozen=True)
-class Done:
+class JobOutcome:
     """A job that ended: a result, or an error with the last lines of its log."""
 
     ticket: int
     duration_s: float
-    result: StageResult | None = None
+    result: AnyResult | None = None
     error: str | None = None
     is_user_fault: bool = False
-    is_device_fault: bool = False  # a device is away, or refuses
+    is_device_fault: bool = False
     log: str | None = None
 
+    @classmethod
+    def failed(
+        cls, ticket: int, duration_s: float, error: JobError, log: str | None = None
+    ) -> JobOutcome:
+        return cls(
+            ticket,
+            duration_s,
+            error=error.error,
+            is_user_fault=error.is_user_fault,
+            is_device_fault=error.is_device_fault,
+            log=log,
+        )
 
-def said_of(error: Exception) -> dict[str, Any]:
-    """An error by the fields of a `Done`: its text, with its type where it is ours."""
+
+def job_error(error: Exception) -> JobError:
+    """An exception in words, with its type where it is our fault."""
     text = str(error).strip()
-    is_device = isinstance(error, DeviceAway | DeviceRefused)
+    is_device = isinstance(error, DeviceUnreachable | DeviceRefused)
     is_plain = is_device or isinstance(error, UserFault)
     if not is_plain or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
-    return {
-        "error": text,
-        "is_user_fault": isinstance(error, UserFault),
-        "is_device_fault": is_device,
-    }
+    return JobError(
+        error=text, is_user_fault=isinstance(error, UserFault), is_device_fault=is_device
+    )
 
 
 class Executor(Protocol):
-    """Runs jobs in processes of their own. A crash, a hang or an OOM ends one job, as a `Done`
-    with an error; a cancelled job brings no `Done`."""
+    """Runs jobs in processes of their own. A crash, a hang or an OOM ends one job, as an outcome
+    with an error; a cancelled job has no outcome."""
 
     def submit(self, ticket: int, job: Job) -> None:
         """Start a job; returns at once. Tickets are the caller's, each used once."""
         ...
 
-    def poll(self, timeout_s: float) -> list[Done]:
+    def poll(self, timeout_s: float) -> list[JobOutcome]:
         """Jobs that ended since; waits up to `timeout_s` for the first."""
         ...
 
-    def progress(self, ticket: int) -> dict[str, Any] | None:
-        """What a running job last said of itself: {"what", "done", "of"}."""
+    def progress(self, ticket: int) -> StageProgress | None:
+        """What a running job last said of itself."""
         ...
 
     def cancel(self, ticket: int) -> None:

@@ -5,38 +5,40 @@ With a `perform` function of its own, a whole search runs in seconds without tra
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-from search.executors.base import Done, said_of
-from workers.jobs import Job, StageResult
+from search.clock import SYSTEM_CLOCK, Clock
+from search.executors.base import JobOutcome, job_error
+from search.progress import StageProgress
+from workers.jobs import Job
+from workers.results import AnyResult
 
 
 class InlineExecutor:
     """Performs each job when it is polled for."""
 
-    def __init__(self, perform: Callable[[Job], StageResult]) -> None:
-        self._perform = perform
+    def __init__(self, perform: Callable[[Job], AnyResult], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._perform, self._clock = perform, clock
         self._waiting: deque[tuple[int, Job]] = deque()
 
     def submit(self, ticket: int, job: Job) -> None:
         self._waiting.append((ticket, job))
 
-    def poll(self, timeout_s: float) -> list[Done]:
+    def poll(self, timeout_s: float) -> list[JobOutcome]:
         if not self._waiting:
-            time.sleep(min(timeout_s, 0.001))
+            self._clock.sleep(min(timeout_s, 0.001))
             return []
         ticket, job = self._waiting.popleft()
-        started = time.monotonic()
+        started = self._clock.monotonic()
         try:
             result = self._perform(job)
         except Exception as error:
-            return [Done(ticket, time.monotonic() - started, **said_of(error))]
-        return [Done(ticket, time.monotonic() - started, result=result)]
+            duration_s = self._clock.monotonic() - started
+            return [JobOutcome.failed(ticket, duration_s, job_error(error))]
+        return [JobOutcome(ticket, self._clock.monotonic() - started, result=result)]
 
-    def progress(self, ticket: int) -> dict[str, Any] | None:  # noqa: ARG002
+    def progress(self, ticket: int) -> StageProgress | None:  # noqa: ARG002
         return None
 
     def cancel(self, ticket: int) -> None:

@@ -14,22 +14,22 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from search.executors.base import Done, said_of
-from workers.jobs import Job, Place, StageResult, key_of
+from search.clock import SYSTEM_CLOCK, Clock
+from search.executors.base import JobError, JobOutcome, job_error
+from search.progress import StageProgress
+from workers.atomic import write_json
+from workers.jobs import JOB, Job
+from workers.results import RESULT
+from workers.workspace import Workspace
 
 _LOG_LINES = 30
-_JOB: TypeAdapter[Job] = TypeAdapter(Job)
 _OUT_OF_MEMORY_HINT = " (out of memory?)"
 
 
@@ -45,32 +45,36 @@ class LocalExecutor:
     """Child processes; a stage that tells of no progress for `timeout_s` is ended."""
 
     def __init__(
-        self, place: Place, timeout_s: float, entry: Callable[..., None] | None = None
+        self,
+        workspace: Workspace,
+        timeout_s: float,
+        entry: Callable[..., None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._place, self._timeout_s = place, timeout_s
+        self._workspace, self._timeout_s, self._clock = workspace, timeout_s, clock
         self._entry = entry or run_child
         self._running: dict[int, _Running] = {}
         # A thread that spins while it waits for another takes the core that the other needs: on a
         # busy host training in two threads took twice as long so. Read when torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["workers.trial"])
+        self._context.set_forkserver_preload(["workers.stages.preload"])
 
     def submit(self, ticket: int, job: Job) -> None:
-        folder = self._place.work / job.stage / key_of(job)[:32]
+        folder = self._workspace.stage_folder(job)
         folder.mkdir(parents=True, exist_ok=True)
         outcome = folder / f"outcome.{uuid.uuid4().hex}.json"
         process = self._context.Process(
             target=self._entry,
-            args=(_JOB.dump_json(job).decode(), self._place.model_dump_json(), str(outcome)),
+            args=(JOB.dump_json(job).decode(), self._workspace.model_dump_json(), str(outcome)),
             daemon=False,
         )
         process.start()
-        self._running[ticket] = _Running(process, folder, outcome, time.monotonic())
+        self._running[ticket] = _Running(process, folder, outcome, self._clock.monotonic())
 
-    def poll(self, timeout_s: float) -> list[Done]:
+    def poll(self, timeout_s: float) -> list[JobOutcome]:
         if not self._running:
-            time.sleep(timeout_s)
+            self._clock.sleep(timeout_s)
             return []
         sentinels = [r.process.sentinel for r in self._running.values()]
         multiprocessing.connection.wait(sentinels, timeout_s)
@@ -78,45 +82,54 @@ class LocalExecutor:
         for ticket, running in list(self._running.items()):
             if running.process.exitcode is not None:
                 ended.append(self._collect(ticket))
-            elif _idle_s(running) > self._timeout_s:
+            elif self._idle_s(running) > self._timeout_s:
                 _end(running)
                 del self._running[ticket]
                 ended.append(self._timed_out(ticket, running))
         return ended
 
-    def _timed_out(self, ticket: int, running: _Running) -> Done:
-        return Done(
+    def _timed_out(self, ticket: int, running: _Running) -> JobOutcome:
+        return JobOutcome(
             ticket,
-            time.monotonic() - running.started,
+            self._clock.monotonic() - running.started,
             error=f"made no progress for {self._timeout_s:g} s and was ended",
             log=_last_lines(running.folder),
         )
 
-    def _collect(self, ticket: int) -> Done:
+    def _collect(self, ticket: int) -> JobOutcome:
         running = self._running.pop(ticket)
         running.process.join()
         code = running.process.exitcode
-        duration_s = time.monotonic() - running.started
+        duration_s = self._clock.monotonic() - running.started
         log = _last_lines(running.folder)
         try:
             outcome = json.loads(running.outcome.read_text())
         except (OSError, ValueError):
-            return Done(ticket, duration_s, error=_how_it_ended(code), log=log)
+            return JobOutcome(ticket, duration_s, error=_how_it_ended(code), log=log)
         running.outcome.unlink(missing_ok=True)
         if "error" in outcome:
-            return Done(ticket, duration_s, log=log, **outcome)
-        result = StageResult.model_validate(outcome["result"])
-        return Done(ticket, duration_s, result=result, log=log)
+            return JobOutcome.failed(ticket, duration_s, JobError.model_validate(outcome), log)
+        result = RESULT.validate_python(outcome["result"])
+        return JobOutcome(ticket, duration_s, result=result, log=log)
 
-    def progress(self, ticket: int) -> dict[str, Any] | None:
+    def progress(self, ticket: int) -> StageProgress | None:
         running = self._running.get(ticket)
         if running is None:
             return None
         try:
-            said: dict[str, Any] = json.loads((running.folder / "progress.json").read_text())
+            text = (running.folder / "progress.json").read_text()
+            return StageProgress.model_validate_json(text)
         except (OSError, ValueError):
             return None
-        return said
+
+    def _idle_s(self, running: _Running) -> float:
+        """Seconds since a stage began or last told of progress."""
+        since_start_s = self._clock.monotonic() - running.started
+        try:
+            told_s = self._clock.now() - (running.folder / "progress.json").stat().st_mtime
+        except OSError:
+            return since_start_s
+        return min(since_start_s, max(0.0, told_s))
 
     def cancel(self, ticket: int) -> None:
         running = self._running.pop(ticket, None)
@@ -126,16 +139,6 @@ class LocalExecutor:
     def close(self) -> None:
         for ticket in list(self._running):
             self.cancel(ticket)
-
-
-def _idle_s(running: _Running) -> float:
-    """Seconds since a stage began or last told of progress."""
-    since_start_s = time.monotonic() - running.started
-    try:
-        told_s = time.time() - (running.folder / "progress.json").stat().st_mtime
-    except OSError:
-        return since_start_s
-    return min(since_start_s, max(0.0, told_s))
 
 
 def _end(running: _Running) -> None:
@@ -163,18 +166,16 @@ def run_child(job_json: str, place_json: str, outcome: str) -> None:
     """What a child process does: one job, its outcome written last, in one step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides on Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    job, place = _JOB.validate_json(job_json), Place.model_validate_json(place_json)
-    _log_to(place.work / job.stage / key_of(job)[:32] / "log.txt")
-    from workers.trial import run_stage
+    job, workspace = JOB.validate_json(job_json), Workspace.model_validate_json(place_json)
+    _log_to(workspace.stage_folder(job) / "log.txt")
+    from workers.stages.run import run_stage
 
     try:
-        said: dict[str, Any] = {"result": run_stage(job, place).model_dump(mode="json")}
+        content: object = {"result": run_stage(job, workspace).model_dump(mode="json")}
     except Exception as error:
         traceback.print_exc()
-        said = said_of(error)
-    partial = Path(f"{outcome}.partial")
-    partial.write_text(json.dumps(said))
-    os.replace(partial, outcome)
+        content = job_error(error).model_dump(mode="json")
+    write_json(Path(outcome), content)
     sys.stdout.flush(), sys.stderr.flush()
 
 

@@ -26,9 +26,9 @@ import requests
 from agents import TOKEN, Raw, Serving, serving
 from shell import command
 
-from workers.agent.client import Agent, _message_of
-from workers.errors import DeviceAway, DeviceRefused, WorkError
-from workers.measure.latency import Candidate, LatencyRequest
+from workers.targets.agent import Agent, _message_of
+from workers.errors import DeviceUnreachable, DeviceRefused, WorkError
+from workers.probe.request import Candidate, LatencyRequest
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -84,7 +84,7 @@ def test_a_model_of_several_files_is_measured_with_the_others(
     tokens = asked.candidates[0].tokens
     both = (asked.candidates[0], Candidate("stub", str(model), tokens, {}))
     real, stub = here.agent().run(agents.request(model, tmp_path / "audio", candidates=both))
-    assert all(ms > 0 for row in real.whole_ms for ms in row)
+    assert all(ms > 0 for row in real.end_to_end_ms for ms in row)
     assert stub.texts == ["a", "a"]
     digest = hashlib.sha256(b"beside it").hexdigest()
     assert (here.cache / "files" / digest).exists()
@@ -157,7 +157,7 @@ def test_jobs_are_done_in_order_and_a_full_queue_takes_no_more(
     assert _put(here, "order-second", asked).json()["before"] == 1
     assert _put(here, "order-third", asked).json()["before"] == 2
     assert _put(here, "order-fourth", asked).status_code == 429
-    with pytest.raises(DeviceAway, match="2 jobs are waiting already"):
+    with pytest.raises(DeviceUnreachable, match="2 jobs are waiting already"):
         here.agent().run(asked)
     assert _call(here, "DELETE", "jobs/order-first").status_code == 204
     for name in ("order-second", "order-third"):
@@ -233,9 +233,9 @@ def test_an_agent_that_is_killed_is_away_and_the_next_one_goes_on(
         _until(lambda: any(_has_loaded("onnxruntime", pid) for pid in one.children()))
         children = one.children()
         one.process.kill()
-        with pytest.raises(DeviceAway):
+        with pytest.raises(DeviceUnreachable):
             waiting.result(60)
-        with pytest.raises(DeviceAway, match="cannot be reached"):
+        with pytest.raises(DeviceUnreachable, match="cannot be reached"):
             one.agent().device()
     _until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children))
     with serving(tmp_path, port=one.port) as later:
@@ -252,7 +252,7 @@ def test_a_job_that_somebody_else_cancelled_is_away(
         waiting = pool.submit(here.agent().run, endless)
         _until(lambda: _state(here, "a-job-of-ours").get("state") == "running")
         _call(here, "DELETE", "jobs/a-job-of-ours")
-        with pytest.raises(DeviceAway, match="cancelled there"):
+        with pytest.raises(DeviceUnreachable, match="cancelled there"):
             waiting.result(60)
 
 
@@ -261,7 +261,7 @@ def test_a_job_that_a_new_agent_does_not_know_is_away(
 ) -> None:
     agent = here.agent()
     monkeypatch.setattr(agent, "_begin", lambda *_: None)  # as if begun with the one before
-    with pytest.raises(DeviceAway, match="has forgotten the job"):
+    with pytest.raises(DeviceUnreachable, match="has forgotten the job"):
         agent.run(asked)
 
 
@@ -273,7 +273,7 @@ def test_an_agent_that_is_told_to_end_takes_its_job_with_it(tmp_path: Path) -> N
         _until(lambda: one.children())
         children = one.children()
         one.process.send_signal(signal.SIGTERM)
-        with pytest.raises(DeviceAway):
+        with pytest.raises(DeviceUnreachable):
             waiting.result(60)
         assert one.process.wait(10) == -signal.SIGTERM
         assert not any(Path(f"/proc/{pid}").exists() for pid in children)
@@ -427,7 +427,7 @@ def test_over_tls_only_the_authority_that_is_given_is_trusted(
             Agent(url, TOKEN).device()
         with pytest.raises(DeviceRefused, match="certificate is not to be trusted"):
             Agent(f"https://127.0.0.1:{one.port}", TOKEN, cert).device()  # not its name
-        with pytest.raises(DeviceAway):
+        with pytest.raises(DeviceUnreachable):
             Agent(f"http://localhost:{one.port}", TOKEN).device()
 
 
@@ -490,7 +490,7 @@ def test_one_packed_file_serves_where_there_is_no_torch(
     with serving(tmp_path / "device", program=[python, packed]) as one:
         (restart,) = one.agent().run(asked)
         assert one.agent().device()["machine"]["features_by"] == "numpy"
-        assert restart.whole_ms
+        assert restart.end_to_end_ms
 
 
 def test_a_device_that_lacks_a_package_is_told_which(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ class Bad:
     def http(
         self, method: str, path: str, body: bytes = b"", token: str | None = TOKEN, **more: str
     ) -> bytes:
-        lines = [f"{method} /v1/{path} HTTP/1.1", "Host: device"]
+        lines = [f"{method} /v1/{path} HTTP/1.1", "HostLock: device"]
         if token is not None:
             lines.append(f"Authorization: Bearer {token}")
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
@@ -798,7 +798,7 @@ class Bad:
                 whole.replace(b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 9"),
                 whole.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"zz\r\n",
                 whole.replace(b"Content-Length: 2", b"Transfer-Encoding: gzip, gzip"),
-                whole.replace(b"Host: device", b"Ho st: \x00"),
+                whole.replace(b"HostLock: device", b"Ho st: \x00"),
                 whole[: self.rng.randrange(1, len(whole) - 1)],
             ]
         )

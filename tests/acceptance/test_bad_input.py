@@ -1143,7 +1143,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = home / "tiny.yaml"
     path.write_text(SPACE)
     store = Store(f"sqlite:///{home}/store.sqlite")
-    study = store.create_study(
+    study = store.studies.create(
         name="tiny",
         space_yaml=SPACE,
         space_path=str(path),
@@ -1152,10 +1152,10 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         deterministic=False,
         trials_wanted=len(TRIALS),
     )
-    store.set_study(study.id, state=StudyState.FINISHED)
+    store.studies.change(study.id, state=StudyState.FINISHED)
     recipe = Recipe(student=SeparableConv(channels=32))
     for number, (state, metrics, reason) in enumerate(TRIALS):
-        trial = store.add_trial(
+        trial = store.trials.add(
             study.id,
             number=number,
             values={"family": "separable_conv"},
@@ -1163,7 +1163,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recipe_digest=recipe.digest(),
             source="expert",
         )
-        store.save_trial(trial.evolve(state=state, metrics=metrics, reason=reason))
+        store.trials.save(trial.evolve(state=state, metrics=metrics, reason=reason))
     store.close()
     return home
 
@@ -1259,7 +1259,7 @@ def test_the_only_study_needs_no_name_but_one_of_several_does(
 ) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     for name in ("one", "two"):
-        store.create_study(
+        store.studies.create(
             name=name,
             space_yaml=SPACE,
             space_path="tiny.yaml",

@@ -16,7 +16,7 @@ import soundfile
 from shell import TINY_SPACE, command
 
 from search.errors import UsageFault
-from search.launch import baseline_figures
+from search.study.launch import baseline_figures
 from spaces.recipe import Recipe
 from storage.artifacts import file_digest
 from storage.store import Store
@@ -192,7 +192,7 @@ def test_ctrl_c_stops_and_says_how_to_continue(tmp_path, tiny_space):
     assert "To continue: search launch --space" in said
     assert "Traceback" not in said
     store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    assert store.study("tiny").state == "stopped"
+    assert store.studies.get("tiny").state == "stopped"
 
 
 def test_what_a_baseline_bundle_says_of_itself_becomes_a_reference_mark(call, tmp_path, make_space):

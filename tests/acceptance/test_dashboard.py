@@ -30,7 +30,7 @@ from search.cli.common import space_of
 from storage.artifacts import ArtifactStore
 from storage.records import StudyState
 from storage.store import Store
-from workers.data.entries import dev_entries
+from workers.data.utterances import dev_utterances
 
 WIDTHS = ((1440, 900), (390, 844))
 SCHEMES = ("light", "dark")
@@ -83,7 +83,7 @@ def _write_states(store: Store) -> None:
     fabricate(store, "empty", 0, state=StudyState.RUNNING, wanted=5, live=alive([]))
     fabricate(store, "running", 40, state=StudyState.RUNNING, wanted=60, live=alive(doing, waits))
     failed = fabricate(store, "failed", 3, state=StudyState.FAILED, wanted=9)
-    store.add_event(failed.id, "fault", "no audio in /home/somebody/corpus/train.jsonl")
+    store.events.add(failed.id, "fault", "no audio in /home/somebody/corpus/train.jsonl")
     fabricate(store, "done", 60)
 
 
@@ -367,20 +367,20 @@ def test_one_click_exports_what_the_command_exports_and_sherpa_onnx_hears_with_i
 
 
 def _measured(store: Store) -> list[int]:
-    study = store.study("tiny")
-    return [t.number for t in store.trials(study.id) if t.state in ("complete", "infeasible")]
+    study = store.studies.get("tiny")
+    return [t.number for t in store.trials.of(study.id) if t.state in ("complete", "infeasible")]
 
 
 def _first_text(store: Store, home: Path, number: int) -> tuple[Any, str]:
     """The first dev utterance, and what the trial made of it when it was scored."""
-    study = store.study("tiny")
+    study = store.studies.get("tiny")
     label = space_of(study).runtimes()[0].label
-    runs = {r.stage: r.result for r in store.stage_runs(study.id, number)}
+    runs = {r.stage: r.result for r in store.stage_runs.of(study.id, number)}
     texts = ArtifactStore(home / "artifacts").fetch(
         runs[f"score@{label}"]["artifacts"]["texts"], home / "texts.json"
     )
     folder = home / "cache" / "corpora" / str(study.facts["corpus"])
-    return dev_entries(folder)[0], json.loads(texts.read_text())[0]
+    return dev_utterances(folder)[0], json.loads(texts.read_text())[0]
 
 
 def _contents(content: bytes) -> dict[str, bytes]:
@@ -520,11 +520,11 @@ def test_a_study_that_is_deleted_while_it_is_looked_at_gives_way_to_another(
 
 def _more_trials(store: Store, name: str, count: int, better: float = 1.0) -> None:
     """As a coordinator would: trials, and the event of each."""
-    study = store.study(name)
-    known = store.trials(study.id)
+    study = store.studies.get(name)
+    known = store.trials.of(study.id)
     for number in range(len(known), len(known) + count):
         like = known[number % len(known)]
-        trial = store.add_trial(
+        trial = store.trials.add(
             study.id,
             number=number,
             values=like.values,
@@ -532,14 +532,14 @@ def _more_trials(store: Store, name: str, count: int, better: float = 1.0) -> No
             recipe_digest=like.recipe_digest,
             source="sampler",
         )
-        store.save_trial(
+        store.trials.save(
             trial.evolve(
                 state=like.state,
                 metrics={name: value * better for name, value in like.metrics.items()},
                 finished_at=time.time(),
             )
         )
-        store.add_event(study.id, "trial", f"trial {number}: complete", number)
+        store.events.add(study.id, "trial", f"trial {number}: complete", number)
 
 
 def test_a_study_is_steered_and_noted_and_its_coordinator_hears_of_it(
@@ -553,14 +553,14 @@ def test_a_study_is_steered_and_noted_and_its_coordinator_hears_of_it(
     page.get_by_role("button", name="Extend").click()
     page.get_by_role("button", name="Add trials").click()
     expect(page.get_by_text("40 of 70")).to_be_visible()
-    with_store(states, lambda s: s.set_study(s.study("running").id, state=StudyState.PAUSED))
+    with_store(states, lambda s: s.studies.change(s.studies.get("running").id, state=StudyState.PAUSED))
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Resume", exact=True).click()
     expect(page.get_by_text(re.compile("resume is asked for"))).to_be_visible()
     go(page, other, "trial", study="running", trial=3)
     page.get_by_role("button", name="Cancel this trial").click()
     expect(page.get_by_text(re.compile("cancel is asked for"))).to_be_visible()
-    taken = with_store(states, lambda s: s.take_commands(s.study("running").id))
+    taken = with_store(states, lambda s: s.commands.take(s.studies.get("running").id))
     assert [(c.kind, c.argument) for c in taken] == [
         ("pause", None),
         ("stop", None),
@@ -568,7 +568,7 @@ def test_a_study_is_steered_and_noted_and_its_coordinator_hears_of_it(
         ("resume", None),
         ("cancel", 3),
     ]
-    with_store(states, lambda s: s.set_study(s.study("running").id, state=StudyState.RUNNING))
+    with_store(states, lambda s: s.studies.change(s.studies.get("running").id, state=StudyState.RUNNING))
 
 
 def test_notes_and_tags_are_kept_and_dropped(page: Page, states: Path, other: str) -> None:
@@ -579,14 +579,14 @@ def test_notes_and_tags_are_kept_and_dropped(page: Page, states: Path, other: st
         page.get_by_role("textbox", name="About trial 3").fill(text)
         page.get_by_role("button", name="Keep").click()
         expect(page.get_by_text(text)).to_be_visible()
-    notes = with_store(states, lambda s: s.notes(s.study("done").id))
+    notes = with_store(states, lambda s: s.notes.of(s.studies.get("done").id))
     assert [(n.trial_number, n.kind, n.text, n.author) for n in notes] == [
         (3, "tag", "favourite", "local"),
         (3, "note", "sounds *right* to me", "local"),
     ]
     page.get_by_role("button", name="Drop").first.click()
     expect(page.get_by_text("favourite")).to_have_count(0)
-    assert len(with_store(states, lambda s: s.notes(s.study("done").id))) == 1
+    assert len(with_store(states, lambda s: s.notes.of(s.studies.get("done").id))) == 1
 
 
 def test_a_read_only_dashboard_steers_and_writes_nothing_but_exports(
@@ -660,17 +660,17 @@ def test_hostile_text_is_text_and_no_page_tells_secrets_or_places(
 def _write_hostile(store: Store) -> None:
     study = fabricate(store, MARKUP, 12)
     for number in (None, 1):
-        store.add_note(study.id, number, "note", HOSTILE, MARKUP)
-    store.set_study(study.id, live=alive([], [MARKUP]) | {"host": MARKUP})
+        store.notes.add(study.id, number, "note", HOSTILE, MARKUP)
+    store.studies.change(study.id, live=alive([], [MARKUP]) | {"host": MARKUP})
 
 
 def _write_fault(store: Store, secret: str) -> None:
-    study = store.studies()[0]
-    trial = store.trial(study.id, 1)
-    store.save_trial(trial.evolve(reason=f"{MARKUP} {secret}"))
-    store.add_event(study.id, "fault", f"{MARKUP} {secret}", 1)
-    store.set_study(study.id, state=StudyState.FAILED)
-    store.add_stage_run(
+    study = store.studies.all()[0]
+    trial = store.trials.get(study.id, 1)
+    store.trials.save(trial.evolve(reason=f"{MARKUP} {secret}"))
+    store.events.add(study.id, "fault", f"{MARKUP} {secret}", 1)
+    store.studies.change(study.id, state=StudyState.FAILED)
+    store.stage_runs.add(
         study.id,
         trial_number=1,
         stage="train",

@@ -38,14 +38,14 @@ def test_a_search_killed_ten_times_ends_with_every_trial_once_and_nothing_traine
         assert process.returncode == 0, output.decode()
         break
     store = Store(f"sqlite:///{home / 'store.sqlite'}")
-    study = store.study("tiny")
-    trials = store.trials(study.id)
-    runs = store.stage_runs(study.id)
+    study = store.studies.get("tiny")
+    trials = store.trials.of(study.id)
+    runs = store.stage_runs.of(study.id)
     assert study.state is StudyState.FINISHED
     assert [t.number for t in trials] == list(range(10))
     assert all(t.state.is_final for t in trials)
     assert all(t.state == "complete" for t in trials), [t.reason for t in trials]
-    cached = ("prepare", "listen")  # looked for anew at every launch
+    cached = ("prepare", "teacher_targets")  # looked for anew at every launch
     done = [(r.trial_number, r.stage) for r in runs if r.stage not in cached]
     assert len(done) == len(set(done)), "a stage was recorded twice"
     trained = [r.key for r in runs if r.stage in ("train", "compress") and r.state == "done"]

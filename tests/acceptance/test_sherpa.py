@@ -15,12 +15,13 @@ from spaces.families import FAMILIES
 from spaces.load import parse_space
 from spaces.recipe import PARTS, Quantize, Training
 from workers.data.audio import read_audio
-from workers.data.batches import Corpus
-from workers.data.corpora import Utterance, read_split
+from workers.data.corpus import Corpus
+from workers.data.corpora import ManifestEntry, read_split
 from workers.data.prepare import prepare, split_paths
 from workers.recognizer import open_bundle
 from workers.train.loop import Trainer
-from workers.trial import export_quantized, fresh_network
+from workers.export.student import export_quantized
+from workers.students.base import untrained_student
 
 AN4 = Path(__file__).parents[3] / "shared" / "data" / "an4"
 SCHEMES = ("fp32", "fp16", "int8_static", "int8_dynamic", "int4")
@@ -75,7 +76,7 @@ def students(request, corpus, tmp_path_factory):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     work = tmp_path_factory.mktemp(request.param)
-    network = fresh_network(FAMILIES[request.param](**SMALL[request.param]), corpus)
+    network = untrained_student(FAMILIES[request.param](**SMALL[request.param]), corpus)
     training = Training(epochs=EPOCHS, learning_rate=5e-3, batch_s=16)
     Trainer(network, corpus, training, 0, work).run()
     folders = {}
@@ -98,7 +99,7 @@ def audio(request, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("audio")
     names = []
     for i, item in enumerate(read_split(split_paths(data, cache)["dev"], data)):
-        assert isinstance(item, Utterance)
+        assert isinstance(item, ManifestEntry)
         np.save(folder / f"{i}.npy", read_audio(item.audio))
         names.append(str(folder / f"{i}.npy"))
     (folder / "list.json").write_text(json.dumps(names))

@@ -46,10 +46,10 @@ def _said(home: Path) -> tuple[int, int]:
         return 0, 0
     store = Store(f"sqlite:///{home / 'store.sqlite'}")
     try:
-        study = store.find_study("tiny")
+        study = store.studies.find("tiny")
         if study is None:
             return 0, 0
-        runs, events = store.stage_runs(study.id), store.events(study.id)
+        runs, events = store.stage_runs.of(study.id), store.events.of(study.id)
     finally:
         store.close()
     measured = sum(r.stage == "measure@board" for r in runs)
@@ -84,16 +84,16 @@ def test_a_device_that_dies_twice_delays_its_measurements_and_fails_nothing(tmp_
             board = stack.enter_context(serving(tmp_path / "board", port=port))
         assert search.wait(PATIENCE_S) == 0, log.read_text()
     store = Store(f"sqlite:///{home / 'store.sqlite'}")
-    study = store.study("tiny")
-    trials = store.trials(study.id)
+    study = store.studies.get("tiny")
+    trials = store.trials.of(study.id)
     assert study.state is StudyState.FINISHED
     assert [t.state for t in trials] == [TrialState.COMPLETE] * N_TRIALS, log.read_text()
     for trial in trials:
         assert {"latency_p95_ms@cpu", "latency_p95_ms@board"} <= set(trial.metrics)
-        stages = [r.stage for r in store.stage_runs(study.id, trial.number)]
+        stages = [r.stage for r in store.stage_runs.of(study.id, trial.number)]
         assert len(stages) == len(set(stages)), "something was done twice"
     assert "latency_p50_ms@board" in study.facts["teacher"]
-    said = [e.message for e in store.events(study.id) if e.kind == "device"]
+    said = [e.message for e in store.events.of(study.id) if e.kind == "device"]
     assert any("its measurements wait" in m for m in said)
     assert "board is back" in said
     assert TOKEN not in log.read_text()

@@ -96,7 +96,7 @@ def test_the_size_of_either_file_is_known_before_a_student_is_trained(
     home: Path, trials: list[dict[str, Any]]
 ) -> None:
     store = Store(f"sqlite:///{home / 'store.sqlite'}")
-    runs = store.stage_runs(store.study("tiny").id, 0)
+    runs = store.stage_runs.of(store.studies.get("tiny").id, 0)
     store.close()
     (screened,) = (run.result for run in runs if run.stage == "screen")
     sizes = {f["target"]: f["value"] for f in screened["figures"] if f["metric"] == "size_mb"}

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import pytest
-from places import AN4, HOME
+from folders import AN4, HOME
 
 from spaces.load import load_space
-from workers.data.batches import Corpus
+from workers.data.corpus import Corpus
 from workers.data.prepare import prepare
-from workers.jobs import Place
+from workers.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
-def place() -> Place:
+def workspace() -> Workspace:
     """Kept between runs: the teacher of a benchmark is trained once. BENCH_HOME names another."""
-    return Place(
+    return Workspace(
         artifacts=str(HOME / "artifacts"),
         cache=HOME / "cache",
         work=HOME / "work",
@@ -21,8 +21,8 @@ def place() -> Place:
 
 
 @pytest.fixture(scope="session")
-def an4(place: Place) -> Corpus:
+def an4(workspace: Workspace) -> Corpus:
     if not AN4.exists():
         pytest.skip(f"the recorded corpus is not at {AN4}")
-    folder, _ = prepare(load_space("an4.yaml"), place.cache)
+    folder, _ = prepare(load_space("an4.yaml"), workspace.cache)
     return Corpus(folder)

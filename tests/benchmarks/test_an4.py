@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from places import HOME
+from folders import HOME
 
-from search.front import front
+from search.analysis.front import front
 from search.home import Home
-from search.launch import Options, read_space
+from search.study.launch import Options, read_space
 from storage.artifacts import ArtifactStore
 from storage.store import Store
 from workers.measure.latency import measure_latency
-from workers.measure.on_target import request_for
+from workers.measure.timed_audio import request_for
 from workers.recognizer import MODEL, TOKENS
 
 SHERPA = """
@@ -44,10 +44,10 @@ def test_an4(an4, tmp_path):
     home = Home.at(HOME)
     space, _, _ = read_space("an4.yaml", Options())
     store = Store(home.store_url)
-    study = store.study("an4")
-    trials = store.trials(study.id)
+    study = store.studies.get("an4")
+    trials = store.trials.of(study.id)
     teacher = study.facts["teacher"]
-    for run in store.stage_runs(study.id, None):
+    for run in store.stage_runs.of(study.id, None):
         if run.stage == "train":
             print(f"\nteacher trained in {run.duration_s / 60:.1f} min ({run.state})")
     span_s = max(t.finished_at for t in trials) - min(t.created_at for t in trials)
@@ -68,7 +68,7 @@ def test_an4(an4, tmp_path):
 def _made(store, study, number) -> dict[str, str]:
     """Artifacts of a trial, or of the teacher (None)."""
     made: dict[str, str] = {}
-    for run in store.stage_runs(study.id, number):
+    for run in store.stage_runs.of(study.id, number):
         made |= run.result.get("artifacts", {})
     return made
 

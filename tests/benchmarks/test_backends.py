@@ -10,21 +10,22 @@ from pathlib import Path
 import numpy as np
 from students import SECONDS, STUDENTS, audio_in, calibration, make
 
-from search.front import best
+from search.analysis.front import best
 from search.home import Home
-from search.plan import model_of
+from search.study.pipeline import model_of
 from spaces.backends import BACKENDS
 from spaces.load import load_space
 from spaces.recipe import Quantize
 from storage.artifacts import ArtifactStore
 from storage.store import Store
 from workers.backends.environments import is_installed
-from workers.data.batches import Corpus
+from workers.data.corpus import Corpus
 from workers.errors import UserFault, WorkError
 from workers.export.convert import convert
-from workers.measure.latency import Candidate, LatencyRequest, measure_latency
-from workers.measure.on_target import request_for
-from workers.trial import fetch_model
+from workers.measure.latency import measure_latency
+from workers.probe.request import Candidate, LatencyRequest
+from workers.measure.timed_audio import request_for
+from workers.models import fetch_model
 
 FORMATS = ("fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4")
 LENGTHS = tuple(round(s * 100) for s in SECONDS)
@@ -74,7 +75,7 @@ def _row(backend, made, scheme, features, audio, folder) -> str:
     )
     (timed,) = measure_latency(request)
     size = sum(f.stat().st_size for f in files) / 1e6
-    wall = float(np.percentile(timed.pooled("graph_ms"), 50))
+    wall = float(np.percentile(timed.pooled("model_ms"), 50))
     cpu = float(np.percentile(timed.pooled("graph_cpu_ms"), 25, axis=0).mean())
     steady = "; ".join(timed.unsteady) or "steady"
     return f"{cpu:7.3f} ms (wall p50 {wall:7.3f}) {size:6.2f} MB {timed.anchor_ratio:7.2f} {steady}"
@@ -111,7 +112,7 @@ def test_search_picks_the_fastest_format_of_each_runtime(tmp_path: Path) -> None
         command += ["--home", str(home.folder), "launch", "--space", str(path), "--plain"]
         subprocess.run(command, check=True, capture_output=True)
         with closing(Store(home.store_url)) as store:
-            study = store.study("fastest")
+            study = store.studies.get("fastest")
             space = load_space(path)
             print(f"\n{family}: network CPU ms by format, in the search and measured anew")
             for target in space.targets:
@@ -119,14 +120,14 @@ def test_search_picks_the_fastest_format_of_each_runtime(tmp_path: Path) -> None
 
 
 def _one_target(store, study, space, target, home, folder) -> None:
-    trials = store.trials(study.id)
+    trials = store.trials.of(study.id)
     metric = f"graph_cpu_ms@{target}"
     picked = best(trials, metric)
     artifacts = ArtifactStore(home.artifacts_url)
-    corpus = Corpus(home.place().corpus(study.facts["corpus"]))
+    corpus = Corpus(home.workspace().corpus(study.facts["corpus"]))
     models = []
     for trial in trials:
-        runs = {r.stage: r.result for r in store.stage_runs(study.id, trial.number)}
+        runs = {r.stage: r.result for r in store.stage_runs.of(study.id, trial.number)}
         model, tokens = model_of(space, target, runs)
         into = folder / str(trial.number)
         into.mkdir(parents=True)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from browser import serving, settled, wait_for
 from fabricated import fabricate
-from places import HOME
+from folders import HOME
 
 from storage.records import Trial
 from storage.store import Store
@@ -169,7 +169,7 @@ def _optuna_dashboard(home: Path, folder: Path) -> Iterator[str]:
     """optuna-dashboard in an environment of its own, on a study with the same trials."""
     python = _installed(HOME / "optuna-dashboard")
     store = Store(f"sqlite:///{home / 'store.sqlite'}")
-    trials = store.trials(store.study("large").id)
+    trials = store.trials.of(store.studies.get("large").id)
     store.close()
     url = f"sqlite:///{folder / 'optuna.sqlite'}"
     _written(trials, url)

@@ -11,9 +11,9 @@ from spaces.families import SeparableConv
 from spaces.load import load_space, shipped_spaces
 from spaces.recipe import Distil, Quantize, Training
 from storage.artifacts import ArtifactStore
-from workers.jobs import Export, Listen, Measure, Train
+from workers.jobs import Export, TeacherTargets, Measure, Train
 from workers.measure.accuracy import utterance_errors
-from workers.trial import run_stage
+from workers.stages.run import run_stage
 
 SEEDS = (0, 1, 2)
 STUDENT = SeparableConv(channels=96, blocks=6, expand=2.0, dropout=0.05)
@@ -47,7 +47,7 @@ def test_distillation(an4, place):
     )
     path = shipped_spaces()["an4"]
     heard = run_stage(
-        Listen(
+        TeacherTargets(
             space_yaml=path.read_text(),
             space_path=str(path),
             corpus=corpus,

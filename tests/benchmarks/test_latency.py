@@ -13,8 +13,9 @@ import onnx
 from onnx import helper, numpy_helper
 from students import SECONDS, STUDENTS, audio_in, make
 
-from search.compare import _by_anchor
-from workers.measure.latency import Candidate, Latency, LatencyRequest, measure_latency
+from search.analysis.compare import _by_anchor
+from workers.measure.latency import Latency, measure_latency
+from workers.probe.request import Candidate, LatencyRequest
 
 BURN = "while True: pass"
 NAIVE = """

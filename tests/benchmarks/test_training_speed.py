@@ -19,7 +19,7 @@ from workers.data.audio import read_audio
 from workers.data.batches import epoch_plan, load_batch
 from workers.data.features import fbank
 from workers.train.loop import Trainer
-from workers.trial import fresh_network
+from workers.students.base import untrained_student
 
 DIMS = SeparableConv(channels=192, blocks=8, kernel=11)
 BATCH_S = 32.0
@@ -100,7 +100,7 @@ def plain_rate(corpus) -> float:
 
 
 def our_rate(corpus, folder) -> float:
-    trainer = Trainer(fresh_network(DIMS, corpus), corpus, Training(batch_s=BATCH_S), 0, folder)
+    trainer = Trainer(untrained_student(DIMS, corpus), corpus, Training(batch_s=BATCH_S), 0, folder)
     trainer.network.train()
     rng = np.random.default_rng(0)
     seconds, start = 0.0, time.process_time()

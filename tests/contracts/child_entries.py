@@ -17,13 +17,14 @@ from filelock import FileLock
 
 from search.executors.local import run_child
 from storage.store import Store
-from workers.jobs import Export, StageResult
+from workers.jobs import Export
+from workers.results import StageResult
 
 
 def open_and_add(url: str, study: dict[str, Any], number: int) -> int:
     """Open a database that others open at the same time; returns the id of a study made there."""
     store = Store(url)
-    made = store.create_study(**{**study, "name": f"study-{number}"})
+    made = store.studies.create(**{**study, "name": f"study-{number}"})
     store.close()
     return made.id
 

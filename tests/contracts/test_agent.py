@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from workers.agent.cache import Cache, Missing, NoRoom, TooBig, WrongDigest, WrongOffset
 from workers.agent.messages import MessageFault, parse_job, parse_json
 from workers.errors import UserFault
-from workers.measure.latency import LatencyRequest, Runner, measure_latency, run_here
+from workers.measure.latency import measure_latency
+from workers.probe.request import LatencyRequest, Runner
+from workers.targets.local import run_here
 
 HEAVY = {"torch", "pydantic", "sqlalchemy", "yaml", "rich", "onnxruntime", "optuna", "requests"}
 
@@ -54,8 +56,8 @@ def test_a_runner_gives_a_restart_for_each_candidate(runner: Runner, asked: Late
     candidate = asked.candidates[0]
     both = LatencyRequest((candidate, candidate), asked.audio, asked.audio_s, max_s=0.3)
     for restart in runner(both):
-        assert len(restart.whole_ms) >= 2
-        assert all(len(row) == len(asked.audio) for row in restart.graph_ms)
+        assert len(restart.end_to_end_ms) >= 2
+        assert all(len(row) == len(asked.audio) for row in restart.model_ms)
         assert restart.load_ms > 0
         assert len(restart.texts) == len(asked.audio)
         assert restart.machine["cores"] >= 1
@@ -378,7 +380,7 @@ def test_work_that_was_left_is_cleared_away(make: Make, tmp_path: Path) -> None:
 # What a device need not have
 
 
-@pytest.mark.parametrize("module", ["workers.agent.server", "search.cli.agent", "workers.child"])
+@pytest.mark.parametrize("module", ["workers.agent.server", "search.cli.agent", "workers.isolated_call"])
 def test_an_agent_imports_nothing_that_a_device_lacks(module: str) -> None:
     code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -386,6 +388,6 @@ def test_an_agent_imports_nothing_that_a_device_lacks(module: str) -> None:
 
 
 def test_a_measurement_imports_nothing_that_a_device_lacks() -> None:
-    code = "import json, sys, workers.measure.sampling; print(json.dumps(sorted(sys.modules)))"
+    code = "import json, sys, workers.probe.sampling; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & set(json.loads(done.stdout))

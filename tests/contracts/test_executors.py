@@ -14,20 +14,22 @@ import child_entries
 import pytest
 from filelock import FileLock, Timeout
 
-from search.executors.base import Done, Executor
+from search.executors.base import JobOutcome, Executor
 from search.executors.inline import InlineExecutor
 from search.executors.local import LocalExecutor
 from spaces.recipe import Quantize
-from workers.jobs import Export, Place, Prepare, StageResult, key_of
-from workers.trial import run_stage
+from workers.jobs import Export, Prepare, key_of
+from workers.results import StageResult
+from workers.workspace import Workspace
+from workers.stages.run import run_stage
 
 pytestmark = pytest.mark.timeout(120)
 NEVER_S = 600.0
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(
         artifacts=str(tmp_path / "artifacts"),
         cache=tmp_path / "cache",
         work=tmp_path / "work",
@@ -35,37 +37,37 @@ def place(tmp_path: Path) -> Place:
     )
 
 
-def _stand_in(kind: str, place: Place) -> Executor:
-    """Runs `child_entries.work` in place of the stages of a trial."""
+def _stand_in(kind: str, workspace: Workspace) -> Executor:
+    """Runs `child_entries.work` in workspace of the stages of a trial."""
     if kind == "inline":
         return InlineExecutor(child_entries.work)
-    return LocalExecutor(place, NEVER_S, child_entries.perform)
+    return LocalExecutor(workspace, NEVER_S, child_entries.perform)
 
 
-def _real(kind: str, place: Place) -> Executor:
+def _real(kind: str, workspace: Workspace) -> Executor:
     """Runs the stages of a trial."""
     if kind == "inline":
-        return InlineExecutor(lambda job: run_stage(job, place))
-    return LocalExecutor(place, NEVER_S)
+        return InlineExecutor(lambda job: run_stage(job, workspace))
+    return LocalExecutor(workspace, NEVER_S)
 
 
 @pytest.fixture(params=["inline", "local"])
-def executor(request: pytest.FixtureRequest, place: Place) -> Iterator[Executor]:
-    executor = _stand_in(request.param, place)
+def executor(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Executor]:
+    executor = _stand_in(request.param, workspace)
     yield executor
     executor.close()
 
 
 @pytest.fixture(params=["inline", "local"])
-def real(request: pytest.FixtureRequest, place: Place) -> Iterator[Executor]:
-    executor = _real(request.param, place)
+def real(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Executor]:
+    executor = _real(request.param, workspace)
     yield executor
     executor.close()
 
 
 @pytest.fixture
-def children(place: Place) -> Iterator[LocalExecutor]:
-    executor = LocalExecutor(place, NEVER_S, child_entries.perform)
+def children(workspace: Workspace) -> Iterator[LocalExecutor]:
+    executor = LocalExecutor(workspace, NEVER_S, child_entries.perform)
     yield executor
     executor.close()
 
@@ -74,13 +76,13 @@ def _job(what: str) -> Export:
     return Export(checkpoint=what, quantize=Quantize(), corpus="none")
 
 
-def _folder(place: Place, job: Export | Prepare) -> Path:
-    return place.work / job.stage / key_of(job)[:32]
+def _folder(workspace: Workspace, job: Export | Prepare) -> Path:
+    return workspace.work / job.stage / key_of(job)[:32]
 
 
-def _ended(executor: Executor, count: int = 1) -> dict[int, Done]:
+def _ended(executor: Executor, count: int = 1) -> dict[int, JobOutcome]:
     """So many ended jobs by ticket, and a look that nothing comes after them."""
-    done: list[Done] = []
+    done: list[JobOutcome] = []
     while len(done) < count:
         done += executor.poll(0.1)
     assert executor.poll(0.0) == []
@@ -89,9 +91,9 @@ def _ended(executor: Executor, count: int = 1) -> dict[int, Done]:
 
 
 @contextmanager
-def _blocked(place: Place, job: Export) -> Iterator[Path]:
+def _blocked(workspace: Workspace, job: Export) -> Iterator[Path]:
     """Holds the lock of a job's folder, so that its stage waits; gives the child's own lock."""
-    folder = _folder(place, job)
+    folder = _folder(workspace, job)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         yield folder / "alive"
@@ -173,36 +175,36 @@ def test_after_an_end_other_jobs_may_follow(executor: Executor) -> None:
 # every executor, with the stages of a trial
 
 
-def test_a_stage_done_before_is_found_done(real: Executor, place: Place) -> None:
+def test_a_stage_done_before_is_found_done(real: Executor, workspace: Workspace) -> None:
     job = _job("0" * 64)
-    _folder(place, job).mkdir(parents=True)
+    _folder(workspace, job).mkdir(parents=True)
     before = StageResult(facts={"parity": 0.001}, cpu_s=9.0)
-    (_folder(place, job) / "result.json").write_text(before.model_dump_json())
+    (_folder(workspace, job) / "result.json").write_text(before.model_dump_json())
     real.submit(1, job)
     done = _ended(real)[1]
     assert done.error is None
     assert done.result == StageResult(facts={"parity": 0.001}, reused=True, cpu_s=0.0)
 
 
-def test_a_fault_of_the_user_is_told_in_its_own_words(real: Executor, place: Place) -> None:
+def test_a_fault_of_the_user_is_told_in_its_own_words(real: Executor, workspace: Workspace) -> None:
     space_yaml = (
         "{name: t, data: {train: none.jsonl, dev: none.jsonl}, teacher: {train: {}}, "
         "students: {recurrent: {}}}"
     )
-    real.submit(1, Prepare(space_yaml=space_yaml, space_path=str(place.work / "t.yaml")))
+    real.submit(1, Prepare(space_yaml=space_yaml, space_path=str(workspace.work / "t.yaml")))
     done = _ended(real)[1]
     assert done.is_user_fault
     assert done.result is None
     assert done.error is not None
-    assert done.error.startswith(f"{place.work}/none.jsonl: no such file or folder")
+    assert done.error.startswith(f"{workspace.work}/none.jsonl: no such file or folder")
 
 
-def test_an_error_of_ours_is_told_with_its_type(real: Executor, place: Place) -> None:
+def test_an_error_of_ours_is_told_with_its_type(real: Executor, workspace: Workspace) -> None:
     real.submit(1, _job("0" * 64))
     done = _ended(real)[1]
     assert not done.is_user_fault
     assert done.result is None
-    index = place.corpus("none") / "index.json"
+    index = workspace.corpus("none") / "index.json"
     assert done.error == f"FileNotFoundError: [Errno 2] No such file or directory: '{index}'"
 
 
@@ -252,10 +254,10 @@ def test_a_process_that_fails_after_its_result_has_a_result(children: LocalExecu
     assert done.result == StageResult()
 
 
-def test_a_job_that_hangs_is_ended_when_its_time_is_up(place: Place) -> None:
-    executor, job = LocalExecutor(place, 1.0, child_entries.perform), _job("hang")
-    _folder(place, job).mkdir(parents=True)
-    (_folder(place, job) / "log.txt").write_text("began\nhangs\n")
+def test_a_job_that_hangs_is_ended_when_its_time_is_up(workspace: Workspace) -> None:
+    executor, job = LocalExecutor(workspace, 1.0, child_entries.perform), _job("hang")
+    _folder(workspace, job).mkdir(parents=True)
+    (_folder(workspace, job) / "log.txt").write_text("began\nhangs\n")
     executor.submit(1, job)
     done = _ended(executor)[1]
     assert done.error == "made no progress for 1 s and was ended"
@@ -266,12 +268,12 @@ def test_a_job_that_hangs_is_ended_when_its_time_is_up(place: Place) -> None:
 
 
 def test_a_job_that_failed_brings_the_last_lines_of_its_log(
-    children: LocalExecutor, place: Place
+    children: LocalExecutor, workspace: Workspace
 ) -> None:
     job = _job("exit")
-    _folder(place, job).mkdir(parents=True)
+    _folder(workspace, job).mkdir(parents=True)
     said = [f"line {number}" for number in range(100)]
-    (_folder(place, job) / "log.txt").write_bytes("\n".join(said).encode() + b"\n\xff\xfe\n")
+    (_folder(workspace, job) / "log.txt").write_bytes("\n".join(said).encode() + b"\n\xff\xfe\n")
     children.submit(1, job)
     log = _ended(children)[1].log
     assert log is not None
@@ -288,10 +290,10 @@ def test_a_running_job_says_how_far_it_is(children: LocalExecutor) -> None:
 
 
 @pytest.mark.parametrize("end", ["cancel", "close"])
-def test_a_job_ended_from_outside_leaves_no_process(place: Place, end: str) -> None:
-    executor = LocalExecutor(place, NEVER_S, child_entries.hold_and_run)
+def test_a_job_ended_from_outside_leaves_no_process(workspace: Workspace, end: str) -> None:
+    executor = LocalExecutor(workspace, NEVER_S, child_entries.hold_and_run)
     job = _job("0" * 64)
-    with _blocked(place, job) as alive:
+    with _blocked(workspace, job) as alive:
         executor.submit(1, job)
         _wait_for(lambda: _is_held(alive))
         executor.cancel(1) if end == "cancel" else executor.close()
@@ -301,29 +303,29 @@ def test_a_job_ended_from_outside_leaves_no_process(place: Place, end: str) -> N
 
 
 def test_an_outcome_of_an_earlier_job_is_not_taken_for_this_ones(
-    children: LocalExecutor, place: Place
+    children: LocalExecutor, workspace: Workspace
 ) -> None:
     children.submit(1, _job("exit"))
     _ended(children)
     children.submit(2, _job("succeed a"))
     _ended(children)
-    left = [p.name for p in place.work.rglob("outcome*")]
+    left = [p.name for p in workspace.work.rglob("outcome*")]
     assert left == []
 
 
-def test_a_child_ends_when_its_coordinator_is_killed(place: Place) -> None:
+def test_a_child_ends_when_its_coordinator_is_killed(workspace: Workspace) -> None:
     job = _job("0" * 64)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from child_entries import hold_and_run\n"
         "from search.executors.local import LocalExecutor\n"
-        "from workers.jobs import Export, Place\n"
-        "executor = LocalExecutor(Place.model_validate_json(sys.argv[2]), 600, hold_and_run)\n"
+        "from workers.jobs import Export, Workspace\n"
+        "executor = LocalExecutor(Workspace.model_validate_json(sys.argv[2]), 600, hold_and_run)\n"
         "executor.submit(1, Export.model_validate_json(sys.argv[3]))\n"
         "while True: executor.poll(1.0)\n"
     )
-    arguments = [str(Path(__file__).parent), place.model_dump_json(), job.model_dump_json()]
-    with _blocked(place, job) as alive:
+    arguments = [str(Path(__file__).parent), workspace.model_dump_json(), job.model_dump_json()]
+    with _blocked(workspace, job) as alive:
         coordinator = subprocess.Popen([sys.executable, "-c", code, *arguments])
         _wait_for(lambda: _is_held(alive) or coordinator.poll() is not None)
         assert coordinator.poll() is None

@@ -18,11 +18,12 @@ from spaces.families import FAMILIES, Conformer, Dims, DsconvLstm, Recurrent, Se
 from spaces.recipe import Quantize
 from workers.backends.base import open_session
 from workers.checkpoint import load_network, save_network, save_tensors
-from workers.compress.dims import pruned_dims
-from workers.compress.prune import entries, prune
-from workers.compress.quantize import quantize
+from workers.compress.pruning.dims import pruned_dims
+from workers.compress.pruning.prune import entries, prune
+from workers.compress.quantization.quantize import quantize
 from workers.errors import ParityError, TeacherFault
-from workers.export.onnx import check_parity, export_onnx
+from workers.export.onnx import export_onnx
+from workers.export.parity import check_parity
 from workers.students.base import Output, build
 
 SYMBOLS = ("<blk>", "▁", *"abcdefghij")

@@ -42,7 +42,7 @@ RECIPE = {"student": {"family": "conformer", "channels": 96}, "label": "größe 
 
 @pytest.fixture
 def study(store: Store) -> Study:
-    return store.create_study(**STUDY)
+    return store.studies.create(**STUDY)
 
 
 def _add_trial(store: Store, study: Study, number: int = 0, **columns: Any) -> Trial:
@@ -52,7 +52,7 @@ def _add_trial(store: Store, study: Study, number: int = 0, **columns: Any) -> T
         "recipe_digest": f"{number:064x}",
         "source": "sampler",
     }
-    return store.add_trial(study.id, number=number, **{**given, **columns})
+    return store.trials.add(study.id, number=number, **{**given, **columns})
 
 
 # opening
@@ -155,20 +155,20 @@ def test_a_store_of_the_first_version_is_taken_up_with_all_its_rows(url: str) ->
     engine.dispose()
 
     store = Store(url)
-    study = store.study("edge")
+    study = store.studies.get("edge")
     assert {k: v for k, v in dataclasses.asdict(study).items() if k in OLD_ROWS["studies"]} == (
         OLD_ROWS["studies"]
     )
-    (trial,) = store.trials(study.id)
+    (trial,) = store.trials.of(study.id)
     assert dataclasses.asdict(trial) == {**OLD_ROWS["trials"], "told": (0.3, 1e9)}
-    (run,) = store.stage_runs(study.id)
+    (run,) = store.stage_runs.of(study.id)
     assert dataclasses.asdict(run) == {**OLD_ROWS["stage_runs"], "id": run.id}
-    (measured,) = store.measurements(study.id)
+    (measured,) = store.measurements.of(study.id)
     assert (measured.value, measured.samples) == (7.5, (7.1, 0.1 + 0.2))
-    assert [e.message for e in store.events(study.id)] == ["größe"]
+    assert [e.message for e in store.events.of(study.id)] == ["größe"]
 
     _add_run(store, study, LONGEST_STAGE)
-    assert [r.stage for r in store.stage_runs(study.id, 0)] == ["measure", LONGEST_STAGE]
+    assert [r.stage for r in store.stage_runs.of(study.id, 0)] == ["measure", LONGEST_STAGE]
     store.close()
 
 
@@ -195,7 +195,7 @@ def test_a_difference_between_tables_and_migrations_would_be_seen(url: str) -> N
 
 def test_a_store_is_opened_again_with_all_it_holds(url: str) -> None:
     first = Store(url)
-    study = first.create_study(**STUDY)
+    study = first.studies.create(**STUDY)
     _add_trial(first, study)
     first.close()
     second = Store(url)
@@ -211,8 +211,8 @@ def test_threads_that_open_a_new_database_at_once_all_find_it_ready(url: str) ->
     def open_and_add(number: int) -> list[str]:
         together.wait()
         store = Store(url)
-        store.create_study(**{**STUDY, "name": f"study-{number}"})
-        names = [s.name for s in store.studies()]
+        store.studies.create(**{**STUDY, "name": f"study-{number}"})
+        names = [s.name for s in store.studies.all()]
         store.close()
         return names
 
@@ -220,7 +220,7 @@ def test_threads_that_open_a_new_database_at_once_all_find_it_ready(url: str) ->
         seen = list(pool.map(open_and_add, range(n_threads)))
     assert all(f"study-{i}" in names for i, names in enumerate(seen))
     store = Store(url)
-    assert {s.name for s in store.studies()} == {f"study-{i}" for i in range(n_threads)}
+    assert {s.name for s in store.studies.all()} == {f"study-{i}" for i in range(n_threads)}
     store.close()
 
 
@@ -240,7 +240,7 @@ def test_a_new_sqlite_file_that_another_is_about_to_write_is_waited_for(tmp_path
         wait([opened], timeout=0.5)  # long enough for it to meet the lock
         other.execute("COMMIT")
         store = opened.result()
-    assert store.studies() == []
+    assert store.studies.all() == []
     store.close()
     other.close()
 
@@ -248,12 +248,12 @@ def test_a_new_sqlite_file_that_another_is_about_to_write_is_waited_for(tmp_path
 def test_two_stores_on_one_database_see_each_other(url: str) -> None:
     one, other = Store(url), Store(url)
     study = one.create_study(**STUDY)
-    assert other.study("edge") == study
+    assert other.studies.get("edge") == study
     trial = _add_trial(other, study)
     one.save_trial(trial.evolve(state=TrialState.RUNNING))
-    assert other.trial(study.id, 0).state is TrialState.RUNNING
+    assert other.trials.get(study.id, 0).state is TrialState.RUNNING
     one.add_command(study.id, "stop")
-    assert [c.kind for c in other.take_commands(study.id)] == ["stop"]
+    assert [c.kind for c in other.commands.take(study.id)] == ["stop"]
     assert one.take_commands(study.id) == []
     one.close()
     other.close()
@@ -277,7 +277,7 @@ def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
 
 
 def test_a_new_study_is_what_was_asked_for(store: Store) -> None:
-    study = store.create_study(**STUDY)
+    study = store.studies.create(**STUDY)
     assert dataclasses.asdict(study) == {
         **STUDY,
         "id": study.id,
@@ -292,47 +292,47 @@ def test_a_new_study_is_what_was_asked_for(store: Store) -> None:
 
 
 def test_a_study_is_found_by_name(store: Store, study: Study) -> None:
-    assert store.study("edge") == store.find_study("edge") == study
-    assert store.find_study("edg") is None
+    assert store.studies.get("edge") == store.studies.find("edge") == study
+    assert store.studies.find("edg") is None
 
 
 def test_studies_are_listed_in_the_order_they_were_made(store: Store) -> None:
-    assert store.studies() == []
-    made = [store.create_study(**{**STUDY, "name": name}) for name in ("b", "a", "c")]
-    assert store.studies() == made
+    assert store.studies.all() == []
+    made = [store.studies.create(**{**STUDY, "name": name}) for name in ("b", "a", "c")]
+    assert store.studies.all() == made
 
 
 def test_an_unknown_study_is_answered_with_those_there_are(store: Store) -> None:
     with pytest.raises(NoSuchStudy) as caught:
-        store.study("edge")
+        store.studies.get("edge")
     assert str(caught.value) == 'no study "edge" in this store; it holds none yet'
     for name in ("one", "two"):
-        store.create_study(**{**STUDY, "name": name})
+        store.studies.create(**{**STUDY, "name": name})
     with pytest.raises(NoSuchStudy) as caught:
-        store.study("edge")
+        store.studies.get("edge")
     assert str(caught.value) == 'no study "edge" in this store; it holds: one, two'
 
 
 def test_a_name_is_given_once(store: Store, study: Study) -> None:
     with pytest.raises(StorageError) as caught:
-        store.create_study(**{**STUDY, "seed": 8})
+        store.studies.create(**{**STUDY, "seed": 8})
     assert str(caught.value) == 'a study named "edge" exists already'
-    assert store.studies() == [study]
+    assert store.studies.all() == [study]
 
 
 def test_a_study_is_changed_by_column_and_others_are_not(store: Store, study: Study) -> None:
-    other = store.create_study(**{**STUDY, "name": "other"})
+    other = store.studies.create(**{**STUDY, "name": "other"})
     facts = {"corpus": "abc", "nested": {"list": [1, 2.5, None, "größe"]}}
-    store.set_study(study.id, state=StudyState.PAUSED, trials_wanted=30, facts=facts)
+    store.studies.change(study.id, state=StudyState.PAUSED, trials_wanted=30, facts=facts)
     changed = dataclasses.replace(study, state=StudyState.PAUSED, trials_wanted=30, facts=facts)
-    assert store.study("edge") == changed
-    assert store.study("other") == other
+    assert store.studies.get("edge") == changed
+    assert store.studies.get("other") == other
 
 
 @pytest.mark.parametrize("state", StudyState)
 def test_every_state_of_a_study_is_kept(store: Store, study: Study, state: StudyState) -> None:
-    store.set_study(study.id, state=state)
-    assert store.study("edge").state is state
+    store.studies.change(study.id, state=state)
+    assert store.studies.get("edge").state is state
 
 
 # trials
@@ -354,13 +354,13 @@ def test_a_new_trial_is_queued_and_holds_what_it_was_given(store: Store, study: 
         sampler_attrs=attrs,
     )
     assert list(trial.values) == list(VALUES)
-    assert trial == store.trial(study.id, 0)
+    assert trial == store.trials.get(study.id, 0)
 
 
 def test_trials_are_listed_by_number(store: Store, study: Study) -> None:
-    assert store.trials(study.id) == []
+    assert store.trials.of(study.id) == []
     added = [_add_trial(store, study, number) for number in (2, 0, 1)]
-    assert store.trials(study.id) == [added[1], added[2], added[0]]
+    assert store.trials.of(study.id) == [added[1], added[2], added[0]]
 
 
 def test_a_saved_trial_comes_back_equal(store: Store, study: Study) -> None:
@@ -375,45 +375,45 @@ def test_a_saved_trial_comes_back_equal(store: Store, study: Study) -> None:
         sampler_attrs={"generation": 2},
         compute_s=12.5,
     )
-    store.save_trial(trial)
-    assert store.trial(study.id, 0) == trial
-    assert type(store.trial(study.id, 0).told) is tuple
-    assert store.trials(study.id) == [trial, other]
+    store.trials.save(trial)
+    assert store.trials.get(study.id, 0) == trial
+    assert type(store.trials.get(study.id, 0).objective_values) is tuple
+    assert store.trials.of(study.id) == [trial, other]
 
 
 def test_what_was_told_can_be_taken_back(store: Store, study: Study) -> None:
     trial = _add_trial(store, study).evolve(told=(1.0,), reason="broken")
-    store.save_trial(trial)
-    store.save_trial(trial.evolve(told=None, reason=None))
-    again = store.trial(study.id, 0)
-    assert again.told is None
+    store.trials.save(trial)
+    store.trials.save(trial.evolve(told=None, reason=None))
+    again = store.trials.get(study.id, 0)
+    assert again.objective_values is None
     assert again.reason is None
 
 
 @pytest.mark.parametrize("state", TrialState)
 def test_every_state_of_a_trial_is_kept(store: Store, study: Study, state: TrialState) -> None:
-    store.save_trial(_add_trial(store, study).evolve(state=state))
-    assert store.trial(study.id, 0).state is state
+    store.trials.save(_add_trial(store, study).evolve(state=state))
+    assert store.trials.get(study.id, 0).state is state
 
 
 def test_an_unknown_trial_is_answered_with_those_there_are(store: Store, study: Study) -> None:
     with pytest.raises(NoSuchTrial) as caught:
-        store.trial(study.id, 3)
+        store.trials.get(study.id, 3)
     assert str(caught.value) == "the study has no trial 3; it has no trials yet"
     for number in range(3):
         _add_trial(store, study, number)
     with pytest.raises(NoSuchTrial) as caught:
-        store.trial(study.id, 3)
+        store.trials.get(study.id, 3)
     assert str(caught.value) == "the study has no trial 3; it has trials 0 to 2"
 
 
 def test_a_number_is_given_once_in_a_study(store: Store, study: Study) -> None:
-    other = store.create_study(**{**STUDY, "name": "other"})
+    other = store.studies.create(**{**STUDY, "name": "other"})
     first = _add_trial(store, study)
     _add_trial(store, other)
     with pytest.raises(sa.exc.IntegrityError):
         _add_trial(store, study)
-    assert store.trials(study.id) == [first]
+    assert store.trials.of(study.id) == [first]
 
 
 @pytest.mark.parametrize("field", ["state", "metrics"])
@@ -438,7 +438,7 @@ def _add_run(store: Store, study: Study, stage: str, **columns: Any) -> None:
         "started_at": 1.25,
         "duration_s": 0.5,
     }
-    store.add_stage_run(study.id, **{**given, **columns})
+    store.stage_runs.add(study.id, **{**given, **columns})
 
 
 def test_a_stage_run_comes_back_as_it_went(store: Store, study: Study) -> None:
@@ -446,7 +446,7 @@ def test_a_stage_run_comes_back_as_it_went(store: Store, study: Study) -> None:
     _add_run(store, study, "train", result=result)
     log = "line\n" * 500 + "größe"
     _add_run(store, study, "export", attempt=2, state="failed", error="ended with 3", log=log)
-    done, failed = store.stage_runs(study.id)
+    done, failed = store.stage_runs.of(study.id)
     assert done == StageRun(
         id=done.id,
         study_id=study.id,
@@ -466,12 +466,12 @@ def test_a_stage_run_comes_back_as_it_went(store: Store, study: Study) -> None:
 def test_stage_runs_are_asked_for_by_trial_or_of_the_study_itself(
     store: Store, study: Study
 ) -> None:
-    other = store.create_study(**{**STUDY, "name": "other"})
+    other = store.studies.create(**{**STUDY, "name": "other"})
     for number, stage in ((None, "prepare"), (0, "screen"), (1, "screen"), (0, "train")):
         _add_run(store, study, stage, trial_number=number)
     _add_run(store, other, "measure")
     said = {
-        number: [run.stage for run in store.stage_runs(study.id, number)]
+        number: [run.stage for run in store.stage_runs.of(study.id, number)]
         for number in (-1, None, 0, 1, 2)
     }
     assert said == {
@@ -486,7 +486,7 @@ def test_stage_runs_are_asked_for_by_trial_or_of_the_study_itself(
 def test_a_log_may_hold_any_character_a_process_printed(store: Store, study: Study) -> None:
     printed = "before \x00 after \x1b[31m red \ufffd"
     _add_run(store, study, "train", state="failed", error=f"odd: {printed}", log=printed)
-    (run,) = store.stage_runs(study.id)
+    (run,) = store.stage_runs.of(study.id)
     assert run.log is not None
     assert run.log.replace("\ufffd", "\x00") == printed.replace("\ufffd", "\x00")
 
@@ -505,49 +505,49 @@ def test_measurements_come_back_with_their_samples(store: Store, study: Study) -
         _measured(0.25, target="", metric="wer"),
         _measured(3.0, subject="teacher"),
     ]
-    store.save_measurements(study.id, figures)
-    assert store.measurements(study.id) == figures
-    assert store.measurements(study.id, "17") == figures[:2]
-    assert store.measurements(study.id, "teacher") == figures[2:]
-    assert store.measurements(study.id, "18") == []
+    store.measurements.save(study.id, figures)
+    assert store.measurements.of(study.id) == figures
+    assert store.measurements.of(study.id, "17") == figures[:2]
+    assert store.measurements.of(study.id, "teacher") == figures[2:]
+    assert store.measurements.of(study.id, "18") == []
 
 
 def test_a_measurement_taken_again_replaces_the_first(store: Store, study: Study) -> None:
-    other = store.create_study(**{**STUDY, "name": "other"})
+    other = store.studies.create(**{**STUDY, "name": "other"})
     kept = [
         _measured(1.0, target="pi5"),
         _measured(2.0, metric="rtf"),
         _measured(3.0, subject="18"),
     ]
-    store.save_measurements(study.id, [_measured(9.0, samples=(9.0,)), *kept])
-    store.save_measurements(other.id, [_measured(8.0)])
-    store.save_measurements(study.id, [_measured(4.0)])
-    assert sorted(store.measurements(study.id), key=lambda m: m.value) == [*kept, _measured(4.0)]
-    assert store.measurements(other.id) == [_measured(8.0)]
+    store.measurements.save(study.id, [_measured(9.0, samples=(9.0,)), *kept])
+    store.measurements.save(other.id, [_measured(8.0)])
+    store.measurements.save(study.id, [_measured(4.0)])
+    assert sorted(store.measurements.of(study.id), key=lambda m: m.value) == [*kept, _measured(4.0)]
+    assert store.measurements.of(other.id) == [_measured(8.0)]
 
 
 def test_measurements_are_written_all_or_none(store: Store, study: Study) -> None:
-    store.save_measurements(study.id, [_measured(1.0)])
+    store.measurements.save(study.id, [_measured(1.0)])
     bad = _measured(3.0, subject=None, metric="rtf")
     with pytest.raises(sa.exc.IntegrityError):
-        store.save_measurements(study.id, [_measured(2.0), bad])
-    assert store.measurements(study.id) == [_measured(1.0)]
+        store.measurements.save(study.id, [_measured(2.0), bad])
+    assert store.measurements.of(study.id) == [_measured(1.0)]
 
 
 # events
 
 
 def test_events_are_told_in_order_and_the_last_few_alone(store: Store, study: Study) -> None:
-    other = store.create_study(**{**STUDY, "name": "other"})
-    store.add_event(other.id, "study", "elsewhere")
+    other = store.studies.create(**{**STUDY, "name": "other"})
+    store.events.add(other.id, "study", "elsewhere")
     told = [
-        store.add_event(study.id, "study", "starts"),
-        store.add_event(study.id, "trial", "größe", trial_number=4, data={"to": [1, 2.5]}),
-        store.add_event(study.id, "fault", "x" * 5000),
+        store.events.add(study.id, "study", "starts"),
+        store.events.add(study.id, "trial", "größe", trial_number=4, data={"to": [1, 2.5]}),
+        store.events.add(study.id, "fault", "x" * 5000),
     ]
-    assert store.events(study.id) == told
-    assert store.events(study.id, last=2) == told[1:]
-    assert store.events(study.id, last=9) == told
+    assert store.events.of(study.id) == told
+    assert store.events.of(study.id, last=2) == told[1:]
+    assert store.events.of(study.id, last=9) == told
     assert told[1].trial_number == 4
     assert told[1].data == {"to": [1, 2.5]}
     assert told[0].data == {}
@@ -557,14 +557,14 @@ def test_events_are_told_in_order_and_the_last_few_alone(store: Store, study: St
 
 
 def test_a_command_is_taken_once(store: Store, study: Study) -> None:
-    other = store.create_study(**{**STUDY, "name": "other"})
-    store.add_command(study.id, "cancel", 17)
-    store.add_command(study.id, "stop")
-    store.add_command(other.id, "pause")
-    taken = store.take_commands(study.id)
+    other = store.studies.create(**{**STUDY, "name": "other"})
+    store.commands.add(study.id, "cancel", 17)
+    store.commands.add(study.id, "stop")
+    store.commands.add(other.id, "pause")
+    taken = store.commands.take(study.id)
     assert [(c.kind, c.argument) for c in taken] == [("cancel", 17), ("stop", None)]
-    assert store.take_commands(study.id) == []
-    assert [c.kind for c in store.take_commands(other.id)] == ["pause"]
+    assert store.commands.take(study.id) == []
+    assert [c.kind for c in store.commands.take(other.id)] == ["pause"]
 
 
 def test_of_many_takers_at_once_only_one_gets_a_command(url: str) -> None:
@@ -575,7 +575,7 @@ def test_of_many_takers_at_once_only_one_gets_a_command(url: str) -> None:
 
     def take(store: Store) -> list[int]:
         together.wait()
-        return [c.id for c in store.take_commands(study.id)]
+        return [c.id for c in store.commands.take(study.id)]
 
     with ThreadPoolExecutor(n_takers) as pool:
         for _ in range(n_rounds):
@@ -590,23 +590,23 @@ def test_of_many_takers_at_once_only_one_gets_a_command(url: str) -> None:
 
 def test_commands_added_while_others_are_taken_are_not_lost(url: str) -> None:
     writer, reader = Store(url), Store(url)
-    study = writer.create_study(**STUDY)
+    study = writer.studies.create(**STUDY)
     n_commands = 40
     together = Barrier(2)
 
     def write() -> None:
         together.wait()
         for number in range(n_commands):
-            writer.add_command(study.id, "cancel", number)
+            writer.commands.add(study.id, "cancel", number)
 
     taken: list[int | None] = []
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(write)
         together.wait()
         while not written.done():
-            taken += [c.argument for c in reader.take_commands(study.id)]
+            taken += [c.argument for c in reader.commands.take(study.id)]
         written.result()
-    taken += [c.argument for c in reader.take_commands(study.id)]
+    taken += [c.argument for c in reader.commands.take(study.id)]
     assert taken == list(range(n_commands))
     writer.close()
     reader.close()

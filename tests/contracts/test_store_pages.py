@@ -22,11 +22,11 @@ HOSTILE = "<script>alert(1)</script>'; DROP TABLE notes; -- größe ▁ 語 \x1b
 
 @pytest.fixture
 def study(store: Store) -> Study:
-    return store.create_study(name="edge", **STUDY)
+    return store.studies.create(name="edge", **STUDY)
 
 
 def _add_trial(store: Store, study: Study, number: int, **values: Any) -> None:
-    store.add_trial(
+    store.trials.add(
         study.id,
         number=number,
         values=values,
@@ -39,8 +39,8 @@ def _add_trial(store: Store, study: Study, number: int, **values: Any) -> None:
 def test_rows_of_trials_are_what_the_trials_say(store: Store, study: Study) -> None:
     for number in (2, 0, 1):
         _add_trial(store, study, number, family="conformer", weight=0.1 + 0.2)
-    trial = store.trial(study.id, 1)
-    store.save_trial(
+    trial = store.trials.get(study.id, 1)
+    store.trials.save(
         trial.evolve(
             state=TrialState.INFEASIBLE,
             metrics={"wer": 0.1 + 0.2},
@@ -49,9 +49,9 @@ def test_rows_of_trials_are_what_the_trials_say(store: Store, study: Study) -> N
             compute_s=1.5,
         )
     )
-    rows = store.trial_rows(study.id)
+    rows = store.trials.rows(study.id)
     assert [r["number"] for r in rows] == [0, 1, 2]
-    trials = store.trials(study.id)
+    trials = store.trials.of(study.id)
     for row, trial in zip(rows, trials, strict=True):
         assert row == {name: getattr(trial, name) for name in row}
     assert rows[1]["state"] == "infeasible"
@@ -59,37 +59,37 @@ def test_rows_of_trials_are_what_the_trials_say(store: Store, study: Study) -> N
 
 
 def test_rows_are_of_one_study(store: Store, study: Study) -> None:
-    other = store.create_study(name="other", **STUDY)
+    other = store.studies.create(name="other", **STUDY)
     _add_trial(store, study, 0, family="conformer")
-    assert store.trial_rows(other.id) == []
+    assert store.trials.rows(other.id) == []
 
 
 def test_the_last_event_grows_with_every_event_of_the_study_alone(
     store: Store, study: Study
 ) -> None:
-    other = store.create_study(name="other", **STUDY)
-    assert store.last_event_id(study.id) == 0
-    first = store.add_event(study.id, "trial", "begun", 0)
-    assert store.last_event_id(study.id) == first.id
-    store.add_event(other.id, "trial", "begun", 0)
-    assert store.last_event_id(study.id) == first.id
-    assert store.add_event(study.id, "trial", "done", 0).id > first.id
+    other = store.studies.create(name="other", **STUDY)
+    assert store.events.last_id(study.id) == 0
+    first = store.events.add(study.id, "trial", "begun", 0)
+    assert store.events.last_id(study.id) == first.id
+    store.events.add(other.id, "trial", "begun", 0)
+    assert store.events.last_id(study.id) == first.id
+    assert store.events.add(study.id, "trial", "done", 0).id > first.id
 
 
 def test_what_runs_now_is_kept_until_it_is_taken_away(store: Store, study: Study) -> None:
     assert study.live is None
     said = {"at": 1_700_000_000.25, "running": [{"trial": None, "stage": "prepare"}], "eta_s": None}
-    store.set_study(study.id, live=said, state=StudyState.PAUSED)
-    found = store.study("edge")
+    store.studies.change(study.id, live=said, state=StudyState.PAUSED)
+    found = store.studies.get("edge")
     assert (found.live, found.state) == (said, StudyState.PAUSED)
-    store.set_study(study.id, live=None)
-    assert store.study("edge").live is None
+    store.studies.change(study.id, live=None)
+    assert store.studies.get("edge").live is None
 
 
 def test_notes_and_tags_come_back_as_they_were_written(store: Store, study: Study) -> None:
-    store.add_note(study.id, None, "note", HOSTILE, "ann@example.org")
-    store.add_note(study.id, 3, "tag", "é" * 10_000 + "\0", "b\0" * 500)
-    of_study, of_trial = store.notes(study.id)
+    store.notes.add(study.id, None, "note", HOSTILE, "ann@example.org")
+    store.notes.add(study.id, 3, "tag", "é" * 10_000 + "\0", "b\0" * 500)
+    of_study, of_trial = store.notes.of(study.id)
     assert (of_study.trial_number, of_study.kind, of_study.text) == (None, "note", HOSTILE)
     assert (of_trial.trial_number, of_trial.kind) == (3, "tag")
     assert of_trial.text == "é" * 10_000 + "�"
@@ -98,11 +98,11 @@ def test_notes_and_tags_come_back_as_they_were_written(store: Store, study: Stud
 
 
 def test_a_note_is_dropped_by_its_study_only(store: Store, study: Study) -> None:
-    other = store.create_study(name="other", **STUDY)
-    store.add_note(study.id, 0, "note", "kept", "ann")
-    (note,) = store.notes(study.id)
-    store.drop_note(other.id, note.id)
-    assert store.notes(study.id) == [note]
-    store.drop_note(study.id, note.id)
-    store.drop_note(study.id, note.id)  # somebody else was faster
-    assert store.notes(study.id) == []
+    other = store.studies.create(name="other", **STUDY)
+    store.notes.add(study.id, 0, "note", "kept", "ann")
+    (note,) = store.notes.of(study.id)
+    store.notes.drop(other.id, note.id)
+    assert store.notes.of(study.id) == [note]
+    store.notes.drop(study.id, note.id)
+    store.notes.drop(study.id, note.id)  # somebody else was faster
+    assert store.notes.of(study.id) == []

@@ -5,9 +5,9 @@ from corpora import TINY
 
 from search.home import Home
 from spaces.load import parse_space
-from workers.data.batches import Corpus
+from workers.data.corpus import Corpus
 from workers.data.prepare import prepare
-from workers.jobs import Place
+from workers.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -16,12 +16,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="session")
-def place(home: Home) -> Place:
-    return home.place()
+def workspace(home: Home) -> Workspace:
+    return home.workspace()
 
 
 @pytest.fixture(scope="session")
-def corpus(place: Place) -> Corpus:
+def corpus(workspace: Workspace) -> Corpus:
     """Forty spoken utterances, prepared."""
-    folder, _ = prepare(parse_space(TINY, "tiny.yaml"), place.cache)
+    folder, _ = prepare(parse_space(TINY, "tiny.yaml"), workspace.cache)
     return Corpus(folder)

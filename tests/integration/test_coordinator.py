@@ -7,16 +7,16 @@ import random
 import pytest
 from fakes import SPACE, Work, space
 
-from search.coordinator import Coordinator, StudyFault
+from search.study.coordinator import Coordinator, StudyFault
 from search.executors.inline import InlineExecutor
-from search.front import front
+from search.analysis.front import front
 from search.home import Home
-from search.launch import Options, open_study, study_facts, with_options
+from search.study.launch import Options, open_study, study_settings, with_options
 from storage.records import StudyState, TrialState
 from storage.store import Store
 from workers.errors import UserFault
 
-CACHED = ("prepare", "listen")  # looked for anew at every launch: a cache may be gone
+CACHED = ("prepare", "teacher_targets")  # looked for anew at every launch: a cache may be gone
 
 
 class Silent:
@@ -44,11 +44,11 @@ def run(home, work, text=SPACE, view=None, executor=None, **options):
     made = with_options(space(text), options)
     store = Store(home.store_url)
     study = open_study(store, made, text, "fake.yaml", options)
-    facts = study_facts(store, study, made, home)
+    facts = study_settings(store, study, made, home)
     executor = executor or InlineExecutor(work)
     coordinator = Coordinator(
         store,
-        store.study(study.name),
+        store.studies.get(study.name),
         made,
         facts,
         executor,
@@ -57,7 +57,7 @@ def run(home, work, text=SPACE, view=None, executor=None, **options):
     )
     try:
         state = coordinator.run()
-        return state, store.trials(study.id), store, study
+        return state, store.trials.of(study.id), store, study
     finally:
         store.close()
 
@@ -68,7 +68,7 @@ def test_every_trial_asked_for_is_tried_and_recorded(home):
     assert [t.number for t in trials] == list(range(14))
     assert {t.state for t in trials} == {TrialState.COMPLETE}
     assert len({t.recipe_digest for t in trials}) == 14
-    assert all("wer" in t.metrics and t.told is not None for t in trials)
+    assert all("wer" in t.metrics and t.objective_values is not None for t in trials)
 
 
 def test_a_finished_study_launched_again_does_nothing(home):
@@ -76,7 +76,7 @@ def test_a_finished_study_launched_again_does_nothing(home):
     again = Work()
     state, trials, *_ = run(home, again)
     assert state is StudyState.FINISHED
-    assert {job.stage for job in again.jobs} <= {"prepare", "listen"}
+    assert {job.stage for job in again.jobs} <= {"prepare", "teacher_targets"}
     assert len(trials) == 14
 
 
@@ -103,7 +103,7 @@ def test_killed_at_random_moments_it_ends_with_every_trial_once_and_no_stage_don
     assert state is StudyState.FINISHED
     assert [t.number for t in trials] == list(range(14))
     assert {t.state for t in trials} == {TrialState.COMPLETE}
-    runs = Store(home.store_url).stage_runs(study.id)
+    runs = Store(home.store_url).stage_runs.of(study.id)
     recorded = [(r.trial_number, r.stage) for r in runs if r.stage not in CACHED]
     assert len(recorded) == len(set(recorded))
 
@@ -125,7 +125,7 @@ def test_a_student_over_a_hard_budget_is_screened_out_and_never_trained(home):
     out = [t for t in trials if t.state is TrialState.SCREENED_OUT]
     assert out
     assert all("size_mb <= 4" in t.reason for t in out)
-    assert all(t.told is None and t.constraints["size_mb <= 4"] > 0 for t in out)
+    assert all(t.objective_values is None and t.constraints["size_mb <= 4"] > 0 for t in out)
     trained = [j for j in work.jobs if j.stage == "train"]
     assert len(trained) == 1 + sum(t.state is not TrialState.SCREENED_OUT for t in trials)
 
@@ -142,7 +142,7 @@ def test_a_measured_student_over_a_budget_is_infeasible_and_not_on_the_front(hom
 def test_a_budget_may_lean_on_the_teacher(home):
     text = SPACE + 'budgets: {wer: "<= teacher + 0.05"}\n'
     _, trials, *_ = run(home, Work(), text)
-    teacher = Store(home.store_url).study("fake").facts["teacher"]["wer"]
+    teacher = Store(home.store_url).studies.get("fake").facts["teacher"]["wer"]
     for trial in trials:
         met = trial.metrics["wer"] <= teacher + 0.05
         assert (trial.state is TrialState.COMPLETE) == met
@@ -183,7 +183,7 @@ def test_a_fault_in_the_users_data_ends_the_study_as_the_users(home):
     with pytest.raises(StudyFault, match=r"train\.jsonl:3") as caught:
         run(home, Refusing())
     assert caught.value.is_user_fault
-    assert Store(home.store_url).study("fake").state is StudyState.FAILED
+    assert Store(home.store_url).studies.get("fake").state is StudyState.FAILED
 
 
 def test_data_that_changed_under_a_study_is_refused(home):
@@ -198,7 +198,7 @@ def test_data_that_changed_under_a_study_is_refused(home):
 
 
 def test_commands_from_another_shell_are_obeyed(home, monkeypatch):
-    monkeypatch.setattr("search.coordinator._COMMANDS_EVERY_S", 0.0)
+    monkeypatch.setattr("search.study.coordinator._COMMANDS_EVERY_S", 0.0)
     work = Work()
 
     class Commanding(InlineExecutor):
@@ -208,12 +208,12 @@ def test_commands_from_another_shell_are_obeyed(home, monkeypatch):
             if not self.sent and any(j.stage == "screen" for j in work.jobs):
                 self.sent = True
                 store = Store(home.store_url)
-                study = store.study("fake")
-                store.set_study(study.id, trials_wanted=16)
-                store.add_command(study.id, "extend", 2)
-                store.add_command(study.id, "cancel", 1)
-                store.add_command(study.id, "pause")
-                store.add_command(study.id, "resume")
+                study = store.studies.get("fake")
+                store.studies.change(study.id, trials_wanted=16)
+                store.commands.add(study.id, "extend", 2)
+                store.commands.add(study.id, "cancel", 1)
+                store.commands.add(study.id, "pause")
+                store.commands.add(study.id, "resume")
                 store.close()
             return super().poll(timeout_s)
 
@@ -226,14 +226,14 @@ def test_commands_from_another_shell_are_obeyed(home, monkeypatch):
 
 
 def test_stop_ends_the_study_and_a_launch_continues_it(home, monkeypatch):
-    monkeypatch.setattr("search.coordinator._COMMANDS_EVERY_S", 0.0)
+    monkeypatch.setattr("search.study.coordinator._COMMANDS_EVERY_S", 0.0)
     work = Work()
 
     class Stopping(InlineExecutor):
         def poll(self, timeout_s):
             if sum(j.stage == "measure" for j in work.jobs) == 3:
                 store = Store(home.store_url)
-                store.add_command(store.study("fake").id, "stop")
+                store.commands.add(store.studies.get("fake").id, "stop")
                 store.close()
             return super().poll(timeout_s)
 
@@ -300,7 +300,7 @@ def test_a_student_that_a_finished_one_beats_even_at_the_teachers_wer_is_not_tra
                 f.model_copy(update={"value": 0.01})
                 if f.metric == "wer" and job.tokens is None
                 else f
-                for f in done.figures
+                for f in done.readings
             )
             return done.model_copy(update={"figures": figures})
 
@@ -312,7 +312,7 @@ def test_a_student_that_a_finished_one_beats_even_at_the_teachers_wer_is_not_tra
 
 
 def test_a_paused_study_starts_no_further_stage(home, monkeypatch):
-    monkeypatch.setattr("search.coordinator._COMMANDS_EVERY_S", 0.0)
+    monkeypatch.setattr("search.study.coordinator._COMMANDS_EVERY_S", 0.0)
     work = Work()
     at_pause = []
 
@@ -321,16 +321,16 @@ def test_a_paused_study_starts_no_further_stage(home, monkeypatch):
 
         def poll(self, timeout_s):
             store = Store(home.store_url)
-            study = store.study("fake")
+            study = store.studies.get("fake")
             if not at_pause and sum(j.stage == "train" for j in work.jobs) == 3:
-                store.add_command(study.id, "pause")
+                store.commands.add(study.id, "pause")
                 at_pause.append(len(work.jobs))
             done = super().poll(timeout_s)
             if at_pause and not done:
                 self.n_idle += 1
                 if self.n_idle == 5:
                     at_pause.append(len(work.jobs))
-                    store.add_command(study.id, "resume")
+                    store.commands.add(study.id, "resume")
             store.close()
             return done
 

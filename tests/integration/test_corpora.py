@@ -9,9 +9,10 @@ import pytest
 import soundfile
 
 from spaces.load import parse_space
-from workers.data.batches import Corpus
+from workers.data.corpus import Corpus
 from workers.data.features import fbank
-from workers.data.prepare import check_data, prepare
+from workers.data.check import check_data
+from workers.data.prepare import prepare
 
 SENTENCES = ("turn on the light", "don't stop", "nine seven", "yes", "go left", "open the door")
 RATE_HZ = 16_000

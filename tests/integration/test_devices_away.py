@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 from fakes import SPACE, Work, space
 
-from search.absences import Absences
+from search.study.device_backoff import DeviceBackoff
 from search.errors import UsageFault
 from search.executors.inline import InlineExecutor
 from search.home import Home
-from search.launch import Options, Remeasure, launch, measure
+from search.study.launch import Options, Remeasure, launch, measure
 from spaces.families import SeparableConv
 from spaces.recipe import Quantize
 from spaces.space import Target
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
-from workers.data.batches import Corpus
-from workers.errors import DeviceAway, DeviceRefused
-from workers.jobs import Figure, Job, Measure, Place, Screen, StageResult
-from workers.trial import run_stage
+from workers.data.corpus import Corpus
+from workers.errors import DeviceUnreachable, DeviceRefused
+from workers.jobs import Job, Measure, Screen
+from workers.results import Reading, StageResult
+from workers.workspace import Workspace
+from workers.stages.run import run_stage
 
 N_TRIALS = 6
 TARGETS = """
@@ -60,18 +62,18 @@ class Home_:
 
     @property
     def study(self) -> Study:
-        return self._read(lambda store: store.study("fake"))
+        return self._read(lambda store: store.studies.get("fake"))
 
     @property
     def trials(self) -> list[Trial]:
-        return self._read(lambda store: store.trials(store.study("fake").id))
+        return self._read(lambda store: store.trials.of(store.studies.get("fake").id))
 
     def samples(self, subject: object, target: str, metric: str) -> list[float]:
-        found = self._read(lambda s: s.measurements(s.study("fake").id, str(subject)))
+        found = self._read(lambda s: s.measurements.of(s.studies.get("fake").id, str(subject)))
         return [m.value for m in found if (m.target, m.metric) == (target, metric)]
 
     def stages(self) -> Counter[tuple[int | None, str]]:
-        runs = self._read(lambda store: store.stage_runs(store.study("fake").id))
+        runs = self._read(lambda store: store.stage_runs.of(store.studies.get("fake").id))
         return Counter((r.trial_number, r.stage) for r in runs)
 
     def _read(self, what: Callable[[Store], Any]) -> Any:
@@ -103,7 +105,7 @@ class Workshop(Work):
     """The device refuses so many attempts, of which a number is let through first."""
 
     def __init__(
-        self, away: float = 0, first: int = 0, error: type[Exception] = DeviceAway
+        self, away: float = 0, first: int = 0, error: type[Exception] = DeviceUnreachable
     ) -> None:
         super().__init__()
         self.n_away, self.n_first, self.error = away, first, error
@@ -119,21 +121,21 @@ class Workshop(Work):
             self.tried.append(job)
             if len(self.tried) > self.n_first and self.n_away > 0:
                 self.n_away -= 1
-                raise self.error(AWAY if self.error is DeviceAway else REFUSED)
+                raise self.error(AWAY if self.error is DeviceUnreachable else REFUSED)
         return super()._measure(job)
 
 
 @pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home_:
     monkeypatch.setenv("PI5_TOKEN", "secret")
-    monkeypatch.setattr("search.absences._FIRST_WAIT_S", 0.002)
-    monkeypatch.setattr("search.absences._LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr("search.study.device_backoff._FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr("search.study.device_backoff._LONGEST_WAIT_S", 0.02)
     return Home_(tmp_path)
 
 
 def both_measured(trials: list[Trial]) -> bool:
     names = ("latency_p95_ms", "latency_p95_ms@cpu", "latency_p95_ms@pi5")
-    return all(t.told and len(t.told) == 3 and set(names) <= set(t.metrics) for t in trials)
+    return all(t.objective_values and len(t.objective_values) == 3 and set(names) <= set(t.metrics) for t in trials)
 
 
 def test_with_every_device_there_each_trial_is_measured_on_each(there: Home_) -> None:
@@ -205,7 +207,7 @@ def test_one_measurement_at_a_time_is_sent_to_a_device(there: Home_) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(DeviceAway, AWAY), (DeviceRefused, REFUSED)], ids=["away", "refused"]
+    ("error", "said"), [(DeviceUnreachable, AWAY), (DeviceRefused, REFUSED)], ids=["away", "refused"]
 )
 def test_trials_that_waited_in_vain_end_unmeasured_and_are_measured_later(
     there: Home_, error: type[Exception], said: str
@@ -214,7 +216,7 @@ def test_trials_that_waited_in_vain_end_unmeasured_and_are_measured_later(
     assert [t.number for t in there.trials] == list(range(N_TRIALS))
     for trial in there.trials:
         assert trial.state is TrialState.UNMEASURED
-        assert trial.told is None
+        assert trial.objective_values is None
         assert trial.reason == (
             f"not measured on pi5 ({said}); `search measure fake` does it when the device is back"
         )
@@ -229,7 +231,7 @@ def test_trials_that_waited_in_vain_end_unmeasured_and_are_measured_later(
     assert {t.state for t in there.trials} == {TrialState.COMPLETE}
     assert {t.reason for t in there.trials} == {None}
     assert both_measured(there.trials)
-    assert set(later.stages) == {"prepare", "listen", "measure"}
+    assert set(later.stages) == {"prepare", "teacher_targets", "measure"}
     assert {job.target_name for job in later.jobs if isinstance(job, Measure)} == {"pi5"}
     assert there.study.facts["teacher"]["latency_p95_ms@pi5"] > 0
     assert len(there.samples("teacher", "pi5", "latency_p95_ms")) == 1
@@ -251,7 +253,7 @@ def test_a_device_that_is_still_away_leaves_everything_as_it_was(there: Home_) -
     assert there.measure(again) is StudyState.FINISHED
     assert [t.state for t in there.trials] == [TrialState.UNMEASURED] * N_TRIALS
     assert [t.reason for t in there.trials] == [t.reason for t in before]
-    assert set(again.stages) == {"prepare", "listen", "measure"}
+    assert set(again.stages) == {"prepare", "teacher_targets", "measure"}
 
 
 def test_a_study_is_measured_to_its_end_however_often_the_device_goes(there: Home_) -> None:
@@ -268,7 +270,7 @@ def test_a_study_is_measured_to_its_end_however_often_the_device_goes(there: Hom
 def test_measure_begins_nothing_new(there: Home_) -> None:
     there.launch(Workshop(away=1e9), IMPATIENT)
     store = Store(there.home.store_url)
-    store.set_study(store.study("fake").id, trials_wanted=N_TRIALS + 5)
+    store.studies.change(store.studies.get("fake").id, trials_wanted=N_TRIALS + 5)
     store.close()
     there.measure(Workshop())
     assert len(there.trials) == N_TRIALS
@@ -305,11 +307,11 @@ def test_a_budget_that_leans_on_the_teacher_there_waits_for_it(there: Home_) -> 
 
 def test_a_phone_may_be_the_first_target(there: Home_, monkeypatch) -> None:
     """It times the network alone, so that what is said of a trial has no latency."""
-    monkeypatch.setattr("search.launch.check", lambda _space: [])  # no adb here
+    monkeypatch.setattr("search.study.launch.check", lambda _space: [])  # no adb here
 
     class Phone(Work):
         def _measure(self, job: Measure) -> StageResult:
-            return StageResult(figures=(Figure(metric="graph_p95_ms", value=3.0),))
+            return StageResult(readings=(Reading(metric="graph_p95_ms", value=3.0),))
 
     text = TEXT.partition("targets:")[0] + (
         "targets: {phone: {adb: R58M}}\nobjectives: [wer, graph_p95_ms]\n"
@@ -329,7 +331,7 @@ def test_a_phone_may_be_the_first_target(there: Home_, monkeypatch) -> None:
     ids=["away", "refused"],
 )
 def test_screening_leaves_out_a_device_that_cannot_be_asked(
-    place: Place, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, token: str | None, said: str
+    workspace: Workspace, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, token: str | None, said: str
 ) -> None:
     monkeypatch.delenv("PI5_TOKEN", raising=False)
     if token is not None:
@@ -342,8 +344,8 @@ def test_screening_leaves_out_a_device_that_cannot_be_asked(
         targets={"pi5": pi5},
         host=str(token),
     )
-    done = run_stage(job, place)
-    assert {f.metric for f in done.figures} == {"size_mb", "macs", "params"}
+    done = run_stage(job, workspace)
+    assert {f.metric for f in done.readings} == {"size_mb", "macs", "params"}
     assert said in done.facts["not_screened_on"]["pi5"]
 
 
@@ -359,11 +361,11 @@ class Shaky(Workshop):
 
     def _measure(self, job: Measure) -> StageResult:
         done = super()._measure(job)
-        figures = [f.model_copy(update={"value": f.value * self.factor}) for f in done.figures]
+        figures = [f.model_copy(update={"value": f.value * self.factor}) for f in done.readings]
         shaken = self.unsteady and int(job.model.files["model.onnx"][:2], 16) % 2 == 0
-        figures.append(Figure(metric="unsteady", value=float(shaken)))
+        figures.append(Reading(metric="unsteady", value=float(shaken)))
         facts = {"unsteady": ["drift (+8% from the first third to the last)"] if shaken else []}
-        return StageResult(figures=tuple(figures), facts=facts)
+        return StageResult(readings=tuple(figures), facts=facts)
 
 
 def test_what_was_unsteady_is_measured_again_and_replaced(there: Home_) -> None:
@@ -375,7 +377,7 @@ def test_what_was_unsteady_is_measured_again_and_replaced(there: Home_) -> None:
 
     again = Shaky(factor=10.0, unsteady=False)
     assert there.measure(again, unsteady=True) is StudyState.FINISHED
-    assert set(again.stages) == {"prepare", "listen", "measure"}
+    assert set(again.stages) == {"prepare", "teacher_targets", "measure"}
     assert sum(isinstance(job, Measure) for job in again.jobs) == 2 * len(shaken)
     for old, new in zip(before, there.trials, strict=True):
         factor = 10.0 if new.number in shaken else 1.0
@@ -436,20 +438,20 @@ def test_a_device_is_asked_again_twice_as_late_each_time_up_to_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("search.absences.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("search.study.device_backoff.time.monotonic", lambda: now[0])
     text = TEXT.replace("  pi5:", '  slow: {agent: "https://pi5.example:8765", token_env: '
                         "PI5_TOKEN, threads: 4}\n  pi5:")  # fmt: skip
-    absences = Absences(space(text))
+    absences = DeviceBackoff(space(text))
     both = {"slow", "pi5"}
-    assert absences.put_off([]) == set()
-    assert absences.put_off(["slow"]) == both  # one device, one measurement
-    assert absences.put_off(["cpu"]) == set()
+    assert absences.unavailable_targets([]) == set()
+    assert absences.unavailable_targets(["slow"]) == both  # one device, one measurement
+    assert absences.unavailable_targets(["cpu"]) == set()
     waits = []
     for attempt in range(9):
-        assert absences.went("pi5", "is away") == (attempt == 0)
-        assert absences.put_off([]) == both
+        assert absences.mark_unreachable("pi5", "is away") == (attempt == 0)
+        assert absences.unavailable_targets([]) == both
         begun = now[0]
-        while absences.put_off([]):
+        while absences.unavailable_targets([]):
             now[0] += 0.5
         waits.append(now[0] - begun)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
@@ -457,7 +459,7 @@ def test_a_device_is_asked_again_twice_as_late_each_time_up_to_a_minute(
     assert absences.reason(["slow", "pi5"]) == "is away"
     assert absences.are_all_away(["slow"])
     assert not absences.are_all_away(["slow", "cpu"])
-    assert absences.came("slow")
-    assert not absences.came("pi5")
-    assert not absences.came("cpu")
+    assert absences.mark_reachable("slow")
+    assert not absences.mark_reachable("pi5")
+    assert not absences.mark_reachable("cpu")
     assert absences.longest_s(both) == 0

@@ -10,34 +10,37 @@ import pytest
 import torch
 
 from spaces.families import SeparableConv
-from spaces.space import Teacher as TeacherConfig
+from spaces.space import TeacherSource
 from workers.checkpoint import save_network
 from workers.data.text import write_tokens
 from workers.errors import TeacherFault
 from workers.export.onnx import export_onnx
-from workers.teacher import Ear, Heard, listen, load_teacher
-from workers.train.distil import TeacherCache
-from workers.trial import fresh_network
+from workers.teachers.base import TeacherOutput
+from workers.teachers.load import load_teacher
+from workers.teachers.runner import TeacherRunner
+from workers.teachers.targets import listen
+from workers.train.losses.soft_targets import SoftTargets
+from workers.students.base import untrained_student
 
 
 @pytest.fixture(scope="module")
 def network(corpus):
     torch.manual_seed(0)
-    return fresh_network(SeparableConv(channels=16, blocks=2), corpus).eval()
+    return untrained_student(SeparableConv(channels=16, blocks=2), corpus).eval()
 
 
 def heard(teacher, corpus, folder, key="k" * 64):
-    ear = Ear(teacher, corpus, (1.0,))
-    return TeacherCache(listen(ear, folder, key, hidden=True, progress=lambda i, n: None))
+    ear = TeacherRunner(teacher, corpus, (1.0,))
+    return SoftTargets(listen(ear, folder, key, hidden=True, progress=lambda i, n: None))
 
 
 def test_a_checkpoint_and_its_onnx_export_say_the_same(network, corpus, tmp_path):
     save_network(network, corpus.symbols, tmp_path / "t.safetensors")
     export_onnx(network, corpus.symbols, tmp_path / "t.onnx")
     write_tokens(corpus.symbols, tmp_path / "tokens.txt")
-    config = TeacherConfig(checkpoint=str(tmp_path / "t.safetensors"))
+    config = TeacherSource(checkpoint=str(tmp_path / "t.safetensors"))
     first = heard(load_teacher(config), corpus, tmp_path / "a")
-    config = TeacherConfig(onnx=str(tmp_path / "t.onnx"), tokens=str(tmp_path / "tokens.txt"))
+    config = TeacherSource(onnx=str(tmp_path / "t.onnx"), tokens=str(tmp_path / "tokens.txt"))
     second = heard(load_teacher(config), corpus, tmp_path / "b")
     items = ((0, 0), (3, 0))
     assert first.kind == second.kind == "frames"
@@ -62,7 +65,7 @@ def test_a_teacher_whose_tokens_stand_in_another_order_is_aligned(network, corpu
             return said._replace(log_probs=np.hstack([said.log_probs[:, order], extra]))
 
     save_network(network, corpus.symbols, tmp_path / "t.safetensors")
-    plain = load_teacher(TeacherConfig(checkpoint=str(tmp_path / "t.safetensors")))
+    plain = load_teacher(TeacherSource(checkpoint=str(tmp_path / "t.safetensors")))
     first = heard(plain, corpus, tmp_path / "a")
     second = heard(Shuffled(plain), corpus, tmp_path / "b")
     assert torch.allclose(first.log_probs(((2, 0),)), second.log_probs(((2, 0),)), atol=2e-2)
@@ -86,13 +89,13 @@ def test_a_teacher_with_other_tokens_is_used_through_its_transcripts(corpus, tmp
             ids = [i for w in entry.text.split() for i in (self.symbols.index("▁" + w), 0)]
             log_probs = np.full((len(ids), len(self.symbols)), -20.0, np.float32)
             log_probs[range(len(ids)), ids] = 0.0
-            return Heard(log_probs, None)
+            return TeacherOutput(log_probs, None)
 
     cache = heard(Oracle(), corpus, tmp_path)
     assert cache.kind == "transcripts"
     assert cache.targets == [list(e.ids) for e in corpus.train]
     index = json.loads(next((tmp_path / "teachers").iterdir()).joinpath("index.json").read_text())
-    assert index["n_taught"] == len(corpus.train)
+    assert index["n_pseudo_labels"] == len(corpus.train)
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +125,11 @@ def huggingface_folder(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")  # of transformers' own making
 def test_a_hugging_face_model_is_heard_at_its_own_frame_rate(huggingface_folder, corpus, tmp_path):
-    teacher = load_teacher(TeacherConfig(huggingface=str(huggingface_folder)))
+    teacher = load_teacher(TeacherSource(huggingface=str(huggingface_folder)))
     assert teacher.wants_samples
     assert teacher.symbols[0] == "<blk>"
     assert {"▁", "a", "z"} <= set(teacher.symbols)
-    said = Ear(teacher, corpus, (1.0,)).hear(corpus.train[0]).log_probs
+    said = TeacherRunner(teacher, corpus, (1.0,)).hear(corpus.train[0]).log_probs
     assert len(said) == pytest.approx(corpus.train[0].seconds * 50, abs=2)  # 20 ms frames
     cache = heard(teacher, corpus, tmp_path)
     assert cache.kind == "frames"
@@ -142,7 +145,7 @@ def test_a_hugging_face_folder_with_pickled_weights_only_is_refused(huggingface_
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(TeacherFault, match="cannot be loaded"):
-        load_teacher(TeacherConfig(huggingface=str(folder)))
+        load_teacher(TeacherSource(huggingface=str(folder)))
 
 
 def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
@@ -177,7 +180,7 @@ def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
             )
 
     monkeypatch.setattr(torchaudio.pipelines, "TINY_ASR", Bundle(), raising=False)
-    teacher = load_teacher(TeacherConfig(torchaudio="TINY_ASR"))
+    teacher = load_teacher(TeacherSource(torchaudio="TINY_ASR"))
     cache = heard(teacher, corpus, tmp_path)
     assert cache.kind == "frames"
 
@@ -188,4 +191,4 @@ def test_a_checkpoint_that_is_not_ours_is_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     for name, said in (("other.safetensors", "not a checkpoint written by"), ("no", "no such")):
         with pytest.raises(TeacherFault, match=said):
-            load_teacher(TeacherConfig(checkpoint=str(Path(tmp_path) / name)))
+            load_teacher(TeacherSource(checkpoint=str(Path(tmp_path) / name)))

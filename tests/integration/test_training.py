@@ -15,21 +15,14 @@ from spaces.space import Target
 from storage.artifacts import ArtifactStore
 from workers.checkpoint import load_network, load_tensors
 from workers.data.batches import epoch_plan, load_batch, spec_augment
-from workers.jobs import (
-    Compress,
-    Export,
-    Listen,
-    Measure,
-    Model,
-    Score,
-    Screen,
-    Train,
-    key_of,
-)
-from workers.teacher import output_steps
-from workers.train.distil import TeacherCache
-from workers.train.loop import Trainer, learning_rate_at
-from workers.trial import fresh_network, run_stage
+from workers.jobs import Compress, Export, TeacherTargets, Measure, Score, Screen, Train, key_of
+from workers.results import Model
+from workers.teachers.targets import output_steps
+from workers.train.losses.soft_targets import SoftTargets
+from workers.train.loop import Trainer
+from workers.train.schedule import learning_rate_at
+from workers.stages.run import run_stage
+from workers.students.base import untrained_student
 
 DIMS = SeparableConv(channels=16, blocks=2, kernel=5)
 
@@ -47,7 +40,7 @@ def train(corpus, folder, epochs=6, cut_after=None, trunk=None, **settings):
             raise Cut
 
     trainer = Trainer(
-        fresh_network(DIMS, corpus),
+        untrained_student(DIMS, corpus),
         corpus,
         Training(epochs=epochs, **settings),
         1,
@@ -149,7 +142,7 @@ def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
     )
     teacher = run_stage(train_job(corpus, seed=7), place)
     heard = run_stage(
-        Listen(
+        TeacherTargets(
             space_yaml=TINY + "distil: {hidden_weight: [0.5]}\n",
             space_path="tiny.yaml",
             corpus=corpus.folder.name,
@@ -204,7 +197,7 @@ def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
     assert 0 < graph < total
     assert features < total
     n_utterances = len(measured.facts["utterances_s"])
-    samples = next(f.samples for f in measured.figures if f.metric == "latency_p50_ms")
+    samples = next(f.samples for f in measured.readings if f.metric == "latency_p50_ms")
     assert len(samples) >= 30 and len(samples) % n_utterances == 0
     assert measured.facts["profile"][0]["time_ms"] > 0
     assert 0 <= scored.value("wer_low") <= scored.value("wer") <= scored.value("wer_high")
@@ -245,7 +238,7 @@ def test_jobs_with_other_seeds_have_other_keys(corpus):
 
 def test_what_the_teacher_said_has_the_students_frame_rate(corpus, place):
     cached = next((place.cache / "teachers").iterdir())
-    teacher = TeacherCache(cached)
+    teacher = SoftTargets(cached)
     items = ((0, 0), (1, 0))
     said = teacher.log_probs(items)
     lengths = [output_steps(corpus.train[i].at[v][1]) for i, v in items]

@@ -80,7 +80,7 @@ def fabricate(
 ) -> Study:
     """A study of the quickstart space with `count` measured trials, and `columns` of its own."""
     space = parse_space(text, "quickstart.yaml")
-    study = store.create_study(
+    study = store.studies.create(
         name=name,
         space_yaml=text,
         space_path="quickstart.yaml",
@@ -91,14 +91,14 @@ def fabricate(
     )
     begun = time.time() - 100.0 * (count + 1)
     facts = {"teacher": metrics_of(0.05, 6.0, 4.1), "corpus": "gone", "elapsed_s": 100.0 * count}
-    store.set_study(study.id, **{"state": state, "created_at": begun, "facts": facts, **columns})
+    store.studies.change(study.id, **{"state": state, "created_at": begun, "facts": facts, **columns})
     rng = np.random.default_rng(seed)
     rows = [_trial(space, study.id, n, begun, rng) for n in range(count)]
     _insert(store, t.trials, iter(rows))
     _insert(store, t.stage_runs, (r for row in rows for r in _stage_runs(row)))
     _insert(store, t.measurements, (m for row in rows for m in _measurements(row)))
     _insert(store, t.events, (e for row in rows for e in _events(row)))
-    return store.study(name)
+    return store.studies.get(name)
 
 
 def _insert(store: Store, table: sa.Table, rows: Iterator[dict[str, Any]]) -> None:

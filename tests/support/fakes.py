@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from spaces.load import parse_space
-from workers.jobs import Figure, Job, Model, StageResult, key_of
+from workers.jobs import Job, key_of
+from workers.results import Reading, Model, StageResult
 
 SPACE = """
 name: fake
@@ -45,7 +46,7 @@ class Work:
         return StageResult(facts={"corpus": "corpus-1"})
 
     def _screen(self, job):
-        return StageResult(figures=self._sizes(job.student, job.quantize.encoder))
+        return StageResult(readings=self._sizes(job.student, job.quantize.encoder))
 
     def _train(self, job):
         return StageResult(
@@ -59,14 +60,14 @@ class Work:
         size_mb = (int(job.checkpoint[:4], 16) % 1000 + 500) / 500 * bits
         return StageResult(
             artifacts={"model": key_of(job), "float": key_of(job), "tokens": "t"},
-            figures=(Figure(metric="size_mb", value=size_mb), *self._counts(job.checkpoint)),
+            readings=(Reading(metric="size_mb", value=size_mb), *self._counts(job.checkpoint)),
         )
 
     def _convert(self, job):
         model = Model(backend=job.backend, main="main", files={"main": key_of(job)})
         return StageResult(
             artifacts=model.files,
-            figures=(Figure(metric="size_mb", value=int(key_of(job)[:4], 16) / 1000),),
+            readings=(Reading(metric="size_mb", value=int(key_of(job)[:4], 16) / 1000),),
             facts={"model": model.model_dump(mode="json")},
         )
 
@@ -74,15 +75,15 @@ class Work:
         value = int(job.model.files[job.model.main][:6], 16) / 0xFFFFFF
         return StageResult(
             artifacts={"texts": "texts"},
-            figures=(Figure(metric="wer", value=0.1 + 0.4 * value),),
+            readings=(Reading(metric="wer", value=0.1 + 0.4 * value),),
         )
 
     def _measure(self, job):
         timed = 1 + 9 * int(job.model.files[job.model.main][6:10], 16) / 0xFFFF
         return StageResult(
-            figures=(
-                *(Figure(metric=f"latency_p{q}_ms", value=timed) for q in (50, 95, 99)),
-                Figure(metric="rtf", value=timed / 1000),
+            readings=(
+                *(Reading(metric=f"latency_p{q}_ms", value=timed) for q in (50, 95, 99)),
+                Reading(metric="rtf", value=timed / 1000),
             ),
         )
 
@@ -91,13 +92,13 @@ class Work:
 
     def _counts(self, digest):
         macs = float(int(digest[4:10], 16))
-        return (Figure(metric="macs", value=macs), Figure(metric="params", value=macs / 100))
+        return (Reading(metric="macs", value=macs), Reading(metric="params", value=macs / 100))
 
     def _sizes(self, dims, scheme):
         size_mb = dims.channels * dims.blocks / 100 * (4 if scheme == "fp32" else 1)
         return (
-            Figure(metric="size_mb", value=size_mb),
-            Figure(metric="macs", value=size_mb * 1e6),
-            Figure(metric="params", value=size_mb * 1e5),
-            Figure(target="cpu", metric="latency_p95_ms", value=0.1),
+            Reading(metric="size_mb", value=size_mb),
+            Reading(metric="macs", value=size_mb * 1e6),
+            Reading(metric="params", value=size_mb * 1e5),
+            Reading(target="cpu", metric="latency_p95_ms", value=0.1),
         )

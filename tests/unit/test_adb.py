@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from search.cli.main import run
-from search.devices import calibrate, check
+from search.devices.calibrate import calibrate, check
 from search.errors import UsageFault
 from search.home import Home
 from spaces.space import Space
-from workers.errors import DeviceAway, DeviceRefused, WorkError
-from workers.measure.adb import BINARY, Phone, times_of
-from workers.measure.latency import Candidate, LatencyRequest, measure_latency
+from workers.errors import DeviceUnreachable, DeviceRefused, WorkError
+from workers.targets.adb import BINARY, Phone, times_of
+from workers.measure.latency import measure_latency
+from workers.probe.request import Candidate, LatencyRequest
 
 SERIAL = "R58M123"
 # Answers as a phone does, or fails in the way that ADB_MODE names.
@@ -82,16 +83,16 @@ def test_a_phone_times_the_network_of_each_utterance(
     adb: Callable[[str], Path], request_: LatencyRequest
 ) -> None:
     (restart,) = Phone(SERIAL).run(request_)
-    graph_ms = np.array(restart.graph_ms)
-    assert graph_ms.shape == (12, 2)  # 24 runs over two utterances
-    assert graph_ms[:, 0] == pytest.approx(np.arange(189, 201) / 10)  # the last ones
+    model_ms = np.array(restart.model_ms)
+    assert model_ms.shape == (12, 2)  # 24 runs over two utterances
+    assert model_ms[:, 0] == pytest.approx(np.arange(189, 201) / 10)  # the last ones
     assert restart.machine == {
         "processor": "Pixel 8",
         "cores": 9,
         "system": "Android 14",
         "runtimes": ["onnxruntime_perf_test"],
     }
-    assert restart.whole_ms == restart.anchor_cpu_ms == restart.texts == []
+    assert restart.end_to_end_ms == restart.anchor_cpu_ms == restart.texts == []
     assert restart.load_ms is None
 
 
@@ -129,7 +130,7 @@ def test_a_phone_that_is_not_there_is_away(
     adb: Callable[[str], Path], request_: LatencyRequest, mode: str, said: str
 ) -> None:
     adb(mode)
-    with pytest.raises(DeviceAway, match=f"^adb {SERIAL}: .*{said}"):
+    with pytest.raises(DeviceUnreachable, match=f"^adb {SERIAL}: .*{said}"):
         Phone(SERIAL).run(request_)
 
 
@@ -162,8 +163,8 @@ def test_a_phone_that_does_not_answer_is_away(
     adb: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adb("asleep")
-    monkeypatch.setattr("workers.measure.adb._TIMEOUT_S", 0.2)
-    with pytest.raises(DeviceAway, match="no answer in 0 s"):
+    monkeypatch.setattr("workers.targets.adb._TIMEOUT_S", 0.2)
+    with pytest.raises(DeviceUnreachable, match="no answer in 0 s"):
         Phone(SERIAL).device()
 
 
@@ -238,4 +239,4 @@ def test_a_phone_by_adb_has_no_anchor_to_be_calibrated_by(
     adb: Callable[[str], Path], space: Space, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageFault, match="phone: a phone by adb runs no anchor"):
-        calibrate(space, "phone", Home.at(tmp_path).place())
+        calibrate(space, "phone", Home.at(tmp_path).workspace())

@@ -16,10 +16,13 @@ import agents
 import plugin_example
 import pytest
 
-from spaces.backends import BACKENDS, UnknownBackend, backend_info, known_backends
+from spaces.backends import BACKENDS, backend_info, BACKENDS
+from spaces.registry import UnknownName
 from spaces.errors import SpaceError
 from spaces.load import parse_space
-from spaces.points import enumerate_values, expert_values, extreme_values, random_values
+from search.strategy.initial_design import initial_design
+from spaces.points import enumerate_values, random_values
+from spaces.sizes import extreme_values
 from spaces.recipe import PARTS, Scheme
 from spaces.space import Space
 
@@ -54,11 +57,11 @@ def test_a_student_is_refused_with_the_reason() -> None:
 
 
 def test_an_unknown_backend_is_answered_with_the_nearest_or_all() -> None:
-    with pytest.raises(UnknownBackend, match=r'^no backend "openvinno"; did you mean "openvino"\?'):
+    with pytest.raises(UnknownName, match=r'^no backend "openvinno"; did you mean "openvino"\?'):
         backend_info("openvinno")
-    with pytest.raises(UnknownBackend, match=r'^no backend "zzz"; known: onnxruntime, openvino, '):
+    with pytest.raises(UnknownName, match=r'^no backend "zzz"; known: onnxruntime, openvino, '):
         backend_info("zzz")
-    assert tuple(BACKENDS) == known_backends()[: len(BACKENDS)]
+    assert tuple(BACKENDS) == BACKENDS[: len(BACKENDS)]
 
 
 # what a space proposes
@@ -102,7 +105,7 @@ def test_a_space_never_proposes_what_one_of_its_targets_cannot_run(
     everything = list(enumerate_values(space))
     proposed = [
         *everything,
-        *expert_values(space, 30),
+        *initial_design(space, 30),
         *(extreme_values(space, family, end) for family in FAMILIES for end in (True, False)),
         *filter(None, (random_values(space, random.Random(seed)) for seed in range(60))),
     ]
@@ -347,7 +350,7 @@ from spaces.backends import backend_info
 from spaces.errors import SpaceError
 from spaces.load import parse_space
 from workers.backends.environments import interpreter_of
-from workers.child import call
+from workers.isolated_call import call
 
 text, onnx, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 said = {}

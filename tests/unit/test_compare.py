@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from search.cli.main import run
-from search.compare import Difference, Side, compare, side_of, taken_together
+from search.analysis.compare import Difference, Side, compare, side_of, paired_difference
 from search.errors import UsageFault
 from spaces.families import SeparableConv
 from spaces.recipe import Recipe
@@ -34,16 +34,16 @@ def score(errors: Sequence[int] | np.ndarray) -> dict[str, Any]:
 
 
 def measure(
-    ratios: Sequence[float], whole_ms: np.ndarray | None = None, n_utterances: int = 4
+    ratios: Sequence[float], end_to_end_ms: np.ndarray | None = None, n_utterances: int = 4
 ) -> dict[str, Any]:
     figures: list[dict[str, Any]] = [
         {"metric": "anchor_ratio", "value": float(np.median(ratios)), "samples": list(ratios)},
         {"metric": "rtf", "value": 0.1, "samples": None},
     ]
-    if whole_ms is not None:
-        samples = whole_ms.ravel().tolist()
+    if end_to_end_ms is not None:
+        samples = end_to_end_ms.ravel().tolist()
         figures.append({"metric": "latency_p50_ms", "value": 1.0, "samples": samples})
-    n_passes = 0 if whole_ms is None else len(whole_ms) // len(ratios)
+    n_passes = 0 if end_to_end_ms is None else len(end_to_end_ms) // len(ratios)
     facts = {"utterances_s": [1.0] * n_utterances, "passes": [n_passes] * len(ratios)}
     return {"figures": figures, "facts": facts, "artifacts": {}}
 
@@ -169,8 +169,8 @@ def test_wall_times_are_compared_utterance_by_utterance(factor: float, is_real: 
 
 def test_both_run_in_turn_are_told_apart_by_what_each_restart_found() -> None:
     noise = np.array([-0.006, -0.002, 0.001, 0.003, 0.004])
-    near = taken_together("pi5", np.exp(0.003 + noise).tolist(), (10.0, 10.03))
-    far = taken_together("pi5", np.exp(0.03 + noise).tolist(), (10.0, 10.3))
+    near = paired_difference("pi5", np.exp(0.003 + noise).tolist(), (10.0, 10.03))
+    far = paired_difference("pi5", np.exp(0.03 + noise).tolist(), (10.0, 10.3))
     assert not near.is_real
     assert far.is_real
     assert far.difference == pytest.approx(0.03, abs=0.01)
@@ -196,7 +196,7 @@ def test_a_phone_that_tells_no_anchor_is_left_out() -> None:
 def home(tmp_path: Path) -> Path:
     """Trial 0 and the teacher are measured, trial 1 is screened out, 2 was measured twice."""
     store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    study = store.create_study(
+    study = store.studies.create(
         name="tiny",
         space_yaml=SPACE,
         space_path=str(tmp_path / "tiny.yaml"),
@@ -208,7 +208,7 @@ def home(tmp_path: Path) -> Path:
     recipe = Recipe(student=SeparableConv(channels=32))
     states = (TrialState.COMPLETE, TrialState.SCREENED_OUT, TrialState.COMPLETE)
     for number, state in enumerate(states):
-        trial = store.add_trial(
+        trial = store.trials.add(
             study.id,
             number=number,
             values={"family": "separable_conv"},
@@ -216,10 +216,10 @@ def home(tmp_path: Path) -> Path:
             recipe_digest=recipe.digest(),
             source="expert",
         )
-        store.save_trial(trial.evolve(state=state))
+        store.trials.save(trial.evolve(state=state))
 
     def ran(number: int | None, stage: str, result: dict[str, Any], state: str = "done") -> None:
-        store.add_stage_run(
+        store.stage_runs.add(
             study.id,
             trial_number=number,
             stage=stage,
@@ -246,7 +246,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def stored(home: Path) -> Any:
     store = Store(f"sqlite:///{home / 'store.sqlite'}")
-    yield store, store.study("tiny")
+    yield store, store.studies.get("tiny")
     store.close()
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.devices import Calibration, calibrate, remember, remembered
+from search.devices.calibrate import Calibration, calibrate, remember, remembered
 from search.errors import UsageFault
 from search.home import Home
 from spaces.space import Space
-from workers.measure.latency import LatencyRequest, Restart
+from workers.probe.request import LatencyRequest, ProcessSample
 
 Make = Callable[..., Space]
 PI5 = {"agent": "https://pi5:8765", "token_env": "PI5"}
@@ -64,7 +64,7 @@ def test_five_restarts_of_one_student_are_compared(
 ) -> None:
     asked: list[LatencyRequest] = []
 
-    def run(request: LatencyRequest) -> list[Restart]:
+    def run(request: LatencyRequest) -> list[ProcessSample]:
         """Each restart a little slower than the one before, the anchor in the end too."""
         asked.append(request)
         assert Path(request.candidates[0].model).read_bytes()
@@ -72,10 +72,10 @@ def test_five_restarts_of_one_student_are_compared(
         rows = np.ones((10, len(request.audio)))
         samples = {
             name: (rows * slower).tolist()
-            for name in ("whole_ms", "features_ms", "graph_ms", "decode_ms", "graph_cpu_ms")
+            for name in ("end_to_end_ms", "features_ms", "model_ms", "decode_ms", "graph_cpu_ms")
         }
         return [
-            Restart(
+            ProcessSample(
                 **samples,
                 anchor_cpu_ms=(rows * (0.25 if len(asked) < 5 else 0.5)).tolist(),
                 load_ms=1.0,
@@ -90,9 +90,9 @@ def test_five_restarts_of_one_student_are_compared(
             )
         ]
 
-    monkeypatch.setattr("search.devices.runner_for", lambda target: run)
+    monkeypatch.setattr("search.devices.calibrate.runner_for", lambda target: run)
     space = make_space(targets={"cpu": {"threads": 2, "runs": 40}})
-    done = calibrate(space, "cpu", Home.at(tmp_path).place())
+    done = calibrate(space, "cpu", Home.at(tmp_path).workspace())
     assert len(asked) == 5
     assert all(len(r.candidates) == 1 and len(r.audio) == 6 for r in asked)
     assert asked[0].threads == 2
@@ -109,4 +109,4 @@ def test_five_restarts_of_one_student_are_compared(
 
 def test_a_target_of_another_space_is_not_calibrated(make_space: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match=r'^no target "gpu" \(targets: cpu\)$'):
-        calibrate(make_space(), "gpu", Home.at(tmp_path).place())
+        calibrate(make_space(), "gpu", Home.at(tmp_path).workspace())

@@ -10,7 +10,7 @@ from search.cli.main import COMMANDS
 from spaces.families import FAMILIES
 from spaces.load import shipped_spaces
 from spaces.recipe import Scheme
-from spaces.space import Data, Search, Space, Teacher
+from spaces.space import Data, Search, Space, TeacherSource
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

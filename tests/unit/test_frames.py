@@ -11,7 +11,7 @@ import pytest
 from fabricated import fabricate
 
 from search.cli.common import space_of
-from search.frames import (
+from search.analysis.frames import (
     as_csv,
     as_parquet,
     axes_in,
@@ -24,12 +24,12 @@ from search.frames import (
     knee_number,
     label_of,
     metrics_in,
-    moves,
+    rank_correlations,
     reference_in,
-    thinned,
+    downsample,
 )
-from search.front import best, front, hypervolume, knee, reference_of
-from search.importance import axis_importances
+from search.analysis.front import best, front, hypervolume, knee, reference_of
+from search.analysis.importance import axis_importances
 from storage.records import Study
 from storage.store import Store
 
@@ -54,7 +54,7 @@ def frame(store: Store, study: Study) -> pd.DataFrame:
 def test_the_front_is_that_of_the_command_line(
     store: Store, study: Study, frame: pd.DataFrame
 ) -> None:
-    expected = front(space_of(study), store.trials(study.id))
+    expected = front(space_of(study), store.trials.of(study.id))
     assert set(frame["number"][frame["on_front"]]) == {t.number for t in expected}
 
 
@@ -62,7 +62,7 @@ def test_the_knee_is_that_of_the_command_line(
     store: Store, study: Study, frame: pd.DataFrame
 ) -> None:
     space = space_of(study)
-    expected = knee(space, front(space, store.trials(study.id)), study.deterministic)
+    expected = knee(space, front(space, store.trials.of(study.id)), study.deterministic)
     assert expected is not None
     assert knee_number(frame, OBJECTIVES) == expected.number
 
@@ -71,10 +71,10 @@ def test_the_knee_of_a_deterministic_study_is_that_of_the_command_line(tmp_path:
     store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     for seed in range(8):
         study = fabricate(store, f"study {seed}", 40, seed=seed)
-        store.set_study(study.id, deterministic=True)
-        study, space = store.study(study.name), space_of(study)
+        store.studies.change(study.id, deterministic=True)
+        study, space = store.studies.get(study.name), space_of(study)
         frame = frame_of(store, study, space)
-        expected = knee(space, front(space, store.trials(study.id), True), True)
+        expected = knee(space, front(space, store.trials.of(study.id), True), True)
         assert expected is not None
         assert knee_number(frame, space.objectives, deterministic=True) == expected.number
 
@@ -104,7 +104,7 @@ def test_importance_is_about_the_better_trials_whichever_way_better_is(
 def test_the_best_within_limits_is_that_of_the_command_line(
     store: Store, study: Study, frame: pd.DataFrame
 ) -> None:
-    expected = best(store.trials(study.id), "wer", "size_mb<=0.5 and latency_p95_ms<=2.5")
+    expected = best(store.trials.of(study.id), "wer", "size_mb<=0.5 and latency_p95_ms<=2.5")
     found = best_number(frame, "wer", {"size_mb": 0.5, "latency_p95_ms": 2.5})
     assert found == expected.number
     assert best_number(frame, "throughput", {"throughput": 1e12}) is None
@@ -114,7 +114,7 @@ def test_the_best_within_limits_is_that_of_the_command_line(
 def test_the_hypervolume_of_all_trials_is_that_of_the_command_line(
     store: Store, study: Study, frame: pd.DataFrame
 ) -> None:
-    trials, teacher = store.trials(study.id), study.facts["teacher"]
+    trials, teacher = store.trials.of(study.id), study.facts["teacher"]
     reference = reference_of(space_of(study), trials, teacher)
     assert reference_in(frame, OBJECTIVES, teacher) == pytest.approx(reference)
     grown = hypervolumes(frame, OBJECTIVES, reference)
@@ -136,7 +136,7 @@ def test_limits_hold_in_the_direction_of_their_figure(frame: pd.DataFrame) -> No
 
 
 def test_a_chart_carries_the_whole_front_and_a_sample_of_the_rest(frame: pd.DataFrame) -> None:
-    thin = thinned(frame, ["wer"], most=10)
+    thin = downsample(frame, ["wer"], most=10)
     assert set(thin["number"][thin["on_front"]]) == set(frame["number"][frame["on_front"]])
     assert (~thin["on_front"]).sum() == 10
     assert list(thin.columns) == ["number", "label", "on_front", "wer"]
@@ -158,7 +158,7 @@ def test_a_frame_without_trials_has_no_front_no_knee_and_no_best(store: Store) -
 
 
 def test_larger_students_are_seen_to_be_larger(frame: pd.DataFrame) -> None:
-    found = moves(frame, OBJECTIVES)
+    found = rank_correlations(frame, OBJECTIVES)
     assert found.loc["separable_conv.channels", "size_mb"] > 0.3
     assert ((found.abs() <= 1) | found.isna()).all(axis=None)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import UsageFault
-from search.front import best, front, hypervolume, knee, meets, parse_where
+from search.analysis.front import best, front, hypervolume, knee, meets, parse_where
 from spaces.metrics import metric_named
 from spaces.space import Space
 from storage.records import Trial, TrialState

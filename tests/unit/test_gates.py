@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from search.budgets import broken, timed_gates_decide
+from search.objectives import broken, timed_gates_decide
 from spaces.errors import SpaceError
 from spaces.gates import Gates, judge
 from spaces.load import parse_space
 from spaces.space import Space
-from workers.data.batches import Corpus
+from workers.data.corpus import Corpus
 from workers.measure.accuracy import accuracy
-from workers.measure.scoring import Reader, long_figures
+from workers.measure.scoring import BatchDecoder, long_figures
 
 Make = Callable[..., Space]
 DEFAULTS = {"qoi": 0.95, "long_audio": 0.05, "empty_output": 0.01}
@@ -198,7 +198,7 @@ def corpus(tmp_path: Path) -> Corpus:
 def test_a_student_that_breaks_over_long_audio_is_caught(
     corpus: Corpus, forgets_after_s: float, excess: float, said: str | None
 ) -> None:
-    reader = cast(Reader, Listener(forgets_after_s))
+    reader = cast(BatchDecoder, Listener(forgets_after_s))
     metrics = long_figures(reader, corpus, UTTERANCES)
     assert metrics["long_excess"] == pytest.approx(excess)
     assert verdict(Gates(long_audio=0.05), metrics) == said
@@ -206,7 +206,7 @@ def test_a_student_that_breaks_over_long_audio_is_caught(
 
 def test_errors_that_are_there_in_short_utterances_too_are_no_excess(corpus: Corpus) -> None:
     halves = [" ".join(text.split()[:3]) for text in UTTERANCES]
-    metrics = long_figures(cast(Reader, Listener(15.0)), corpus, halves)
+    metrics = long_figures(cast(BatchDecoder, Listener(15.0)), corpus, halves)
     assert metrics == {"long_wer": pytest.approx(0.5), "long_excess": pytest.approx(0.0)}
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from search.interrupts import noticing_interrupts
+from search.study.interrupts import noticing_interrupts
 
 
 class _Presses:

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers.measure.latency import (
-    Candidate,
-    Latency,
-    LatencyRequest,
-    Restart,
-    measure_latency,
-    restarts_of,
-)
+from workers.measure.latency import Latency, measure_latency
+from workers.probe.request import Candidate, LatencyRequest, ProcessSample, process_samples_of
 
 AUDIO_S = (2.0, 6.0)
 N_PASSES = 8
@@ -27,12 +21,12 @@ def rows(*of_each: float) -> list[list[float]]:
     return [list(of_each)] * N_PASSES
 
 
-def restart(ms: float = 10.0, **changed: Any) -> Restart:
+def restart(ms: float = 10.0, **changed: Any) -> ProcessSample:
     """Two utterances, of which the second takes three times as long."""
     given: dict[str, Any] = {
-        "whole_ms": rows(ms, 3 * ms),
+        "end_to_end_ms": rows(ms, 3 * ms),
         "features_ms": rows(2.0, 6.0),
-        "graph_ms": rows(7.0, 21.0),
+        "model_ms": rows(7.0, 21.0),
         "decode_ms": rows(0.8, 2.4),
         "graph_cpu_ms": rows(6.0, 18.0),
         "anchor_cpu_ms": rows(1.5, 1.5),
@@ -46,14 +40,14 @@ def restart(ms: float = 10.0, **changed: Any) -> Restart:
         "energy_mj": None,
         "profile": None,
     }
-    return Restart(**{**given, **changed})
+    return ProcessSample(**{**given, **changed})
 
 
 GRAPH_ONLY: dict[str, Any] = {
     **{
         name: []
         for name in (
-            "whole_ms", "features_ms", "decode_ms", "graph_cpu_ms", "anchor_cpu_ms", "texts"
+            "end_to_end_ms", "features_ms", "decode_ms", "graph_cpu_ms", "anchor_cpu_ms", "texts"
         )
     },
     **dict.fromkeys(("load_ms", "first_ms", "peak_memory_mb", "peak_gflops")),
@@ -168,11 +162,11 @@ REQUEST = LatencyRequest(
 class Machine:
     """Gives what it was told to, restart by restart; the last again and again."""
 
-    def __init__(self, *given: Restart | Sequence[Restart]) -> None:
+    def __init__(self, *given: ProcessSample | Sequence[ProcessSample]) -> None:
         self.asked: list[LatencyRequest] = []
-        self._given = [[g] if isinstance(g, Restart) else list(g) for g in given]
+        self._given = [[g] if isinstance(g, ProcessSample) else list(g) for g in given]
 
-    def __call__(self, request: LatencyRequest) -> list[Restart]:
+    def __call__(self, request: LatencyRequest) -> list[ProcessSample]:
         self.asked.append(request)
         return self._given[min(len(self.asked), len(self._given)) - 1]
 
@@ -241,7 +235,7 @@ def test_restarts_that_differ_all_the_same_are_told() -> None:
 
 
 def test_restarts_of_the_network_alone_are_compared_too() -> None:
-    given = [restart(graph_ms=rows(ms, ms), **GRAPH_ONLY) for ms in (5.0, 6.0, 7.0, 8.0, 9.0)]
+    given = [restart(model_ms=rows(ms, ms), **GRAPH_ONLY) for ms in (5.0, 6.0, 7.0, 8.0, 9.0)]
     assert measured(Machine(*given)).unsteady == ("restarts differ by 33%",)
 
 
@@ -257,17 +251,17 @@ def test_candidates_share_their_restarts() -> None:
     one, other = measure_latency(request, machine)
     assert len(machine.asked) == len(one.restarts) == len(other.restarts) == 5
     assert one.unsteady == ()
-    assert np.median(other.pooled("whole_ms")) > np.median(one.pooled("whole_ms"))
+    assert np.median(other.pooled("end_to_end_ms")) > np.median(one.pooled("end_to_end_ms"))
 
 
 # answers
 
 
 def test_an_answer_is_read_back_as_it_was_given() -> None:
-    assert restarts_of([asdict(restart())]) == [restart()]
+    assert process_samples_of([asdict(restart())]) == [restart()]
 
 
-@pytest.mark.parametrize("answer", [[{}], [3], [{"whole_ms": []}], ["text"]])
+@pytest.mark.parametrize("answer", [[{}], [3], [{"end_to_end_ms": []}], ["text"]])
 def test_what_is_no_measurement_is_refused(answer: list[Any]) -> None:
     with pytest.raises(ValueError, match="is no measurement"):
-        restarts_of(answer)
+        process_samples_of(answer)

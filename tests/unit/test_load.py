@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from spaces.errors import SpaceError
 from spaces.load import find_space, load_space, parse_space, shipped_spaces
-from spaces.points import enumerate_values, expert_values, random_values, recipe_of
+from search.strategy.initial_design import initial_design
+from spaces.points import enumerate_values, random_values, recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Space
 
@@ -127,7 +128,7 @@ def test_what_is_no_space_is_refused_with_the_names_of_those_shipped(
 @pytest.mark.parametrize("name", SHIPPED)
 def test_experts_of_a_shipped_space_survive_json(name: str) -> None:
     space = load_space(name)
-    experts = expert_values(space, 20)
+    experts = initial_design(space, 20)
     assert experts
     for values in experts:
         recipe = recipe_of(values)

@@ -13,20 +13,18 @@ from hypothesis import strategies as st
 
 from spaces.errors import SpaceError
 from spaces.load import load_space, shipped_spaces
+from search.strategy.initial_design import initial_design
+from spaces.counting import Count, count
 from spaces.points import (
     CAPACITY,
-    Count,
     breaks_rule,
     choose,
-    count,
     enumerate_values,
-    expert_values,
-    extreme_values,
     is_active,
     random_values,
     recipe_of,
-    sized_values,
 )
+from spaces.sizes import extreme_values, sized_values
 from spaces.recipe import PARTS, Recipe
 from spaces.space import Space
 
@@ -293,7 +291,7 @@ def test_a_count_says_what_it_could_not_enumerate(make_space: MakeSpace) -> None
 @pytest.mark.parametrize("n_trials", [0, 1, 6, 20])
 def test_experts_are_different_allowed_recipes_of_every_family(name: str, n_trials: int) -> None:
     space = load_space(name)
-    experts = expert_values(space, n_trials)
+    experts = initial_design(space, n_trials)
     digests = [recipe_of(values).digest() for values in experts]
     assert len(experts) <= n_trials
     assert len(set(digests)) == len(digests)
@@ -305,7 +303,7 @@ def test_experts_are_different_allowed_recipes_of_every_family(name: str, n_tria
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_experts_go_from_the_smallest_network_to_the_largest(name: str) -> None:
     space = load_space(name)
-    experts = expert_values(space, 20)
+    experts = initial_design(space, 20)
     for family in space.students:
         axes = space.axes_of(family)
         of_family = [values for values in experts if values["family"] == family]
@@ -317,7 +315,7 @@ def test_experts_go_from_the_smallest_network_to_the_largest(name: str) -> None:
 
 def test_experts_never_repeat_a_recipe_where_sizes_coincide(make_space: MakeSpace) -> None:
     space = make_space(students={"separable_conv": {"channels": 16}, "recurrent": {"hidden": 16}})
-    experts = expert_values(space, 20)
+    experts = initial_design(space, 20)
     assert [values["family"] for values in experts] == ["separable_conv", "recurrent"]
 
 
@@ -325,7 +323,7 @@ def test_experts_leave_out_what_is_forbidden(make_space: MakeSpace) -> None:
     space = make_space(
         students={"separable_conv": {"channels": [16, 24, 32]}}, forbid=[{"channels": 16}]
     )
-    assert [v["separable_conv.channels"] for v in expert_values(space, 3)] == [24, 32]
+    assert [v["separable_conv.channels"] for v in initial_design(space, 3)] == [24, 32]
 
 
 def test_experts_take_sound_settings_where_the_axes_allow_them(make_space: MakeSpace) -> None:
@@ -335,7 +333,7 @@ def test_experts_take_sound_settings_where_the_axes_allow_them(make_space: MakeS
         prune={"ratio": [0.0, 0.5]},
         quantize={"scheme": ["fp32", "int8_dynamic", "int4"]},
     )
-    for values in expert_values(space, 4):
+    for values in initial_design(space, 4):
         recipe = recipe_of(values)
         assert (recipe.distil.weight, recipe.distil.temperature) == (0.67, 1.0)
         assert (recipe.training.epochs, recipe.training.learning_rate) == (20, 4e-3)
@@ -348,7 +346,7 @@ def test_experts_take_sound_settings_where_the_axes_allow_them(make_space: MakeS
 def test_experts_stay_on_the_steps_of_an_axis(make_space: MakeSpace, axis: dict[str, Any]) -> None:
     space = make_space(distil={"weight": axis})
     allowed = {values["distil.weight"] for values in enumerate_values(space)}
-    assert {values["distil.weight"] for values in expert_values(space, 6)} <= allowed
+    assert {values["distil.weight"] for values in initial_design(space, 6)} <= allowed
 
 
 def test_the_extremes_enclose_every_size(make_space: MakeSpace) -> None:

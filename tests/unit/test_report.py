@@ -10,7 +10,7 @@ import pytest
 from fabricated import QUICKSTART, fabricate
 
 from search.cli.common import space_of
-from search.report import write_report
+from search.report.page import write_report
 from storage.records import Study
 from storage.store import Store
 

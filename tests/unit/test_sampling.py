@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.sampling import GENERATION, Proposal, propose
+from search.strategy.sampling import GENERATION, Proposal, propose
 from spaces.load import load_space, shipped_spaces
-from spaces.points import breaks_rule, enumerate_values, expert_values, recipe_of
+from search.strategy.initial_design import initial_design
+from spaces.points import breaks_rule, enumerate_values, recipe_of
 from spaces.space import Space
 from storage.records import Trial, TrialState
 
@@ -177,7 +178,7 @@ def test_results_of_earlier_generations_are_learnt_from(
 ) -> None:
     space = _space(make_space, "tpe")
     trials = _run(space, 24, deterministic=deterministic)
-    turned = [t.evolve(told=tuple(-v for v in t.told or ())) for t in trials]
+    turned = [t.evolve(told=tuple(-v for v in t.objective_values or ())) for t in trials]
     one = [propose(space, seed, 24, trials, deterministic) for seed in range(4)]
     other = [propose(space, seed, 24, turned, deterministic) for seed in range(4)]
     assert one != other
@@ -186,7 +187,7 @@ def test_results_of_earlier_generations_are_learnt_from(
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_experts_come_first(name: str) -> None:
     space = load_space(name)
-    experts = expert_values(space, 6)
+    experts = initial_design(space, 6)
     trials = _run(space, 6)
     assert [t.source for t in trials] == ["expert"] * len(experts)
     assert [t.values for t in trials] == experts
@@ -204,11 +205,11 @@ def test_the_number_of_experts_is_the_users(make_space: MakeSpace) -> None:
 
 def test_an_expert_that_was_tried_already_is_passed_over(make_space: MakeSpace) -> None:
     space = _space(make_space, "random")
-    second = expert_values(space, 6)[1]
+    second = initial_design(space, 6)[1]
     by_hand = _trial(space, 0, Proposal(second, "user"))
     proposed = propose(space, 0, 1, [_completed(space, by_hand)])
     assert proposed is not None
-    assert proposed == Proposal(expert_values(space, 6)[2], "expert")
+    assert proposed == Proposal(initial_design(space, 6)[2], "expert")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

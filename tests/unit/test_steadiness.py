@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from workers.measure.machine import Watched
-from workers.measure.steadiness import half_interval, second_mode, unsteady
+from workers.probe.machine import LoadReport
+from workers.probe.steadiness import half_interval, second_mode, unsteady
 
 N_PASSES, CORES = 40, 4
 LENGTHS_MS = np.array([3.0, 5.0, 8.0, 13.0, 21.0])
-QUIET = Watched(
+QUIET = LoadReport(
     others_load=0.02, stolen_share=0.0, frequency_ratio=1.0, throttled=False, temperature_c=55.0
 )
 
@@ -24,7 +24,7 @@ def samples(seed: int = 0, spread: float = 0.01) -> np.ndarray:
 
 
 def told(
-    taken: np.ndarray, watched: Watched = QUIET, wall_over_cpu: float | None = 1.01
+    taken: np.ndarray, watched: LoadReport = QUIET, wall_over_cpu: float | None = 1.01
 ) -> tuple[str, ...]:
     return unsteady(taken, watched, CORES, wall_over_cpu)
 
@@ -83,7 +83,7 @@ def test_every_reason_is_told_of_a_run_with_several() -> None:
 
 
 def test_what_a_system_does_not_tell_is_no_reason() -> None:
-    nothing = Watched(None, None, None, False, None)
+    nothing = LoadReport(None, None, None, False, None)
     assert told(samples(), nothing, None) == ()
 
 

@@ -13,11 +13,11 @@ from workers.data.text import (
     BLANK,
     BLANK_ID,
     WORD_START,
-    Characters,
-    Pieces,
+    CharTokenizer,
+    SentencePieceTokenizer,
     Tokenizer,
     Unencodable,
-    Words,
+    WordTokenizer,
     decode,
     make_tokenizer,
     normalise,
@@ -86,14 +86,14 @@ def test_a_text_comes_back_from_its_tokens(kind: str, text: str) -> None:
 
 @given(st.lists(st.text("abcdeéß'", min_size=1, max_size=8), min_size=1, max_size=6).map(" ".join))
 def test_any_text_of_known_characters_comes_back(text: str) -> None:
-    characters, words = Characters.of([text]), Words.of([text])
+    characters, words = CharTokenizer.of([text]), WordTokenizer.of([text])
     assert decode(_spelled(characters.encode(text)), characters.symbols) == text
     assert decode(_spelled(words.encode(text)), words.symbols) == text
 
 
 def test_tokens_do_not_depend_on_the_order_of_the_texts() -> None:
-    assert Characters.of(TEXTS).symbols == Characters.of(reversed(TEXTS)).symbols
-    assert Words.of(TEXTS).symbols == Words.of(reversed(TEXTS)).symbols
+    assert CharTokenizer.of(TEXTS).symbols == CharTokenizer.of(reversed(TEXTS)).symbols
+    assert WordTokenizer.of(TEXTS).symbols == WordTokenizer.of(reversed(TEXTS)).symbols
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_what_cannot_be_written_is_named(kind: str, text: str, message: str) -> 
 
 def test_more_pieces_than_the_texts_hold_are_refused() -> None:
     with pytest.raises(Unencodable, match=r"^no 5000 pieces can be made of these transcripts"):
-        Pieces.of(TEXTS, 5000)
+        SentencePieceTokenizer.of(TEXTS, 5000)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tokenizer_of_a_prepared_corpus_is_found_again(kind: str, tmp_path: Path) -> None:
     tokenizer = _tokenizer(kind)
-    if isinstance(tokenizer, Pieces):
+    if isinstance(tokenizer, SentencePieceTokenizer):
         (tmp_path / "bpe.model").write_bytes(tokenizer.model)
     again = tokenizer_of(tmp_path, tokenizer.symbols)
     assert type(again) is type(tokenizer)

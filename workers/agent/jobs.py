@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from workers.agent.cache import Cache
 from workers.agent.messages import JobMessage
-from workers.child import Bounds, call
 from workers.errors import UserFault, WorkError
-from workers.measure.latency import Candidate, LatencyRequest, restarts_of
+from workers.isolated_call import Bounds, call
+from workers.probe.request import Candidate, LatencyRequest, process_samples_of
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 _MOST_FINISHED = 32
@@ -42,7 +42,7 @@ class OtherJob(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """What is known of one job. `result` is JSON: a list of Restart as objects."""
+    """What is known of one job. `result` is JSON: a list of ProcessSample as objects."""
 
     name: str
     content: str  # digest of its message
@@ -239,7 +239,7 @@ def _checked(answer: Any, n_candidates: int) -> bytes:
         WorkError: when it is no measurement.
     """
     try:
-        restarts = restarts_of(answer)
+        restarts = process_samples_of(answer)
         result = json.dumps([asdict(r) for r in restarts], allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise WorkError("gave no measurement") from error

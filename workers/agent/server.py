@@ -31,7 +31,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from spaces.backends import UnknownBackend, backend_info, known_backends
+from spaces.backends import BACKENDS, backend_info
+from spaces.registry import UnknownName
 from workers.agent.cache import Cache, Missing, NoRoom, TooBig, WrongDigest, WrongOffset
 from workers.agent.jobs import Job, Jobs, OtherJob, QueueFull
 from workers.agent.messages import (
@@ -44,8 +45,8 @@ from workers.agent.messages import (
     parse_job,
 )
 from workers.backends.base import missing_modules
-from workers.child import Bounds
-from workers.measure.machine import report
+from workers.isolated_call import Bounds
+from workers.probe.machine import report
 
 _HEAD_S = 5.0  # for the head of a request, once a connection is open or its last answer is given
 _PART_S = 15.0  # for the next part of a body
@@ -293,10 +294,10 @@ class _Agent:
 def usable_backends() -> list[str]:
     """Names of the runtimes that work without torch and are installed here."""
     usable = []
-    for name in known_backends():
+    for name in BACKENDS:
         try:
             info = backend_info(name)
-        except UnknownBackend:  # one from outside that does not load here
+        except UnknownName:  # one from outside that does not load here
             continue
         if info.on_agents and not missing_modules(info):
             usable.append(name)

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from spaces.backends import BackendInfo, UnknownBackend, backend_info
+from spaces.backends import BackendInfo, backend_info
+from spaces.registry import UnknownName
 from workers.errors import MissingExtra, UserFault
 
 
@@ -114,7 +115,7 @@ def load_backend(name: str) -> Backend:
     """
     try:
         info = backend_info(name)
-    except UnknownBackend as error:
+    except UnknownName as error:
         raise UserFault(str(error)) from error
     lacking = missing_modules(info)
     if lacking:

@@ -14,7 +14,8 @@ import sysconfig
 import venv
 from pathlib import Path
 
-from spaces.backends import BackendInfo, UnknownBackend, backend_info
+from spaces.backends import BackendInfo, backend_info
+from spaces.registry import UnknownName
 from workers.backends.base import missing, missing_modules
 from workers.errors import UserFault, WorkError
 
@@ -60,7 +61,7 @@ def interpreter_of(backend: str) -> Path:
     """
     try:
         info = backend_info(backend)
-    except UnknownBackend as error:
+    except UnknownName as error:
         raise UserFault(str(error)) from error
     if info.requirements and _is_layered(info):
         return _python(environment_of(info))

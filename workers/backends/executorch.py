@@ -89,7 +89,7 @@ class _Student(nn.Module):
 
     def __init__(self, checkpoint: Path) -> None:
         from workers.checkpoint import load_network
-        from workers.students.layers import fold_norms
+        from workers.students.blocks.fold import fold_norms
 
         super().__init__()
         self.network = fold_norms(load_network(checkpoint)[0])

@@ -82,7 +82,7 @@ def _converted(checkpoint: Path, lengths: tuple[int, ...]) -> Any:
     from torch.nn import functional as F
 
     from workers.checkpoint import load_network
-    from workers.students.layers import fold_norms
+    from workers.students.blocks.fold import fold_norms
 
     class Student(torch.nn.Module):
         """Log-probabilities float32 [1, T', V] of raw log-mels, as in the ONNX file."""

@@ -73,7 +73,8 @@ def _trace(checkpoint: Path, target: Path) -> None:
     import torch
 
     from workers.checkpoint import load_network
-    from workers.students.layers import RecurrentLayer, fold_norms
+    from workers.students.blocks.fold import fold_norms
+    from workers.students.blocks.recurrent import RecurrentLayer
 
     network = fold_norms(load_network(checkpoint)[0])
     for layer in network.modules():

@@ -86,7 +86,7 @@ def prepare(source: Source, folder: Path) -> tuple[str, ...]:
         shutil.copyfile(source.onnx, target)
     else:
         from spaces.recipe import PARTS, Quantize  # not on a device: only what prepares needs it
-        from workers.compress.quantize import quantize
+        from workers.compress.quantization.quantize import quantize
 
         scheme = Quantize.model_validate(dict(zip(PARTS, source.formats, strict=True)))
         quantize(source.onnx, target, scheme, source.calibration)

@@ -23,7 +23,8 @@ from workers.backends.base import OperatorTime, Settings, Source
 from workers.checkpoint import load_network
 from workers.data.features import N_MELS
 from workers.errors import UserFault
-from workers.students.layers import RecurrentLayer, fold_norms
+from workers.students.blocks.fold import fold_norms
+from workers.students.blocks.recurrent import RecurrentLayer
 
 _LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _STEP = 128  # frames from one length of a graph to the next

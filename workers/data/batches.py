@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workers.data.entries import Entry, entries_of
+from workers.data.corpus import Corpus
 from workers.data.features import FRAMES_PER_SECOND, N_MELS
-from workers.data.text import normalise
-
-
-class Corpus:
-    """A prepared corpus; features stay in a memory map shared by all processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._index: dict[str, Any] = json.loads((folder / "index.json").read_text())
-        self.digest: str = self._index["digest"]
-        self.symbols: tuple[str, ...] = tuple(self._index["symbols"])
-        self.mean = torch.tensor(self._index["mean"], dtype=torch.float32)
-        self.inv_std = torch.tensor(self._index["inv_std"], dtype=torch.float32)
-        self.n_views: int = self._index["views"]["train"]
-
-    def normalise(self, text: str) -> str:
-        """A text as the transcripts of this corpus were normalised."""
-        return normalise(text, **self._index["text"])
-
-    @cached_property
-    def features(self) -> np.ndarray:
-        """float32 [all frames, 80]."""
-        path = self.folder / "features.f32"
-        return np.memmap(path, np.float32, "r").reshape(-1, N_MELS)
-
-    @cached_property
-    def train(self) -> list[Entry]:
-        return self._entries("train")
-
-    @cached_property
-    def dev(self) -> list[Entry]:
-        return self._entries("dev")
-
-    def _entries(self, split: str) -> list[Entry]:
-        return entries_of(self._index[split])
-
-    def frames(self, entry: Entry, view: int = 0) -> np.ndarray:
-        """float32 [n_frames, 80] of one utterance."""
-        start, count = entry.at[view]
-        return self.features[start : start + count]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded utterances. `items` are (index in the split, view) of each row."""
+    """Padded utterances. `items` are (index in the split, augmentation) of each row."""
 
     features: Tensor  # float32 [N, T, 80]
     lengths: Tensor  # int64 [N]
@@ -80,12 +36,12 @@ class Batch:
 def epoch_plan(
     corpus: Corpus, batch_s: float, rng: np.random.Generator
 ) -> list[list[tuple[int, int]]]:
-    """One epoch: each utterance once, in one of its views, in batches of like length.
+    """One epoch: each utterance once, in one of its augmentations, in batches of like length.
 
     A batch holds at most `batch_s` seconds, padding included.
     """
-    views = rng.integers(0, corpus.n_views, len(corpus.train))
-    lengths = np.array([e.at[v][1] for e, v in zip(corpus.train, views, strict=True)])
+    chosen = rng.integers(0, corpus.n_augmentations, len(corpus.train))
+    lengths = np.array([u.at[a][1] for u, a in zip(corpus.train, chosen, strict=True)])
     order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)))
     limit = batch_s * FRAMES_PER_SECOND
     plan: list[list[tuple[int, int]]] = [[]]
@@ -95,22 +51,23 @@ def epoch_plan(
         if plan[-1] and longest * (len(plan[-1]) + 1) > limit:
             plan.append([])
             longest = int(lengths[i])
-        plan[-1].append((int(i), int(views[i])))
-    rng.shuffle(plan)  # type: ignore[arg-type]
-    return plan
+        plan[-1].append((int(i), int(chosen[i])))
+    order = rng.permutation(len(plan))
+    return [plan[i] for i in order]
 
 
 def load_batch(corpus: Corpus, items: list[tuple[int, int]]) -> Batch:
-    entries = [corpus.train[i] for i, _ in items]
-    lengths = [e.at[v][1] for e, (_, v) in zip(entries, items, strict=True)]
+    """Features and targets of these (utterance, augmentation)."""
+    utterances = [corpus.train[i] for i, _ in items]
+    lengths = [u.at[a][1] for u, (_, a) in zip(utterances, items, strict=True)]
     features = np.zeros((len(items), max(lengths), N_MELS), np.float32)
-    for row, (entry, (_, view)) in enumerate(zip(entries, items, strict=True)):
-        features[row, : lengths[row]] = corpus.frames(entry, view)
+    for row, (utterance, (_, augmentation)) in enumerate(zip(utterances, items, strict=True)):
+        features[row, : lengths[row]] = corpus.frames(utterance, augmentation)
     return Batch(
         features=torch.from_numpy(features),
         lengths=torch.tensor(lengths),
-        targets=torch.tensor([i for e in entries for i in e.ids]),
-        target_lengths=torch.tensor([len(e.ids) for e in entries]),
+        targets=torch.tensor([i for u in utterances for i in u.ids]),
+        target_lengths=torch.tensor([len(u.ids) for u in utterances]),
         items=tuple(items),
     )
 

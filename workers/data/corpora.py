@@ -16,7 +16,7 @@ from workers.errors import DataRefused
 
 
 @dataclass(frozen=True)
-class Utterance:
+class ManifestEntry:
     """One transcribed stretch of audio. `source` names the file and line it was listed in."""
 
     audio: str
@@ -35,7 +35,7 @@ class BadLine:
     message: str
 
 
-Item = Utterance | BadLine
+Item = ManifestEntry | BadLine
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_S = 1e6
 
@@ -141,7 +141,7 @@ def _from_json(line: str, source: str, folder: Path) -> Item:
             return BadLine(source, f'"{key}" is {value!r:.40}, not a length of time')
         numbers[key] = float(value)
     speaker = entry.get("speaker")
-    return Utterance(
+    return ManifestEntry(
         audio=str(folder / os.path.expanduser(audio)),
         text=text,
         source=source,
@@ -195,7 +195,7 @@ def _rows(path: Path, reader: csv.DictReader[str], data: Data) -> Iterator[Item]
             continue
         found = next((f / audio for f in folders if os.path.exists(f / audio)), folders[0] / audio)
         speaker = row.get(speaker_column) if speaker_column else None
-        yield Utterance(str(found), text, source, speaker or None)
+        yield ManifestEntry(str(found), text, source, speaker or None)
 
 
 def _column(path: Path, header: list[str], role: str, named: str | None) -> str:
@@ -226,7 +226,7 @@ def read_librispeech(path: Path, _data: Data) -> Iterator[Item]:
                 ),
                 folder / f"{name}.flac",
             )
-            yield Utterance(str(audio), text, source, name.partition("-")[0])
+            yield ManifestEntry(str(audio), text, source, name.partition("-")[0])
 
 
 def read_timit(path: Path, _data: Data) -> Iterator[Item]:
@@ -240,7 +240,7 @@ def read_timit(path: Path, _data: Data) -> Iterator[Item]:
         if len(words) < 3 or not (words[0].isdigit() and words[1].isdigit()):
             yield BadLine(f"{transcript}:1", "is not `first_sample last_sample words`")
             continue
-        yield Utterance(
+        yield ManifestEntry(
             audio=str(audio),
             text=" ".join(words[2].translate(_TIMIT_MARKS).split()),
             source=f"{transcript}:1",

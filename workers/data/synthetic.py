@@ -10,10 +10,8 @@ import ctypes
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ import soxr
 
 from spaces.recipe import digest_of
 from spaces.space import Synthetic
+from workers.atomic import new_folder
 from workers.data.features import SAMPLE_RATE_HZ
 from workers.errors import WorkError
 
@@ -72,21 +71,24 @@ def synthetic_corpus(config: Synthetic, cache: Path) -> tuple[Path, Path]:
     """
     folder = cache / "synthetic" / digest_of([_VERSION, config.model_dump(mode="json")])[:32]
     if not folder.exists():
-        partial = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.partial")
-        partial.mkdir(parents=True)
-        command = [sys.executable, "-m", "workers.data.synthetic", config.model_dump_json()]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        done = subprocess.run(
-            [*command, str(partial)], capture_output=True, text=True, env=environment
-        )
-        if done.returncode != 0:
-            shutil.rmtree(partial)
-            raise WorkError(f"the speech synthesiser failed: {done.stderr.strip()[-800:]}")
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was first with the same content
-            shutil.rmtree(partial)
+        with new_folder(folder) as partial:
+            _speak(config, partial)
     return folder / "train.jsonl", folder / "dev.jsonl"
+
+
+def _speak(config: Synthetic, folder: Path) -> None:
+    """Speak both splits into a folder, in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "workers.data.synthetic",
+        config.model_dump_json(),
+        str(folder),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        raise WorkError(f"the speech synthesiser failed: {done.stderr.strip()[-800:]}")
 
 
 class Espeak:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from workers.errors import TeacherFault
 
 BLANK = "<blk>"
 BLANK_ID = 0
 WORD_START = "▁"  # becomes a space when tokens are joined
+
+
+_BLANKS = (BLANK, "<blank>", "<pad>", "[PAD]", "-")  # the last is torchaudio's
 
 
 class Unencodable(ValueError):
@@ -43,7 +49,7 @@ class Tokenizer(Protocol):
         ...
 
 
-class Characters:
+class CharTokenizer:
     """One token a character; the space is ▁."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
@@ -51,7 +57,7 @@ class Characters:
         self._ids = {s: i for i, s in enumerate(self.symbols)}
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Characters:
+    def of(cls, texts: Iterable[str]) -> CharTokenizer:
         found = sorted({c for text in texts for c in text} - {" "})
         return cls([BLANK, WORD_START, *found])
 
@@ -62,7 +68,7 @@ class Characters:
             raise Unencodable(f"character {error.args[0]!r} is not in the token set") from error
 
 
-class Words:
+class WordTokenizer:
     """One token a word."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
@@ -70,7 +76,7 @@ class Words:
         self._ids = {s: i for i, s in enumerate(self.symbols)}
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Words:
+    def of(cls, texts: Iterable[str]) -> WordTokenizer:
         found = sorted({word for text in texts for word in text.split()})
         return cls([BLANK, *(WORD_START + word for word in found)])
 
@@ -82,7 +88,7 @@ class Words:
             raise Unencodable(f"word {word!r} is not in the token set") from error
 
 
-class Pieces:
+class SentencePieceTokenizer:
     """Byte-pair pieces of words by sentencepiece (arXiv 1808.06226)."""
 
     def __init__(self, model: bytes) -> None:
@@ -95,7 +101,7 @@ class Pieces:
         self.symbols = (BLANK, *(self._processor.id_to_piece(i) for i in range(1, n_pieces)))
 
     @classmethod
-    def of(cls, texts: Iterable[str], vocabulary: int) -> Pieces:
+    def of(cls, texts: Iterable[str], vocabulary: int) -> SentencePieceTokenizer:
         """Train the pieces.
 
         Raises:
@@ -137,16 +143,16 @@ def make_tokenizer(kind: str, texts: Sequence[str], vocabulary: int | None = Non
     """Tokens of a kind from normalised training transcripts."""
     if kind == "bpe":
         assert vocabulary is not None
-        return Pieces.of(texts, vocabulary)
-    return Characters.of(texts) if kind == "characters" else Words.of(texts)
+        return SentencePieceTokenizer.of(texts, vocabulary)
+    return CharTokenizer.of(texts) if kind == "characters" else WordTokenizer.of(texts)
 
 
 def tokenizer_of(folder: Path, symbols: Sequence[str]) -> Tokenizer:
     """The tokenizer that a prepared corpus was written with."""
     if (folder / "bpe.model").exists():
-        return Pieces((folder / "bpe.model").read_bytes())
+        return SentencePieceTokenizer((folder / "bpe.model").read_bytes())
     is_words = any(len(s) > 1 for s in symbols[1:])
-    return Words(symbols) if is_words else Characters(symbols)
+    return WordTokenizer(symbols) if is_words else CharTokenizer(symbols)
 
 
 def decode(ids: Iterable[int], symbols: Sequence[str]) -> str:
@@ -193,3 +199,36 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     if missing is not None:
         raise ValueError(f"{path}: holds no id {missing}; ids count from 0 without a gap")
     return tuple(symbols[i] for i in range(len(symbols)))
+
+
+@dataclass(frozen=True)
+class BlankFirst:
+    """Symbols with the blank, by its one name, in front; `order` is where each was before."""
+
+    symbols: tuple[str, ...]
+    order: tuple[int, ...]
+
+
+def with_blank_first(symbols: Sequence[str], where: object) -> BlankFirst:
+    """The same symbols with the blank in front.
+
+    Raises:
+        TeacherFault: when there is no blank.
+    """
+    blank = next((s for s in _BLANKS if s in symbols), None)
+    if blank is None:
+        others = ", ".join(_BLANKS[1:])
+        raise TeacherFault(f"{where}: holds no {BLANK} (nor {others}): name the blank of CTC so")
+    place = list(symbols).index(blank)
+    order = (place, *(i for i in range(len(symbols)) if i != place))
+    return BlankFirst((BLANK, *(symbols[i] for i in order[1:])), order)
+
+
+def blank_named(symbols: Sequence[str], where: object) -> tuple[str, ...]:
+    """The same symbols in their order, the blank by its one name.
+
+    Raises:
+        TeacherFault: when there is no blank.
+    """
+    place = with_blank_first(symbols, where).order[0]
+    return (*symbols[:place], BLANK, *symbols[place + 1 :])

@@ -8,7 +8,7 @@ import numpy as np
 
 from spaces.recipe import Quantize
 from workers.backends.environments import interpreter_of
-from workers.child import call
+from workers.isolated_call import call
 
 
 def convert(

@@ -9,43 +9,39 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workers.backends.base import open_session
-from workers.data.prepare import SUBSAMPLING
-from workers.errors import ParityError
-from workers.students.layers import fold_norms
+from workers.students.base import Student
+from workers.students.blocks.fold import fold_norms
 
 OPSET = 17
-_TOLERANCE = 1e-3  # of log-probabilities in float32
 
 
-class Contract(nn.Module):
-    """A student as the contract wants it."""
+class ExportedForm(nn.Module):
+    """A student as the contract wants it: raw log-mels in, log-probabilities out."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Student) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor, x_lens: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.network.frontend.normalise(x)  # type: ignore[union-attr,operator]
+        features = self.network.normalise(x)
         output = self.network(features, x_lens)
         return F.log_softmax(output.logits, -1), output.lengths
 
 
-def export_onnx(network: nn.Module, symbols: tuple[str, ...], path: Path) -> None:
+def export_onnx(network: Student, symbols: tuple[str, ...], path: Path) -> None:
     """Write a float32 ONNX file of a network in evaluation mode."""
-    contract = Contract(fold_norms(network)).eval()
+    form = ExportedForm(fold_norms(network)).eval()
     example = torch.randn(2, 120, 80), torch.tensor([120, 90])
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer warns of shapes made constant; parity over several lengths is the check.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            contract,
+            form,
             example,
             str(path),
             dynamo=False,
@@ -66,39 +62,9 @@ def export_onnx(network: nn.Module, symbols: tuple[str, ...], path: Path) -> Non
             "model_type": "zipformer2_ctc",
             "version": "1",
             "model_author": "compression-search",
-            "comment": str(network.dims.family),  # type: ignore[union-attr]
+            "comment": network.dims.family,
             "vocab_size": str(len(symbols)),
-            "subsampling_factor": str(SUBSAMPLING),
+            "subsampling_factor": str(network.dims.contract.subsampling_factor),
         },
     )
     onnx.save(model, str(path))
-
-
-def check_parity(network: nn.Module, path: Path, utterances: list[np.ndarray]) -> float:
-    """Largest difference of log-probabilities between file and network on real features.
-
-    Args:
-        utterances: float32 [T, 80] each, of several lengths.
-
-    Raises:
-        ParityError: when they disagree.
-    """
-    contract = Contract(network).eval()
-    session = open_session("onnxruntime", path)
-    differences = [0.0]
-    for features in utterances:
-        with torch.inference_mode():
-            x = torch.from_numpy(np.array(features))[None]
-            wanted, lengths = contract(x, torch.tensor([len(features)]))
-        got = session.run(np.ascontiguousarray(features))
-        if got.shape != tuple(wanted.shape[1:]) or len(got) != int(lengths[0]):
-            raise ParityError(
-                f"{path.name}: shape {got.shape} instead of {tuple(wanted.shape[1:])}"
-            )
-        differences.append(float(np.abs(got - wanted[0].numpy()).max()))
-    worst = float(np.max(differences))  # NaN if any is, and then no parity
-    if not worst <= _TOLERANCE:
-        raise ParityError(
-            f"{path.name}: differs from its network by {worst:.2e} in log-probability"
-        )
-    return worst

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import jiwer
 import numpy as np
 
+from workers.measure.bootstrap import rate_interval
+
 _RESAMPLES = 2000
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def accuracy(
     words = jiwer.process_words(list(references), list(texts))
     errors = utterance_errors(references, texts)
     lengths = np.array([len(r.split()) for r in references])
-    low, high = bootstrap_interval(errors, lengths)
+    low, high = rate_interval(errors, lengths, _RESAMPLES)
     n_written = words.hits + words.substitutions + words.insertions
     n_said = words.hits + words.substitutions + words.deletions
     precision = words.hits / n_written if n_written else 0.0
@@ -75,15 +76,3 @@ def utterance_errors(references: Sequence[str], texts: Sequence[str]) -> np.ndar
         aligned = jiwer.process_words(reference, text)
         counts.append(aligned.substitutions + aligned.deletions + aligned.insertions)
     return np.array(counts)
-
-
-def bootstrap_interval(
-    errors: np.ndarray, lengths: np.ndarray, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of a WER, utterances drawn anew (Bisani and Ney, ICASSP 2004)."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(errors), (_RESAMPLES, len(errors)))
-    rates = errors[drawn].sum(1) / np.maximum(1, lengths[drawn].sum(1))
-    tail = (1 - _CONFIDENCE) / 2 * 100
-    low, high = np.percentile(rates, [tail, 100 - tail])
-    return float(low), float(high)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from workers.data.features import FRAMES_PER_SECOND, N_MELS
-from workers.students.layers import fold_norms
+from workers.results import Reading
+from workers.students.base import Student
+from workers.students.blocks.fold import fold_norms
 
 _SECONDS = 4
 
 
-def macs_per_second(network: nn.Module) -> float:
+def macs_per_second(network: Student) -> float:
     """Multiply-accumulates for one second of audio, averaged over an utterance of four.
 
     Counted by torch's own counter with oneDNN off, so that recurrent layers show their matrix
@@ -31,6 +32,17 @@ def macs_per_second(network: nn.Module) -> float:
     return counter.get_total_flops() / 2 / _SECONDS
 
 
-def n_parameters(network: nn.Module) -> int:
+def n_parameters(network: Student) -> int:
     """Trained parameters that the exported network holds."""
-    return sum(p.numel() for name, p in network.named_parameters() if "halfway" not in name)
+    dropped = network.training_only
+    return sum(
+        p.numel() for n, p in network.named_parameters() if n.partition(".")[0] not in dropped
+    )
+
+
+def cost_readings(network: Student) -> list[Reading]:
+    """What a network costs, by metric name."""
+    return [
+        Reading(metric="macs", value=macs_per_second(network)),
+        Reading(metric="params", value=n_parameters(network)),
+    ]

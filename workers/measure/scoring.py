@@ -15,13 +15,13 @@ import jiwer
 import numpy as np
 
 from workers.backends.environments import interpreter_of
-from workers.child import call
 from workers.data.audio import read_audio
-from workers.data.batches import Corpus
-from workers.data.entries import Entry
+from workers.data.corpus import Corpus
 from workers.data.features import fbank
 from workers.data.text import decode
+from workers.data.utterances import Utterance
 from workers.errors import DataFault
+from workers.isolated_call import call
 
 LEAST_SLICE_S = 25.0  # made of two utterances at least, so that there is something to compare
 _N_SLICES = 8
@@ -31,14 +31,14 @@ _ROUND_FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Reader:
+class BatchDecoder:
     """A prepared model, ready to be run over features."""
 
     backend: str
     model: Path
     settings: dict[str, Any]
     symbols: Sequence[str]
-    busy: Callable[[], AbstractContextManager[None]] = nullcontext  # held while it computes
+    shared: Callable[[], AbstractContextManager[None]] = nullcontext  # held while it computes
     report: Callable[[str, int, int], None] = lambda _what, _done, _of: None
 
     def texts(self, features: Path, at: Sequence[tuple[int, int]]) -> list[str]:
@@ -58,16 +58,16 @@ class Reader:
         for first in range(0, len(at), _AT_A_TIME):
             self.report("utterances", first, len(at))
             some = [list(stretch) for stretch in at[first : first + _AT_A_TIME]]
-            with self.busy():
+            with self.shared():
                 ids = call("recognise", {**request, "at": some}, interpreter_of(self.backend))
             texts += [decode(each, self.symbols) for each in ids]
         return texts
 
 
-def dev_texts(reader: Reader, corpus: Corpus) -> list[str]:
+def dev_texts(decoder: BatchDecoder, corpus: Corpus) -> list[str]:
     """Text of each dev utterance, one at a time, as on a device."""
     at = [e.at[0] for e in corpus.dev]
-    return [corpus.normalise(t) for t in reader.texts(corpus.folder / "features.f32", at)]
+    return [corpus.normalise(t) for t in decoder.texts(corpus.folder / "features.f32", at)]
 
 
 def lengths_of(corpus: Corpus, long_audio: bool) -> tuple[int, ...]:
@@ -132,7 +132,7 @@ def _write_slices(corpus: Corpus, folder: Path) -> None:
         shutil.rmtree(partial)
 
 
-def _members(dev: Sequence[Entry]) -> list[list[int]]:
+def _members(dev: Sequence[Utterance]) -> list[list[int]]:
     slices: list[list[int]] = [[]]
     seconds = 0.0
     for i, entry in enumerate(dev):
@@ -144,10 +144,10 @@ def _members(dev: Sequence[Entry]) -> list[list[int]]:
     return slices[:-1][:_N_SLICES]
 
 
-def long_figures(reader: Reader, corpus: Corpus, texts: Sequence[str]) -> dict[str, float]:
+def long_figures(decoder: BatchDecoder, corpus: Corpus, texts: Sequence[str]) -> dict[str, float]:
     """Errors over long slices, and how much more they are than the same utterances one by one."""
     slices = long_slices(corpus)
-    written = [corpus.normalise(t) for t in reader.texts(slices.features, slices.at)]
+    written = [corpus.normalise(t) for t in decoder.texts(slices.features, slices.at)]
     said = [" ".join(corpus.dev[i].text for i in numbers) for numbers in slices.members]
     alone = [" ".join(texts[i] for i in numbers) for numbers in slices.members]
     long_wer = float(jiwer.wer(said, written))

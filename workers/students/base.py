@@ -1,21 +1,23 @@
-"""The contract of a student family, and the registry of families.
+"""The contract of a student family's network.
 
-A family is one record in `spaces/families.py` and one file here with a class `Network`.
+A family is a record in `spaces/families.py` and a module with a class `Network` that it names.
 """
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from spaces.families import Dims
+from workers.data.corpus import Corpus
 
 
 class Output(NamedTuple):
-    """What a network says of a batch. T' is the subsampled number of frames."""
+    """What a network makes of a batch. T' is the subsampled number of frames."""
 
     logits: Tensor  # float32 [N, T', V]
     lengths: Tensor  # int64 [N]
@@ -45,27 +47,55 @@ class Group:
     slices: tuple[Slice, ...]
 
 
-class Student(Protocol):
-    """A CTC network of one family.
+class Normaliser(nn.Module):
+    """The part of a network that holds the mean and variance of the training features, float32
+    [80] each, and applies them: runtimes feed raw log-mels."""
+
+    mean: Tensor
+    inv_std: Tensor
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """float32 [N, T, 80] with mean 0 and variance 1."""
+        return (features - self.mean) * self.inv_std
+
+
+class Student(nn.Module):
+    """A network of one family: declares what everybody else may touch.
 
     Its weights are found by name; equal dims give equal names and shapes. Padding never changes
-    an utterance's output in evaluation mode.
+    an utterance's output in evaluation mode. Parameters named in `training_only` are read while
+    training and left out of an export.
     """
 
-    dims: Any
+    dims: Dims
+    frontend: Normaliser
+    head: nn.Linear
+    training_only: tuple[str, ...] = ()
 
-    def __call__(self, features: Tensor, lengths: Tensor) -> Output:
-        """features float32 [N, T, 80], lengths int64 [N]."""
-        ...
+    def forward(self, features: Tensor, lengths: Tensor) -> Output:
+        """Normalised features float32 [N, T, 80], lengths int64 [N]."""
+        raise NotImplementedError
 
     def groups(self) -> list[Group]:
         """What structured pruning may remove. Same order and number for all dims of the same
         depth, so that a pruned network's groups pair with its parent's."""
-        ...
+        raise NotImplementedError
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Raw log-mels as `forward` takes them."""
+        return self.frontend.normalise(features)
 
 
-def build(dims: Dims, vocabulary: int) -> nn.Module:
-    """An untrained network (it is also a `Student`)."""
-    family = type(dims).model_fields["family"].default
-    module = importlib.import_module(f"workers.students.{family}")
-    return cast(nn.Module, module.Network(dims, vocabulary))
+def build(dims: Dims, vocabulary: int) -> Student:
+    """An untrained network that writes `vocabulary` symbols."""
+    module = importlib.import_module(dims.network)
+    network: Student = module.Network(dims, vocabulary)
+    return network
+
+
+def untrained_student(dims: Dims, corpus: Corpus) -> Student:
+    """An untrained network with the tokens and the normalisation of a corpus."""
+    network = build(dims, len(corpus.symbols))
+    network.frontend.mean.copy_(torch.from_numpy(corpus.mean))
+    network.frontend.inv_std.copy_(torch.from_numpy(corpus.inv_std))
+    return network

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spaces.families import Conformer
-from workers.students.base import Group, Output, Slice
-from workers.students.layers import BatchNorm, DepthwiseConv, Frontend, Linear, frame_mask
+from workers.students.base import Group, Output, Slice, Student
+from workers.students.blocks.convolution import DepthwiseConv
+from workers.students.blocks.frontend import Frontend
+from workers.students.blocks.lengths import frame_mask
+from workers.students.blocks.linear import BatchNorm, Linear
+from workers.students.blocks.residual import residual_groups, run_blocks
 
 _NORM = ("weight", "bias")
 
@@ -136,8 +140,11 @@ class Block(nn.Module):
         return groups
 
 
-class Network(nn.Module):
+class Network(Student):
     """Frontend, Conformer blocks, head."""
+
+    dims: Conformer
+    frontend: Frontend
 
     def __init__(self, dims: Conformer, vocabulary: int) -> None:
         super().__init__()
@@ -149,18 +156,10 @@ class Network(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         x, lengths = self.frontend(features, lengths)
         mask = frame_mask(lengths, x.shape[1])
-        intermediate = None
-        for i, block in enumerate(self.encoder):
-            x = block(x, mask)
-            if self.training and i + 1 == len(self.encoder) // 2:
-                intermediate = self.head(x)
+        halfway = self.head if self.training else None
+        x, intermediate = run_blocks(self.encoder, x, mask, halfway)
         return Output(self.head(x), lengths, x, intermediate)
 
     def groups(self) -> list[Group]:
-        stream = [*Frontend.writes("frontend"), Slice("head.weight", 1)]
-        inner: list[Group] = []
-        for i, block in enumerate(self.encoder):
-            assert isinstance(block, Block)
-            stream += block.stream_slices(f"encoder.{i}")
-            inner += block.inner_groups(f"encoder.{i}")
-        return [*self.frontend.groups("frontend"), Group(self.dims.channels, tuple(stream)), *inner]
+        blocks = [block for block in self.encoder if isinstance(block, Block)]
+        return residual_groups(self.frontend, blocks, self.dims.channels)

@@ -5,12 +5,21 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spaces.families import DsconvLstm
-from workers.students.base import Group, Output, Slice
-from workers.students.layers import Frontend, Linear, RecurrentStack, SeparableBlock, frame_mask
+from workers.students.base import Group, Output, Slice, Student
+from workers.students.blocks.convolution import SeparableBlock
+from workers.students.blocks.frontend import Frontend
+from workers.students.blocks.lengths import frame_mask
+from workers.students.blocks.linear import Linear
+from workers.students.blocks.recurrent import RecurrentStack
 
 
-class Network(nn.Module):
+class Network(Student):
     """Frontend, separable blocks, LSTM, head."""
+
+    dims: DsconvLstm
+    frontend: Frontend
+
+    training_only = ("halfway",)
 
     def __init__(self, dims: DsconvLstm, vocabulary: int) -> None:
         super().__init__()
@@ -24,7 +33,7 @@ class Network(nn.Module):
             "lstm", dims.channels, dims.hidden, dims.layers, dims.bidirectional, dims.dropout
         )
         self.head = Linear(self.recurrent.n_out, vocabulary)
-        self.halfway = Linear(dims.channels, vocabulary)  # read only while training
+        self.halfway = Linear(dims.channels, vocabulary)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         x, lengths = self.frontend(features, lengths)

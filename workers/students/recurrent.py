@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from spaces.families import Recurrent
-from workers.students.base import Group, Output
-from workers.students.layers import Frontend, Linear, RecurrentStack
+from workers.students.base import Group, Output, Student
+from workers.students.blocks.frontend import Frontend
+from workers.students.blocks.linear import Linear
+from workers.students.blocks.recurrent import RecurrentStack
 
 
-class Network(nn.Module):
+class Network(Student):
     """Frontend, recurrent layers, head."""
+
+    dims: Recurrent
+    frontend: Frontend
 
     def __init__(self, dims: Recurrent, vocabulary: int) -> None:
         super().__init__()

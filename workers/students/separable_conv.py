@@ -5,12 +5,19 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spaces.families import SeparableConv
-from workers.students.base import Group, Output, Slice
-from workers.students.layers import Frontend, Linear, SeparableBlock, frame_mask
+from workers.students.base import Group, Output, Student
+from workers.students.blocks.convolution import SeparableBlock
+from workers.students.blocks.frontend import Frontend
+from workers.students.blocks.lengths import frame_mask
+from workers.students.blocks.linear import Linear
+from workers.students.blocks.residual import residual_groups, run_blocks
 
 
-class Network(nn.Module):
+class Network(Student):
     """Frontend, blocks, head."""
+
+    dims: SeparableConv
+    frontend: Frontend
 
     def __init__(self, dims: SeparableConv, vocabulary: int) -> None:
         super().__init__()
@@ -26,18 +33,10 @@ class Network(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         x, lengths = self.frontend(features, lengths)
         mask = frame_mask(lengths, x.shape[1])
-        intermediate = None
-        for i, block in enumerate(self.encoder):
-            x = block(x, mask)
-            if self.training and i + 1 == len(self.encoder) // 2:
-                intermediate = self.head(x)
+        halfway = self.head if self.training else None
+        x, intermediate = run_blocks(self.encoder, x, mask, halfway)
         return Output(self.head(x), lengths, x, intermediate)
 
     def groups(self) -> list[Group]:
-        stream = [*Frontend.writes("frontend"), Slice("head.weight", 1)]
-        inner: list[Group] = []
-        for i, block in enumerate(self.encoder):
-            assert isinstance(block, SeparableBlock)
-            stream += block.stream_slices(f"encoder.{i}")
-            inner += block.inner_groups(f"encoder.{i}")
-        return [*self.frontend.groups("frontend"), Group(self.dims.channels, tuple(stream)), *inner]
+        blocks = [block for block in self.encoder if isinstance(block, SeparableBlock)]
+        return residual_groups(self.frontend, blocks, self.dims.channels)

@@ -1,54 +1,38 @@
-"""Trains a network: warm-up, a flat stretch, a decay to zero; exact to resume and to continue.
-
-The schedule is warmup-stable-decay (arXiv 2405.18392): the state where the decay begins is kept
-as the *trunk*, so that a student can later be trained to a larger budget from there, at the
-cost of the decay only. The weights that ship are the mean of the last epochs'.
-"""
+"""Trains a network. An interrupted run goes on to the same weights as one that was not."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jiwer
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spaces.recipe import Distil, Training
+from spaces.recipe import Distil, LossWeight, Training
+from spaces.record import Record
 from workers.checkpoint import load_tensors, save_tensors
-from workers.data.batches import Batch, Corpus, epoch_plan, load_batch, spec_augment
-from workers.data.entries import Entry
+from workers.data.batches import Batch, epoch_plan, load_batch, spec_augment
+from workers.data.corpus import Corpus
 from workers.data.text import decode
-from workers.measure.quiet import Host
-from workers.train.distil import HiddenMatch, Objective, TeacherCache
+from workers.data.utterances import Utterance
+from workers.host_lock import HostLock
+from workers.results import Epoch
+from workers.students.base import Student
+from workers.train.losses.extra import extra_losses
+from workers.train.losses.feature_alignment import FeatureAlignmentLoss
+from workers.train.losses.soft_targets import SoftTargets
+from workers.train.objective import TrainingLoss
+from workers.train.schedule import first_averaged_epoch, learning_rate_at
 
-WARMUP_SHARE = 0.1
-DECAY_SHARE = 0.4
-AVERAGED_SHARE = 0.15
 _CLIP_NORM = 5.0
 _N_EVALUATIONS = 8
-_STATE_EVERY_S = 5.0
 
-Report = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One point of a learning curve. WER is of the network in torch, not of a shipped file."""
-
-    epoch: int
-    epochs: int
-    train_ctc: float
-    cpu_s: float
-    dev_wer: float | None = None
+Report = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -58,18 +42,21 @@ class _State:
     epoch: int = 0
     n_averaged: int = 0
     average: dict[str, Tensor] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
 
 
-def bf16_pays() -> bool:
+class _Header(Record):
+    """What of the state is not a tensor."""
+
+    epoch: int
+    n_averaged: int
+    history: tuple[Epoch, ...]
+
+
+def has_native_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return bool(supported())
-
-
-def learning_rate_at(share: float, peak: float) -> float:
-    """Warm-up, flat, linear decay to zero; `share` of the steps are done."""
-    return peak * min(1.0, share / WARMUP_SHARE, (1 - share) / DECAY_SHARE)
 
 
 class Trainer:
@@ -77,54 +64,57 @@ class Trainer:
 
     Args:
         network: a student with its normalisation set.
-        trunk: state at the start of a decay, to continue to a larger budget from.
-        host: taken for each step, so that measurements find quiet; None to do without.
+        losses: of other packages, with their weights.
+        lock: taken for each step, so that measurements find quiet; None to do without.
+        report: told of the epochs done.
+        save_every_s: how much work an interruption may cost.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Student,
         corpus: Corpus,
         training: Training,
         seed: int,
         folder: Path,
         *,
         distil: Distil | None = None,
-        teacher: TeacherCache | None = None,
-        host: Host | None = None,
-        trunk: Path | None = None,
+        losses: tuple[LossWeight, ...] = (),
+        soft_targets: SoftTargets | None = None,
+        lock: HostLock | None = None,
         report: Report | None = None,
+        save_every_s: float = 5.0,
     ) -> None:
         torch.manual_seed(seed)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
         self.corpus, self.training, self.seed, self.folder = corpus, training, seed, folder
-        self.host, self.report = host, report
+        self.lock, self.report, self._save_every_s = lock, report, save_every_s
         distil = distil or Distil(weight=0.0)
         if distil.weight == 0.0:
-            teacher = None
-        self._hidden_match = self._make_hidden_match(distil, teacher)
-        self.objective = Objective(training, distil, teacher, self._hidden_match)
+            soft_targets = None
+        self._alignment = self._make_alignment(distil, soft_targets)
+        self.loss = TrainingLoss(
+            training, distil, soft_targets, self._alignment, extra_losses(losses, network)
+        )
         self._optimizer = self._make_optimizer()
         self._state = _State()
-        self._autocast = bf16_pays()
+        self._autocast = has_native_bf16()
         self._cpu_start = time.process_time()
         if (folder / "state.safetensors").exists():
             self._load(folder / "state.safetensors")
-        elif trunk is not None:
-            self._load(trunk)
 
-    def _make_hidden_match(
-        self, distil: Distil, teacher: TeacherCache | None
-    ) -> HiddenMatch | None:
-        if teacher is None or not distil.hidden_weight or teacher.hidden_size is None:
+    def _make_alignment(
+        self, distil: Distil, soft_targets: SoftTargets | None
+    ) -> FeatureAlignmentLoss | None:
+        if soft_targets is None or not distil.hidden_weight or soft_targets.hidden_size is None:
             return None
-        n_student = self.network.head.in_features  # type: ignore[union-attr]
-        return HiddenMatch(int(n_student), teacher.hidden_size)  # type: ignore[arg-type]
+        return FeatureAlignmentLoss(self.network.head.in_features, soft_targets.hidden_size)
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         named = dict(self.network.named_parameters())
-        if self._hidden_match is not None:
-            named |= {f"match.{k}": p for k, p in self._hidden_match.named_parameters()}
+        if self._alignment is not None:
+            named |= {f"match.{k}": p for k, p in self._alignment.named_parameters()}
         return named
 
     def _make_optimizer(self) -> torch.optim.AdamW:
@@ -138,28 +128,25 @@ class Trainer:
         ]
         return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self) -> list[Epoch]:
         """Train to the end of the budget; the network then holds the averaged weights.
 
         Returns:
             The learning curve, one entry an epoch.
         """
         epochs = self.training.epochs
-        decay_start = math.floor(epochs * (1 - DECAY_SHARE))
-        first_averaged = min(epochs - 1, math.floor(epochs * (1 - AVERAGED_SHARE)))
+        first_averaged = first_averaged_epoch(epochs)
         saved_at = time.monotonic()
         self.network.train()
         while self._state.epoch < epochs:
             epoch = self._state.epoch
-            if epoch == decay_start:
-                self._save(self.folder / "trunk.safetensors")
             train_ctc = self._epoch(epoch)
             self._state.epoch += 1
             if epoch >= first_averaged:
                 self._average()
             self._note(epoch + 1, train_ctc)
             is_last = self._state.epoch == epochs
-            if is_last or time.monotonic() - saved_at > _STATE_EVERY_S:
+            if is_last or time.monotonic() - saved_at > self._save_every_s:
                 self._save(self.folder / "state.safetensors")
                 saved_at = time.monotonic()
         self.network.load_state_dict(self._state.average)
@@ -175,7 +162,7 @@ class Trainer:
         for step, items in enumerate(plan):
             batch = load_batch(self.corpus, items)
             share = (epoch + step / len(plan)) / self.training.epochs
-            with self.host.busy() if self.host else nullcontext():
+            with self.lock.shared() if self.lock else nullcontext():
                 losses.append(self.step(batch, share, rng))
         return float(np.mean(losses))
 
@@ -184,12 +171,12 @@ class Trainer:
             group["lr"] = learning_rate_at(share, self.training.learning_rate)
         if self.training.consistency:
             batch = batch.twice()
-        features = self.network.frontend.normalise(batch.features)  # type: ignore[union-attr,operator]
+        features = self.network.normalise(batch.features)
         if self.training.augment:
             features = spec_augment(features, batch.lengths, self.training.augment, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
             output = self.network(features, batch.lengths)
-        loss, ctc = self.objective(output, batch, share)
+        loss, ctc = self.loss(output, batch, share)
         self._optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters().values(), _CLIP_NORM)
@@ -197,6 +184,7 @@ class Trainer:
         return ctc
 
     def _average(self) -> None:
+        # torch.optim.swa_utils rounds in another order, and with it no earlier result repeats.
         state = self._state
         state.n_averaged += 1
         for name, tensor in self.network.state_dict().items():
@@ -209,15 +197,20 @@ class Trainer:
         epochs = self.training.epochs
         dev_wer = None
         if epoch % max(1, epochs // _N_EVALUATIONS) == 0 or epoch == epochs:
-            with self.host.busy() if self.host else nullcontext():
+            with self.lock.shared() if self.lock else nullcontext():
                 dev_wer = dev_error_rate(self.network, self.corpus)
             self.network.train()
-        point = Progress(epoch, epochs, train_ctc, time.process_time() - self._cpu_start, dev_wer)
-        self._state.history.append(vars(point))
-        if self.report:
-            self.report(
-                {"epoch": epoch, "epochs": epochs, "train_ctc": train_ctc, "dev_wer": dev_wer}
+        self._state.history.append(
+            Epoch(
+                epoch=epoch,
+                epochs=epochs,
+                train_ctc=train_ctc,
+                cpu_s=time.process_time() - self._cpu_start,
+                dev_wer=dev_wer,
             )
+        )
+        if self.report:
+            self.report("epochs", epoch, epochs)
 
     def _save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
@@ -227,17 +220,18 @@ class Trainer:
                 tensors[f"match_value.{name}"] = parameter
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
-        header = {
-            "epoch": self._state.epoch,
-            "n_averaged": self._state.n_averaged,
-            "history": self._state.history,
-        }
-        save_tensors(tensors, path, header)
+        header = _Header(
+            epoch=self._state.epoch,
+            n_averaged=self._state.n_averaged,
+            history=tuple(self._state.history),
+        )
+        save_tensors(tensors, path, header.model_dump())
 
     def _load(self, path: Path) -> None:
-        tensors, header = load_tensors(path)
-        self._state.epoch, self._state.n_averaged = header["epoch"], header["n_averaged"]
-        self._state.history = header["history"]
+        tensors, content = load_tensors(path)
+        header = _Header.model_validate(content)
+        self._state.epoch, self._state.n_averaged = header.epoch, header.n_averaged
+        self._state.history = list(header.history)
         self.network.load_state_dict(_under("network.", tensors))
         self._state.average = _under("average.", tensors)
         parameters = self._parameters()
@@ -254,26 +248,20 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def dev_error_rate(network: nn.Module, corpus: Corpus) -> float:
+def dev_error_rate(network: Student, corpus: Corpus) -> float:
     """WER of a network in torch on dev: for learning curves, never reported as a result."""
     network.eval()
     texts = []
     with torch.inference_mode():
-        for entry in corpus.dev:
-            texts.append(decode(best_path(network, corpus, entry), corpus.symbols))
-    return float(jiwer.wer([e.text for e in corpus.dev], texts))
+        for utterance in corpus.dev:
+            texts.append(decode(best_path(network, corpus, utterance), corpus.symbols))
+    return float(jiwer.wer([u.text for u in corpus.dev], texts))
 
 
-def best_path(network: nn.Module, corpus: Corpus, entry: Entry) -> list[int]:
-    features = torch.from_numpy(np.array(corpus.frames(entry)))[None]
-    features = network.frontend.normalise(features)  # type: ignore[union-attr,operator]
+def best_path(network: Student, corpus: Corpus, utterance: Utterance) -> list[int]:
+    """The likeliest symbol of each output frame."""
+    features = torch.from_numpy(np.array(corpus.frames(utterance)))[None]
+    features = network.normalise(features)
     output = network(features, torch.tensor([features.shape[1]]))
     ids: list[int] = output.logits[0].argmax(-1).tolist()
     return ids
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace a small JSON file in one step."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)

@@ -1,0 +1,129 @@
+"""The front: trials that nothing beats in every objective, its knee, and how much it dominates.
+
+Everything is told by a frame of trials (`search.analysis.trial_frame`); columns are metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import moocore
+import numpy as np
+import pandas as pd
+
+from search.objectives import judged_metrics, signs
+from search.policy import AS_MEASURED, Policy
+from spaces.metrics import MetricRef
+from storage.records import TrialState
+
+
+def nondominated(points: np.ndarray) -> np.ndarray:
+    """bool [n]: which of points [n, objectives], all to be minimised, nothing beats. Of equal
+    points the first is kept."""
+    found: np.ndarray = moocore.is_nondominated(points)
+    return found
+
+
+def front_numbers(
+    frame: pd.DataFrame, objectives: Sequence[MetricRef], policy: Policy = AS_MEASURED
+) -> list[int]:
+    """Numbers of the complete trials that nothing beats, by the first objective."""
+    names = judged_metrics(objectives, policy)
+    if frame.empty or any(n not in frame for n in names):
+        return []
+    known = frame.loc[frame["state"] == TrialState.COMPLETE, ["number", *dict.fromkeys(names)]]
+    known = known.dropna()
+    if known.empty:
+        return []
+    best = known[nondominated(_minimised(known, names))]
+    order = np.lexsort(_minimised(best, names).T[::-1])
+    return [int(n) for n in best["number"].to_numpy()[order]]
+
+
+def _minimised(frame: pd.DataFrame, names: Sequence[MetricRef]) -> np.ndarray:
+    """float [n, objectives], all to be minimised."""
+    return frame[list(names)].to_numpy(float) * signs(names)
+
+
+def knee_number(
+    frame: pd.DataFrame, objectives: Sequence[MetricRef], policy: Policy = AS_MEASURED
+) -> int | None:
+    """Of the front, the trial nearest to the best of each objective at once, each scaled to the
+    front's own range; None for fronts of fewer than three, which have no bend."""
+    names = judged_metrics(objectives, policy)
+    if any(n not in frame for n in names):
+        return None
+    best = frame.loc[frame["on_front"], ["number", *dict.fromkeys(names)]].dropna()
+    if len(best) < 3:
+        return None
+    points = _minimised(best, names)
+    span = np.maximum(np.ptp(points, axis=0), 1e-12)
+    distance = np.linalg.norm((points - points.min(0)) / span, axis=1)
+    return int(best["number"].iloc[int(distance.argmin())])
+
+
+def reference_point(
+    frame: pd.DataFrame, objectives: Iterable[MetricRef], teacher: Mapping[str, float]
+) -> dict[MetricRef, float]:
+    """Where the hypervolume is seen from: the teacher's cost, every word wrong.
+
+    What the teacher was not measured in is the worst of the trials.
+    """
+    reference = {}
+    for objective in objectives:
+        known = frame[objective].dropna() if objective in frame else pd.Series(dtype=float)
+        is_better = objective.known.higher_is_better
+        worst = (known.min() if is_better else known.max()) if len(known) else 1.0
+        is_errors = objective.name in ("wer", "cer")
+        reference[objective] = 1.0 if is_errors else float(teacher.get(objective, worst))
+    return reference
+
+
+def hypervolumes(
+    frame: pd.DataFrame,
+    objectives: Sequence[MetricRef],
+    reference: Mapping[MetricRef, float],
+    most: int = 60,
+) -> pd.DataFrame:
+    """How the front grew: complete `trials`, when the last of them was `finished_at` (seconds since
+    the epoch), and the `hypervolume`: the share of the box to the reference that they dominate.
+
+    Timed objectives are taken on a logarithmic scale from a thousandth of the reference on, so
+    that no objective drowns the others.
+    """
+    columns = list(dict.fromkeys(objectives))
+    known = frame[frame["state"] == TrialState.COMPLETE].dropna(subset=columns)
+    known = known.sort_values("finished_at")
+    shares = np.column_stack([_shares(o, known[o], reference[o]) for o in objectives])
+    count = len(known)
+    places = np.unique(np.linspace(min(1, count), count, min(most, count)).round().astype(int))
+    values = [_volume(shares[:n]) for n in places]
+    ends = known["finished_at"].to_numpy(float)[places - 1]
+    return pd.DataFrame({"trials": places, "finished_at": ends, "hypervolume": values})
+
+
+def hypervolume(
+    frame: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
+) -> float:
+    """Of all complete trials; 0 to 1."""
+    grown = hypervolumes(frame, objectives, reference, most=1)
+    return float(grown["hypervolume"].iloc[-1]) if len(grown) else 0.0
+
+
+def _volume(shares: np.ndarray) -> float:
+    inside = shares[(shares < 1).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    inside = inside[nondominated(inside)]
+    return float(moocore.hypervolume(inside, ref=np.ones(shares.shape[1])))
+
+
+def _shares(objective: MetricRef, values: pd.Series, reference: float) -> np.ndarray:
+    """An objective as a share of its reference, 0 the best that is told apart."""
+    array, reference = values.to_numpy(float), max(reference, 1e-12)
+    if objective.known.higher_is_better:
+        array, reference = 1 / np.maximum(array, 1e-12), 1 / reference
+    if objective.name in ("wer", "cer"):
+        shares: np.ndarray = array / reference
+        return shares
+    return np.clip(np.log10(np.maximum(array, 1e-12) / (reference / 1000)) / 3, 0.0, None)

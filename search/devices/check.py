@@ -1,0 +1,84 @@
+"""The devices of a space: are they there, and do they do what is asked?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from search.errors import UsageFault
+from spaces.space import Space, Target
+from workers.backends.environments import interpreter_of
+from workers.errors import DeviceUnreachable, UserFault, WorkError
+from workers.probe.machine import report
+from workers.targets.adb import Phone
+from workers.targets.reach import agent_of
+
+Machine = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One target: `state` is ready, away or refused; `message` what it told of itself, or why
+    not."""
+
+    target: str
+    device: str
+    backend: str
+    state: str
+    message: str
+    report: Machine | None = None
+
+
+def check(space: Space) -> list[Found]:
+    """Ask every target of a space; none is measured on."""
+    return [_checked(name, target) for name, target in space.targets.items()]
+
+
+def _checked(name: str, target: Target) -> Found:
+    try:
+        told = _told(target)
+    except DeviceUnreachable as error:
+        return Found(name, target.device, target.backend, "away", str(error))
+    except (UserFault, WorkError) as error:
+        return Found(name, target.device, target.backend, "refused", str(error))
+    return Found(name, target.device, target.backend, "ready", _in_words(told), told)
+
+
+def _told(target: Target) -> Machine:
+    if target.agent is not None:
+        told: Machine = agent_of(target).device()["machine"]
+        return told
+    if target.adb is not None:
+        return Phone(target.adb).device()
+    interpreter_of(target.backend)
+    return asdict(report())
+
+
+def _in_words(told: Machine) -> str:
+    parts = [str(told.get("processor", "")), f"{told.get('cores')} cores"]
+    for key, form in (
+        ("memory_mb", "{:.0f} MB"),
+        ("governor", "governor {}"),
+        ("temperature_c", "{:.0f} °C"),
+        ("load_1min", "load {:.2f}"),
+    ):
+        if told.get(key) is not None:
+            parts.append(form.format(told[key]))
+    runtimes = told.get("runtimes", ())
+    return ", ".join([*parts, *map(str, runtimes if isinstance(runtimes, list | tuple) else ())])
+
+
+def check_targets(space: Space) -> None:
+    """Everything that a target needs is here before anything starts; a device may be away, but
+    one that refuses will go on refusing.
+
+    Raises:
+        UsageFault: with every fault.
+    """
+    faults = [
+        f"targets.{found.target}: {found.message}"
+        for found in check(space)
+        if found.state == "refused"
+    ]
+    if faults:
+        raise UsageFault("\n".join(faults))

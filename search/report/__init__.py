@@ -1,0 +1,1 @@
+"""Shows: charts, tables, terminal, page, CSV. Decides nothing."""

@@ -1,0 +1,57 @@
+"""Metrics and durations as people read them."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TypeVar
+
+import pandas as pd
+
+from spaces.metrics import METRICS, MetricRef
+
+N = TypeVar("N", float, pd.Series)
+
+PERCENT = frozenset(name for name, m in METRICS.items() if m.unit == "fraction")
+_INTERVAL = ("wer_low", "wer_high")
+_SPELLED = {"wer": "WER", "cer": "CER", "rtf": "RTF", "qoi": "QoI", "macs": "MACs"}
+
+
+def format_metric(metric: str, value: float | None) -> str:
+    """A value with its unit; fractions as percentages; – where not measured."""
+    if value is None or math.isnan(value):
+        return "–"
+    name = MetricRef.of(metric).name
+    if name in _INTERVAL or name in PERCENT:
+        return f"{value:.1%}"
+    if name == "macs":
+        return f"{value / 1e6:.1f} M/s"
+    if name == "params":
+        return f"{value / 1e6:.3f} M"
+    unit = METRICS[name].unit if name in METRICS else ""
+    return f"{value:.3g} {unit}".strip() if abs(value) < 100 else f"{value:.0f} {unit}".strip()
+
+
+def metric_name(metric: str) -> str:
+    """A metric as people say it."""
+    ref = MetricRef.of(metric)
+    name = ref.name.removesuffix("_ms").removesuffix("_mb").removesuffix("_mj").replace("_", " ")
+    spelled = _SPELLED.get(ref.name, name).replace("wer", "WER")
+    return spelled + (f" on {ref.target}" if ref.target else "")
+
+
+def metric_label(metric: str) -> str:
+    """A metric with its unit, as an axis says it."""
+    name = MetricRef.of(metric).name
+    unit = "%" if name in PERCENT else METRICS[name].unit if name in METRICS else ""
+    return f"{metric_name(metric)} ({unit})" if unit else metric_name(metric)
+
+
+def scaled(metric: str, values: N) -> N:
+    """Fractions as percentages."""
+    return values * 100 if MetricRef.of(metric).name in PERCENT else values
+
+
+def clock(seconds: float) -> str:
+    """A duration as 1:02:03."""
+    return str(timedelta(seconds=max(0, round(seconds))))

@@ -1,0 +1,64 @@
+"""Tables of trials for terminals, and their JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from search.report.labels import format_metric
+from spaces.space import Space
+from storage.records import Trial
+
+
+def columns_of(space: Space) -> list[str]:
+    """Objectives first, then what an engineer asks next."""
+    columns: list[str] = list(space.objectives)
+    for extra in ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb"):
+        if extra not in columns:
+            columns.append(extra)
+    return columns
+
+
+def front_table(
+    space: Space,
+    trials: Sequence[Trial],
+    knee: int | None,
+    title: str,
+    teacher: Mapping[str, float] | None = None,
+) -> Table:
+    """Trials a row; the knee of the front is marked."""
+    caption = "" if knee is None else "◆ knee of the front"
+    table = Table(title=title, title_justify="left", caption=caption)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("student")
+    columns = columns_of(space)
+    for column in columns:  # its words below each other keep a column as narrow as its figures
+        table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+    for trial in trials:
+        is_knee = trial.number == knee
+        name = Text(trial.label + (" ◆" if is_knee else ""))
+        cells = [format_metric(c, trial.metrics.get(c)) for c in columns]
+        table.add_row(str(trial.number), name, *cells, style="bold" if is_knee else None)
+    if teacher:
+        table.add_section()
+        cells = [format_metric(c, teacher.get(c)) for c in columns]
+        table.add_row("", "teacher", *cells, style="dim")
+    return table
+
+
+def as_json(trials: Sequence[Trial]) -> str:
+    """Recipe and figures of trials, for programs."""
+    content = [
+        {
+            "trial": t.number,
+            "state": str(t.state),
+            "reason": t.reason,
+            "recipe": dict(t.recipe),
+            "metrics": dict(t.metrics),
+        }
+        for t in trials
+    ]
+    return json.dumps(content, indent=1)

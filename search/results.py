@@ -1,0 +1,148 @@
+"""What the stages of a trial, or of the study's teacher, have given back so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from pydantic import ValidationError
+
+from search.errors import UsageFault
+from spaces.space import Space
+from storage.records import StageRun
+from workers.results import (
+    RESULT,
+    AnyResult,
+    CompressResult,
+    ConvertResult,
+    ExportResult,
+    ExtraResult,
+    MeasureResult,
+    Model,
+    PrepareResult,
+    Reading,
+    ScoreResult,
+    ScreenResult,
+    StageResult,
+    TeacherTargetsResult,
+    TrainResult,
+    Unavailable,
+)
+
+# Stages that a trial has one of for each runtime or target, and the field that holds them.
+_SEVERAL = {"extra": "extra", "convert": "converted", "score": "scored", "measure": "measured"}
+
+
+@dataclass(frozen=True)
+class TrialResults:
+    """Results by stage; those of runtimes and targets by backend, runtime label and target."""
+
+    prepare: PrepareResult | None = None
+    teacher_targets: TeacherTargetsResult | None = None
+    screen: ScreenResult | None = None
+    train: TrainResult | None = None
+    compress: CompressResult | None = None
+    export: ExportResult | None = None
+    extra: Mapping[str, ExtraResult] = field(default_factory=dict)
+    converted: Mapping[str, ConvertResult | Unavailable] = field(default_factory=dict)
+    scored: Mapping[str, ScoreResult | Unavailable] = field(default_factory=dict)
+    measured: Mapping[str, MeasureResult | Unavailable] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runs: Iterable[StageRun]) -> TrialResults:
+        """From the record; what failed, or can no longer be read, is not there."""
+        results = cls()
+        for run in runs:
+            result = read_result(run)
+            if result is not None:
+                results = results.having(run.stage, result)
+        return results
+
+    def having(self, name: str, result: AnyResult) -> TrialResults:
+        """With one result more, by the name of its job."""
+        stage, _, which = name.partition("@")
+        if stage not in _SEVERAL:
+            return replace(self, **{stage: result})  # type: ignore[arg-type]
+        known = getattr(self, _SEVERAL[stage])
+        return replace(self, **{_SEVERAL[stage]: {**known, which: result}})  # type: ignore[arg-type]
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(getattr(self, f.name) for f in fields(self))
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Of the network that is exported."""
+        last = self.compress or self.train
+        return None if last is None else last.checkpoint
+
+    def score(self, label: str) -> ScoreResult | None:
+        """The score by a runtime, where there is one."""
+        found = self.scored.get(label)
+        return found if isinstance(found, ScoreResult) else None
+
+    def measure(self, target: str) -> MeasureResult | None:
+        found = self.measured.get(target)
+        return found if isinstance(found, MeasureResult) else None
+
+
+def read_result(run: StageRun) -> AnyResult | None:
+    """The result of a stage run; None where it failed or no version of ours reads it any more."""
+    if run.state == "failed":
+        return None
+    try:
+        return RESULT.validate_python(run.result)
+    except ValidationError:
+        return None
+
+
+def readings_of(space: Space, results: TrialResults) -> list[Reading]:
+    """All readings of a subject; what was scored by a runtime holds for each of its targets."""
+    readings: list[Reading] = []
+    if results.export is not None:  # a file of ONNX Runtime has a size on its targets alone
+        readings += [r for r in results.export.readings if r.metric != "size_mb"]
+        sizes = [r for r in results.export.readings if r.metric == "size_mb"]
+        for name in space.runtimes()[0].targets or ("",):
+            readings += [r.model_copy(update={"target": name}) for r in sizes]
+    for extra in results.extra.values():
+        readings += extra.readings
+    if results.teacher_targets is not None:
+        readings += results.teacher_targets.readings
+    for runtime in space.runtimes():
+        of_runtime = (results.converted.get(runtime.backend), results.scored.get(runtime.label))
+        for result in of_runtime:
+            readings += _on(result, runtime.targets or ("",))
+    for name in space.targets:
+        readings += _on(results.measured.get(name), (name,))
+    return readings
+
+
+def _on(result: StageResult | None, targets: tuple[str, ...]) -> list[Reading]:
+    if result is None:
+        return []
+    return [r.model_copy(update={"target": name}) for name in targets for r in result.readings]
+
+
+def model_of(space: Space, target: str | None, results: TrialResults) -> tuple[Model, str]:
+    """What was measured on a target, and the digest of its tokens; the file for ONNX Runtime
+    where no target is named.
+
+    Raises:
+        UsageFault: when there is no such model.
+    """
+    backend = "onnxruntime" if target is None else space.targets[target].backend
+    if results.export is None:
+        raise UsageFault("it has no exported file")
+    converted = results.converted.get(backend)
+    if backend == "onnxruntime":
+        model = onnx_model(results.export.model)
+    elif isinstance(converted, ConvertResult):
+        model = converted.model
+    else:
+        raise UsageFault(f"it was never converted for {backend}")
+    return model, results.export.tokens
+
+
+def onnx_model(digest: str) -> Model:
+    """A file in ONNX Runtime's form."""
+    return Model(backend="onnxruntime", main="model.onnx", files={"model.onnx": digest})

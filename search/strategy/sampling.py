@@ -1,0 +1,161 @@
+"""What to try next: a pure function of the space, the seed and the trials it may see.
+
+No sampler state is kept between two proposals. The store is the one memory: an Optuna study is
+made anew in memory from its records, with a seed of its own for every trial number. A search that
+was killed therefore goes on as if it had not been, and equal records give equal proposals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import warnings
+from collections.abc import Sequence
+from typing import cast
+
+import moocore
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from search.distributions import distribution_of
+from search.policy import Policy
+from search.strategy.initial_design import initial_design
+from search.strategy.moves import Nothing, Propose
+from spaces.axes import Axis, Choice, IntRange, Value
+from spaces.counting import count as count_recipes
+from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
+from spaces.space import Space
+from storage.records import Trial, TrialState
+
+DEFAULT_INITIAL = 6
+_ATTEMPTS = 20
+_WINDOW = 1500  # beyond so many trials the sampler sees the front and the latest
+_SMALL_SPACE = 5000
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def propose(
+    space: Space, policy: Policy, seed: int, number: int, trials: Sequence[Trial]
+) -> Propose | Nothing:
+    """The recipe to try as trial `number`; Nothing when every recipe has been tried.
+
+    Args:
+        trials: all trials so far, running ones included.
+    """
+    tried = {t.recipe_digest for t in trials}
+    n_initial = space.search.initial_trials
+    design = initial_design(space, DEFAULT_INITIAL if n_initial is None else n_initial)
+    for values in design[number:]:
+        if recipe_of(values).digest() not in tried:
+            return Propose(values, "initial_design")
+    seen = policy.seen(number, trials)
+    for attempt in range(_ATTEMPTS):
+        move = _ask(space, _seed(seed, number, attempt), seen)
+        is_allowed = refusal(space, move.values) is None
+        if is_allowed and recipe_of(move.values).digest() not in tried:
+            return move
+    return _untried(space, _seed(seed, number, _ATTEMPTS), tried)
+
+
+def _seed(*parts: int) -> int:
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _untried(space: Space, seed: int, tried: set[str]) -> Propose | Nothing:
+    rng = random.Random(seed)
+    for _ in range(200):
+        values = random_values(space, rng)
+        if values is not None and recipe_of(values).digest() not in tried:
+            return Propose(values, "random")
+    size = count_recipes(space)
+    if size.continuous or size.at_most > _SMALL_SPACE:
+        return Nothing(is_exhausted=True)
+    left = [v for v in enumerate_values(space) if recipe_of(v).digest() not in tried]
+    return Propose(rng.choice(left), "random") if left else Nothing(is_exhausted=True)
+
+
+def _ask(space: Space, seed: int, trials: Sequence[Trial]) -> Propose:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental arguments
+        study = optuna.create_study(
+            directions=[
+                "maximize" if o.known.higher_is_better else "minimize" for o in space.objectives
+            ],
+            sampler=_sampler(space.search.sampler, seed),
+        )
+        study.add_trials(
+            [_frozen(space, t) for t in _windowed(space, trials) if _is_informative(t)]
+        )
+        trial = study.ask()
+    families = tuple(space.students)
+    family = trial.suggest_categorical("family", families) if len(families) > 1 else families[0]
+    values = choose(space, family, lambda name, axis: _suggest(trial, name, axis))
+    attrs = dict(study.get_trials(deepcopy=False)[trial.number].system_attrs)
+    return Propose(values, "sampler", attrs)
+
+
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    if name == "tpe":
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, n_startup_trials=10, seed=seed
+        )
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
+    if name == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
+    if axis.size() == 1:
+        return axis.at(0.0)
+    if isinstance(axis, Choice):
+        return cast(Value, trial.suggest_categorical(name, axis.values))
+    if isinstance(axis, IntRange):
+        return trial.suggest_int(name, axis.low, axis.last, step=axis.step, log=axis.log)
+    return trial.suggest_float(name, axis.low, axis.last, step=axis.step, log=axis.log)
+
+
+def _is_informative(trial: Trial) -> bool:
+    """What failed, or still waits for a device, says nothing of its recipe."""
+    nothing = (TrialState.FAILED, TrialState.CANCELLED, TrialState.UNMEASURED)
+    return trial.state not in nothing
+
+
+def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:
+    """A record as Optuna sees it."""
+    distributions: dict[str, BaseDistribution] = {}
+    if len(space.students) > 1:
+        distributions["family"] = CategoricalDistribution(tuple(space.students))
+    for name, axis in space.axes_of(str(trial.values["family"])).items():
+        if name in trial.values and axis.size() != 1:
+            distributions[name] = distribution_of(axis)
+    state = optuna.trial.TrialState.RUNNING
+    if trial.objective_values is not None:
+        state = optuna.trial.TrialState.COMPLETE
+    elif trial.state.is_final:  # screened out or stopped: learnt from as bad
+        state = optuna.trial.TrialState.PRUNED
+    return optuna.trial.create_trial(
+        state=state,
+        values=None if trial.objective_values is None else list(trial.objective_values),
+        params={k: trial.values[k] for k in distributions},
+        distributions=distributions,
+        system_attrs=dict(trial.sampler_attrs),
+        constraints=dict(trial.constraints) or None,
+    )
+
+
+def _windowed(space: Space, trials: Sequence[Trial]) -> list[Trial]:
+    """All trials, or of many the front and the latest: asking costs with what is seen."""
+    if len(trials) <= _WINDOW:
+        return list(trials)
+    older, latest = trials[:-_WINDOW], trials[-_WINDOW:]
+    known = [t for t in older if t.objective_values is not None and t.state is TrialState.COMPLETE]
+    if not known:
+        return list(latest)
+    maximise = [o.known.higher_is_better for o in space.objectives]
+    best = moocore.is_nondominated(np.array([t.objective_values for t in known]), maximise=maximise)
+    return [t for t, is_best in zip(known, best, strict=True) if is_best] + list(latest)

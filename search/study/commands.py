@@ -1,0 +1,56 @@
+"""What other shells ask of a running study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from search.clock import Clock
+from search.study.ledger import Ledger
+from storage.records import Command, StudyState
+from storage.store import Store
+
+
+class CommandHandler:
+    """Reads the commands of a study now and then, and carries them out."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        cancel: Callable[[int], None],
+        clock: Clock,
+        every_s: float,
+    ) -> None:
+        self._store, self._ledger, self._cancel = store, ledger, cancel
+        self._clock, self._every_s = clock, every_s
+        self._last_s = -every_s
+
+    def drop_old(self) -> None:
+        """A stop or pause meant for an earlier run says nothing to this one."""
+        for command in self._store.commands.take(self._ledger.study.id):
+            if command.kind == "cancel" and command.argument is not None:
+                self._cancel(command.argument)
+
+    def handle(self) -> None:
+        """Carry out what was asked for since."""
+        if self._clock.monotonic() - self._last_s < self._every_s:
+            return
+        self._last_s = self._clock.monotonic()
+        for command in self._store.commands.take(self._ledger.study.id):
+            self._handle(command)
+
+    def _handle(self, command: Command) -> None:
+        ledger = self._ledger
+        if command.kind == "stop":
+            ledger.set_state(StudyState.STOPPING)
+        elif command.kind == "pause":
+            ledger.set_state(StudyState.PAUSED)
+            ledger.event("study", "paused: nothing new starts")
+        elif command.kind == "resume":
+            ledger.set_state(StudyState.RUNNING)
+            ledger.event("study", "resumed")
+        elif command.kind == "extend":
+            ledger.reload_study()
+            ledger.event("study", f"extended to {ledger.study.trials_wanted} trials")
+        elif command.kind == "cancel" and command.argument is not None:
+            self._cancel(command.argument)

@@ -1,0 +1,352 @@
+"""Runs one study: polls, hands outcomes to the ledger, asks the strategy for moves, submits.
+
+Each decision is in the store before it is acted on, and the next step is always worked out from
+the store (`search.study.pipeline`). Killing the coordinator at any moment and starting it again
+therefore continues the study: a finished stage is found, an interrupted one resumes from its
+checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.clock import SYSTEM_CLOCK, Clock
+from search.errors import StudyFault
+from search.executors.base import Executor, JobOutcome
+from search.policy import Policy
+from search.progress import StudyObserver
+from search.strategy.moves import Nothing, Stop
+from search.strategy.sampling import propose
+from search.strategy.screening import screen
+from search.study.commands import CommandHandler
+from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
+from search.study.interrupts import noticing_interrupts
+from search.study.judging import Judge
+from search.study.ledger import Ledger, Ticket
+from search.study.live import LiveView
+from search.study.pipeline import Complete, Submit, Wait, next_trial_step
+from search.study.settings import StudySettings
+from search.study.teacher_phase import TeacherPhase
+from spaces.space import Space
+from storage.records import Study, StudyState, Trial, TrialState
+from storage.store import Store
+from workers.jobs import Job, Measure, name_of
+from workers.results import MeasureResult, PrepareResult, Unavailable
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often the coordinator looks at what, in seconds."""
+
+    poll_s: float = 0.2
+    commands_every_s: float = 1.0
+    live_every_s: float = 2.0
+    first_wait_s: float = FIRST_WAIT_S  # for a device that is away
+    longest_wait_s: float = LONGEST_WAIT_S
+
+
+class Coordinator:
+    """Owns one study while it runs; there is one at a time.
+
+    Args:
+        propose_new: whether new trials are begun; else what is there is brought to its end.
+        remeasure: trials to measure anew.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: Study,
+        space: Space,
+        settings: StudySettings,
+        policy: Policy,
+        executor: Executor,
+        observer: StudyObserver,
+        *,
+        propose_new: bool = True,
+        remeasure: frozenset[int] = frozenset(),
+        clock: Clock = SYSTEM_CLOCK,
+        pace: Pace | None = None,
+    ) -> None:
+        pace = pace or Pace()
+        self._space, self._settings, self._policy = space, settings, policy
+        self._executor, self._clock, self._pace = executor, clock, pace
+        self._propose_new, self._remeasure = propose_new, remeasure
+        self._ledger = Ledger(store, study, observer, clock)
+        self._ledger.restore(remeasure)
+        self._judge = Judge(store, space, policy, self._ledger)
+        self._teacher = TeacherPhase(space, settings, policy, self._ledger, self._judge)
+        self._backoff = DeviceBackoff(space, clock, pace.first_wait_s, pace.longest_wait_s)
+        self._commands = CommandHandler(
+            store, self._ledger, self._cancel, clock, pace.commands_every_s
+        )
+        self._live = LiveView(
+            space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
+        )
+        self._tickets: dict[int, Ticket] = {}
+        self._n_tickets = 0
+        self._failures: dict[tuple[int | None, str], int] = {}
+        self._is_exhausted = False
+
+    # the loop
+
+    def run(self) -> StudyState:
+        """Go on until the study is finished, stopped or cannot go on.
+
+        Raises:
+            StudyFault: when the data or the teacher cannot be used.
+        """
+        ledger = self._ledger
+        ledger.set_state(StudyState.RUNNING)
+        verb = "continues" if ledger.is_resumed else "starts"
+        ledger.event("study", f'study "{ledger.study.name}" {verb}')
+        self._commands.drop_old()
+        state = StudyState.FINISHED
+        try:
+            state = self._loop()
+        except KeyboardInterrupt:  # the second: it did not wait for what was being done
+            state = StudyState.STOPPED
+        except StudyFault as fault:
+            ledger.event("fault", str(fault))
+            ledger.set_state(StudyState.FAILED)
+            raise
+        finally:
+            for number in ledger.measured_before:
+                if not ledger.trials[number].state.is_final:
+                    self._judge.fail(number, "was not measured again")
+            self._executor.close()
+            ledger.remember_time()
+            self._live.close()
+        return self._conclude(state)
+
+    def _loop(self) -> StudyState:
+        with noticing_interrupts() as is_interrupted:
+            while not self._is_over():
+                if is_interrupted():
+                    return StudyState.STOPPED
+                self._commands.handle()
+                self._submit()
+                for outcome in self._executor.poll(self._pace.poll_s):
+                    self._handle_outcome(outcome)
+                self._live.tell(self._tickets.values())
+        is_stopped = self._ledger.study.state is StudyState.STOPPING
+        return StudyState.STOPPED if is_stopped else StudyState.FINISHED
+
+    def _is_over(self) -> bool:
+        state = self._ledger.study.state
+        if state is StudyState.STOPPING:
+            return True
+        if self._teacher.context is None or self._tickets or self._may_propose():
+            return False
+        if state is StudyState.PAUSED:
+            return False
+        self._give_up_waiting()
+        if self._may_propose():  # a deterministic study waited for these before it asks for more
+            return False
+        return not self._ledger.open_trials()
+
+    def _give_up_waiting(self) -> None:
+        """Nothing is left to do but to wait for devices: they have so long to come back."""
+        patience_s = self._space.search.device_patience_s
+        remote = [name for name, target in self._space.targets.items() if target.is_remote]
+        for trial in self._ledger.open_trials():
+            step = self._next_step(trial, remote)
+            if not isinstance(step, Wait) or not self._backoff.are_all_away(step.targets):
+                continue
+            if self._backoff.longest_s(step.targets) >= patience_s:
+                reason = (
+                    f"not measured on {', '.join(step.targets)} "
+                    f"({self._backoff.reason(step.targets)}); `search measure "
+                    f"{self._ledger.study.name}` does it when the device is back"
+                )
+                self._judge.fail(trial.number, reason, TrialState.UNMEASURED)
+
+    def _conclude(self, state: StudyState) -> StudyState:
+        ledger = self._ledger
+        has_more = len(ledger.trials) < ledger.study.trials_wanted
+        if state is StudyState.STOPPED:
+            message = "stopped; what was running continues from its checkpoints"
+        elif not self._propose_new and has_more:
+            state, message = StudyState.STOPPED, "measured what there was; `search launch` goes on"
+        else:
+            message = self._closing_message()
+        ledger.set_state(state)
+        ledger.event("study", message)
+        return state
+
+    def _closing_message(self) -> str:
+        ledger = self._ledger
+        unmeasured = ledger.count(TrialState.UNMEASURED)
+        waits = f", {unmeasured} wait to be measured" if unmeasured else ""
+        why = "every recipe of the space has been tried" if self._is_exhausted else "finished"
+        if self._is_out_of_time():
+            why = "time is up"
+        complete = ledger.count(TrialState.COMPLETE)
+        return f"{why}: {complete} of {len(ledger.trials)} trials complete{waits}"
+
+    def _cancel(self, number: int) -> None:
+        trial = self._ledger.trials.get(number)
+        if trial is None or trial.state.is_final:
+            return
+        for ticket in [t for t in self._tickets.values() if t.trial == number]:
+            self._executor.cancel(ticket.id)
+            del self._tickets[ticket.id]
+        self._judge.fail(number, "cancelled", TrialState.CANCELLED)
+
+    # submitting
+
+    def _submit(self) -> None:
+        if self._ledger.study.state is not StudyState.RUNNING:
+            return
+        if self._teacher.context is None:
+            if not self._tickets:
+                self._submit_study_stage()
+            return
+        if not self._is_under_way(None) and self._has_room() and self._has_devices():
+            self._submit_study_stage()  # a device was away when the search began and is back
+        for trial in self._ledger.open_trials():
+            if not self._has_room():
+                return
+            if not self._is_under_way(trial.number):
+                self._advance(trial)
+        while self._has_room() and self._may_propose() and self._propose():
+            pass
+
+    def _has_room(self) -> bool:
+        return len(self._tickets) < self._space.search.parallel
+
+    def _has_devices(self) -> bool:
+        return any(target.is_remote for target in self._space.targets.values())
+
+    def _is_under_way(self, number: int | None) -> bool:
+        return any(t.trial == number for t in self._tickets.values())
+
+    def _unavailable_targets(self) -> set[str]:
+        measured_now = [t.target for t in self._tickets.values() if t.target is not None]
+        return self._backoff.unavailable_targets(measured_now)
+
+    def _submit_study_stage(self) -> None:
+        step = self._teacher.next_step(self._unavailable_targets())
+        if isinstance(step, Submit):
+            self._start(None, step.job)
+        elif self._teacher.context is None:
+            self._teacher.begin_trials()
+
+    def _may_propose(self) -> bool:
+        if self._is_exhausted or not self._propose_new or self._is_out_of_time():
+            return False
+        number = len(self._ledger.trials)
+        is_wanted = number < self._ledger.study.trials_wanted
+        return is_wanted and self._policy.may_propose(number, self._ledger.trials)
+
+    def _is_out_of_time(self) -> bool:
+        hours = self._space.search.hours
+        return hours is not None and self._ledger.elapsed_s() > hours * 3600
+
+    def _propose(self) -> bool:
+        """Begin a trial; False when there is nothing to propose."""
+        number, trials = len(self._ledger.trials), list(self._ledger.trials.values())
+        move = propose(self._space, self._policy, self._ledger.study.seed, number, trials)
+        if isinstance(move, Nothing):
+            self._is_exhausted = move.is_exhausted
+            return False
+        self._advance(self._ledger.add_trial(number, move))
+        return True
+
+    def _next_step(
+        self, trial: Trial, unavailable: list[str] | set[str]
+    ) -> Submit | Wait | Complete:
+        assert self._teacher.context is not None
+        recipe, results = self._ledger.recipe(trial.number), self._ledger.results(trial.number)
+        return next_trial_step(
+            self._space, self._settings, self._teacher.context, recipe, results, unavailable
+        )
+
+    def _advance(self, trial: Trial) -> None:
+        """Submit the next stage of a trial, or end it."""
+        context = self._teacher.context
+        assert context is not None
+        results = self._ledger.results(trial.number)
+        if results.screen is not None and results.train is None:
+            rivals = self._policy.rivals(trial.number, list(self._ledger.trials.values()))
+            teacher = context.teacher_metrics
+            move = screen(self._space, self._policy, teacher, results.screen, rivals)
+            if isinstance(move, Stop):
+                self._judge.screen_out(trial.number, results.screen, move.reason, context)
+                return
+        step = self._next_step(trial, self._unavailable_targets())
+        if isinstance(step, Complete):
+            self._judge.complete(trial.number, context)
+        elif isinstance(step, Submit):
+            if trial.state is TrialState.QUEUED:
+                self._ledger.save(trial.number, state=TrialState.RUNNING)
+            self._start(trial.number, step.job)
+
+    def _start(self, number: int | None, job: Job) -> None:
+        if number in self._remeasure and isinstance(job, Measure):
+            job = job.model_copy(update={"again": int(self._clock.now())})
+        attempt = self._failures.get((number, name_of(job)), 0) + 1
+        started, started_at = self._clock.monotonic(), self._clock.now()
+        ticket = Ticket(self._n_tickets, number, job, started, started_at, attempt)
+        self._n_tickets += 1
+        self._tickets[ticket.id] = ticket
+        self._executor.submit(ticket.id, job)
+
+    # outcomes
+
+    def _handle_outcome(self, outcome: JobOutcome) -> None:
+        ticket = self._tickets.pop(outcome.ticket, None)
+        if ticket is None:
+            return
+        if outcome.is_device_fault and ticket.target is not None:
+            error = outcome.error or "is away"
+            if self._backoff.mark_unreachable(ticket.target, error):
+                message = f"{ticket.target}: {error}; its measurements wait, the rest goes on"
+                self._ledger.event("device", message)
+            return
+        if ticket.target is not None and self._backoff.mark_reachable(ticket.target):
+            self._ledger.event("device", f"{ticket.target} is back")
+        self._ledger.record(ticket, outcome)
+        if outcome.result is None:
+            self._handle_failure(ticket, outcome)
+            return
+        self._tell_stage(ticket, outcome)
+        if isinstance(outcome.result, PrepareResult):
+            self._teacher.remember_corpus(outcome.result.corpus)
+        if ticket.trial is None and self._teacher.context is not None:
+            self._teacher.measured_late()
+        elif ticket.trial is not None and self._ledger.study.state is StudyState.RUNNING:
+            self._advance(self._ledger.trials[ticket.trial])
+
+    def _tell_stage(self, ticket: Ticket, outcome: JobOutcome) -> None:
+        who, result = _who(ticket.trial), outcome.result
+        assert result is not None
+        how = "found done" if result.reused else f"{outcome.duration_s:.1f} s"
+        self._ledger.event("stage", f"{who}: {ticket.stage} {how}", ticket.trial)
+        if isinstance(result, MeasureResult) and result.unsteady:
+            reasons = "; ".join(result.unsteady)
+            message = f"{who}: {ticket.stage} is unsteady: {reasons}"
+            self._ledger.event("unsteady", message, ticket.trial)
+        if isinstance(result, PrepareResult) and result.faults:
+            lines = "\n".join(f"  {fault}" for fault in result.faults)
+            message = f"{len(result.faults)} faulty items of the data are left out:\n{lines}"
+            self._ledger.event("data", message)
+
+    def _handle_failure(self, ticket: Ticket, outcome: JobOutcome) -> None:
+        number, stage, error = ticket.trial, ticket.stage, outcome.error or "failed"
+        tries = self._failures[number, stage] = ticket.attempt
+        if not (outcome.is_user_fault or tries > self._space.search.retries):
+            message = f"{_who(number)}: {stage} failed ({error}); trying again"
+            self._ledger.event("retry", message, number)
+        elif number is not None:
+            reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
+            self._judge.fail(number, reason)
+        elif self._teacher.can_do_without(ticket.job):
+            self._ledger.do_without(stage, Unavailable(reason=error))
+            self._ledger.event("teacher", f"the teacher goes without {stage}: {error}")
+        else:
+            raise StudyFault(error, outcome.is_user_fault, outcome.log)
+
+
+def _who(number: int | None) -> str:
+    return "study" if number is None else f"trial {number}"

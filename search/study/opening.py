@@ -1,0 +1,129 @@
+"""Finds or makes the study of a space, and what its trials build on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from search.devices.calibrate import remembered
+from search.errors import UsageFault
+from search.home import Home
+from search.policy import policy_of
+from search.study.host import host_digest, threads_of, versions_of
+from search.study.imports import baseline_figures, import_baseline, import_teacher
+from search.study.ledger import CACHED_STAGES
+from search.study.options import Options
+from search.study.settings import StudySettings
+from spaces.identity import space_digest
+from spaces.space import Space
+from storage.artifacts import ArtifactStore
+from storage.errors import StudyChanged
+from storage.records import Study, StudyChanges
+from storage.store import Store
+
+
+def open_study(store: Store, space: Space, text: str, path: str, options: Options) -> Study:
+    """The study of that name, made if there is none. Until its first work is done, as when its
+    data were refused, a study takes up a changed space.
+
+    Raises:
+        StudyChanged: when the space is not the one the study was started with.
+    """
+    digest, name = space_digest(space), space.name
+    study = store.studies.find(name)
+    if study is None:
+        return store.studies.create(
+            name=name,
+            space_yaml=text,
+            space_path=path,
+            space_digest=digest,
+            seed=space.search.seed,
+            deterministic=options.deterministic,
+            trials_wanted=space.search.trials,
+        )
+    if not _has_begun(store, study):
+        anew = StudyChanges(
+            space_yaml=text,
+            space_path=path,
+            space_digest=digest,
+            seed=space.search.seed,
+            deterministic=options.deterministic,
+            trials_wanted=space.search.trials,
+            corpus=None,
+            threads=None,
+            teacher_threads=None,
+            imported=None,
+            elapsed_s=0.0,
+            teacher_metrics={},
+            baseline_metrics={},
+        )
+        store.studies.change(study.id, **anew)
+        return store.studies.get(name)
+    if study.space_digest != digest or study.deterministic != options.deterministic:
+        what = "--deterministic" if study.space_digest == digest else f"the space {path}"
+        raise StudyChanged(
+            f'{what} differs from what study "{study.name}" was started with, so its trials could '
+            "not be compared; give the new search a name of its own: --study NAME"
+        )
+    wanted = max(study.trials_wanted, space.search.trials)
+    store.studies.change(study.id, trials_wanted=wanted, space_yaml=text, space_path=path)
+    return store.studies.get(name)
+
+
+def _has_begun(store: Store, study: Study) -> bool:
+    """Whether work is done that builds on the space; the data are read anew at every launch."""
+    runs = store.stage_runs.of(study.id)
+    done = any(run.stage not in CACHED_STAGES[:1] and run.state != "failed" for run in runs)
+    return done or bool(store.trials.of(study.id))
+
+
+def study_settings(store: Store, study: Study, space: Space, home: Home) -> StudySettings:
+    """What trials build on, fixed when the study first starts.
+
+    Thread counts are among it: sums in another order give other weights.
+    """
+    artifacts = ArtifactStore(home.artifacts_url)
+    threads, teacher_threads = study.threads, study.teacher_threads
+    if threads is None or teacher_threads is None:
+        threads, teacher_threads = threads_of(space, policy_of(study.deterministic))
+        store.studies.change(study.id, threads=threads, teacher_threads=teacher_threads)
+    imported = study.imported
+    if imported is None:
+        imported = import_teacher(space, artifacts) | import_baseline(space, artifacts)
+        figures = baseline_figures(space)
+        store.studies.change(study.id, imported=imported, baseline_metrics=figures)
+    versions = versions_of(space)
+    return StudySettings(
+        seed=study.seed,
+        threads=threads,
+        teacher_threads=teacher_threads,
+        host=host_digest(versions),
+        versions=versions,
+        imported=imported,
+        anchors_ms=remembered(space, home.devices()),
+    )
+
+
+@contextmanager
+def only_coordinator(home: Home, name: str) -> Iterator[None]:
+    """Hold a study alone.
+
+    Raises:
+        UsageFault: when another process runs it.
+    """
+    path = home.study_lock(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=5)
+    except Timeout as error:
+        raise UsageFault(
+            f'study "{name}" is being run by another process; watch it with `search status '
+            f"{name}`, end it with `search stop {name}`"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

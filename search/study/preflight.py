@@ -1,0 +1,139 @@
+"""Checks a space against its data and by exporting its smallest and largest students."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.errors import StudyFault
+from search.executors.base import Executor, JobOutcome
+from search.objectives import Metrics, metrics_of, violations
+from search.study.host import host_digest, versions_of
+from spaces.points import recipe_of
+from spaces.recipe import Recipe
+from spaces.sizes import extreme_values, sized_values
+from spaces.space import Space
+from workers.data.check import DataReport, Progress, check_data
+from workers.data.prepare import prepare
+from workers.jobs import CheckTeacher, Job, Rehearse, Screen
+from workers.results import AnyResult, RehearseResult, ScreenResult
+from workers.workspace import Workspace
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """One end of a family: its student and what was measured of it, untrained."""
+
+    which: str
+    recipe: Recipe
+    metrics: Metrics
+    violations: tuple[str, ...]
+    not_screened_on: tuple[str, ...] = ()  # targets, and why
+
+
+@dataclass(frozen=True)
+class SpaceReport:
+    """What a space is before anything of it is trained."""
+
+    data: DataReport
+    extremes: tuple[Extreme, ...]
+    epoch_s: float | None  # CPU seconds of one epoch of a middling student
+    teacher_epoch_s: float | None
+    teacher_fault: str | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.data.refused or self.teacher_fault or self.is_impossible)
+
+    @property
+    def is_impossible(self) -> bool:
+        """Whether no end of any family meets the budgets that can be known untrained."""
+        return bool(self.extremes) and all(e.violations for e in self.extremes)
+
+
+def check_space(
+    space: Space, workspace: Workspace, executor: Executor, progress: Progress
+) -> SpaceReport:
+    """Read the data whole; then export the ends of each family and time an epoch.
+
+    Raises:
+        StudyFault: when the tools fail.
+    """
+    factor = space.contract.subsampling_factor
+    report, _, _ = check_data(space.data, space.tokens, factor, workspace.cache, progress)
+    teacher_fault = _teacher_fault(space, executor)
+    if report.refused or teacher_fault:
+        return SpaceReport(report, (), None, None, teacher_fault)
+    corpus, _ = prepare(space.data, space.tokens, factor, workspace.cache, progress)
+    ends = [(family, smallest) for family in space.students for smallest in (True, False)]
+    extremes = []
+    for i, (family, smallest) in enumerate(ends):
+        progress("exporting the ends of the space", i, len(ends))
+        extremes.append(_extreme(space, family, smallest, corpus.name, executor))
+    progress("exporting the ends of the space", len(ends), len(ends))
+    middling = [recipe_of(sized_values(space, family, 0.5)) for family in space.students]
+    epoch_s = [_epoch_s(recipe, corpus.name, executor) for recipe in middling]
+    teacher_s = None
+    if space.teacher.train is not None:
+        trained = space.teacher.train
+        recipe = Recipe(student=trained.student, training=trained.training)
+        teacher_s = _epoch_s(recipe, corpus.name, executor)
+    return SpaceReport(report, tuple(extremes), sum(epoch_s) / len(epoch_s), teacher_s)
+
+
+def _teacher_fault(space: Space, executor: Executor) -> str | None:
+    """What is wrong with a teacher that the user brings."""
+    if space.teacher.train is not None:
+        return None
+    outcome = _outcome(CheckTeacher(source=space.teacher), executor)
+    if outcome.result is None and not outcome.is_user_fault:
+        raise StudyFault(outcome.error or "failed", False, outcome.log)
+    return outcome.error
+
+
+def _extreme(space: Space, family: str, smallest: bool, corpus: str, executor: Executor) -> Extreme:
+    recipe = recipe_of(extreme_values(space, family, smallest))
+    job = Screen(
+        host=host_digest(versions_of(space)),
+        student=recipe.student.pruned(recipe.prune.ratio),
+        quantize=recipe.quantize,
+        corpus=corpus,
+        targets=space.targets,
+    )
+    result = _result(job, executor)
+    assert isinstance(result, ScreenResult)
+    metrics = metrics_of(space, result.readings)
+    excess = violations(space.budgets, metrics, {})
+    return Extreme(
+        which=f"{'smallest' if smallest else 'largest'} {family}",
+        recipe=recipe,
+        metrics=metrics,
+        violations=tuple(text for text, e in excess.items() if e > 0),
+        not_screened_on=tuple(f"{n}: {why}" for n, why in result.not_screened_on.items()),
+    )
+
+
+def _epoch_s(recipe: Recipe, corpus: str, executor: Executor) -> float:
+    """CPU seconds of an epoch."""
+    job = Rehearse(student=recipe.student, training=recipe.training, corpus=corpus)
+    result = _result(job, executor)
+    assert isinstance(result, RehearseResult)
+    return result.epoch_s
+
+
+def _result(job: Job, executor: Executor) -> AnyResult:
+    outcome = _outcome(job, executor)
+    if outcome.result is None:
+        raise StudyFault(outcome.error or "failed", outcome.is_user_fault, outcome.log)
+    return outcome.result
+
+
+def _outcome(job: Job, executor: Executor) -> JobOutcome:
+    """One job, waited for."""
+    executor.submit(0, job)
+    ended: Sequence[JobOutcome] = ()
+    while not ended:
+        ended = executor.poll(_POLL_S)
+    return ended[0]

@@ -1,0 +1,143 @@
+"""The study's own stages: its data, then its teacher; what must be known of them to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from search.errors import StudyFault
+from search.policy import Policy
+from search.results import TrialResults, readings_of
+from search.strategy.verdict import deciding_metrics
+from search.study.judging import Judge
+from search.study.ledger import Ledger
+from search.study.pipeline import Step, Submit, next_study_step, study_context
+from search.study.settings import StudyContext, StudySettings
+from spaces.metrics import MetricRef
+from spaces.space import Space
+from workers.jobs import Convert, Job, Measure, Score
+from workers.results import Unavailable
+
+
+class TeacherPhase:
+    """Brings data and teacher to where trials can begin; `context` is None until then."""
+
+    def __init__(
+        self, space: Space, settings: StudySettings, policy: Policy, ledger: Ledger, judge: Judge
+    ) -> None:
+        self._space, self._settings, self._policy = space, settings, policy
+        self._ledger, self._judge = ledger, judge
+        self.context: StudyContext | None = None
+
+    def next_step(self, unavailable_targets: Collection[str]) -> Step:
+        """The next stage of the study itself."""
+        results = self._ledger.results(None)
+        return next_study_step(self._space, self._settings, results, unavailable_targets)
+
+    def begin_trials(self) -> None:
+        """Data and teacher are ready.
+
+        Raises:
+            StudyFault: when what the space asks for cannot be told here.
+        """
+        results = self._ledger.results(None)
+        self.context = study_context(self._space, results)
+        self._check(self.context, results)
+        self._save(self.context)
+
+    def measured_late(self) -> None:
+        """A device was away when the search began, and has measured the teacher now."""
+        self.context = study_context(self._space, self._ledger.results(None))
+        self._save(self.context)
+
+    def remember_corpus(self, corpus: str) -> None:
+        """Data that changed under a study would make its teacher and trials incomparable.
+
+        Raises:
+            StudyFault: when they did.
+        """
+        before = self._ledger.study.corpus
+        if before is None:
+            self._ledger.change_study(corpus=corpus)
+        elif before != corpus:
+            raise StudyFault(
+                "the data changed since this study began (audio, transcripts or tokens differ), so "
+                "its trials could not be compared; put it back, or start a new study with --study",
+                is_user_fault=True,
+            )
+
+    def can_do_without(self, job: Job) -> bool:
+        """A teacher may be too big for a device or a runtime; students need not be."""
+        if isinstance(job, Measure):
+            return job.target.is_remote or job.target.backend != "onnxruntime"
+        return isinstance(job, Convert) or (isinstance(job, Score) and job.onnx_texts is not None)
+
+    def _save(self, context: StudyContext) -> None:
+        readings = readings_of(self._space, self._ledger.results(None))
+        self._judge.save_measurements("teacher", readings)
+        teacher = context.teacher_metrics
+        self._ledger.save_teacher(teacher)
+        parts = [f"WER {teacher['wer']:.1%}"] if "wer" in teacher else []
+        parts += [f"{teacher['size_mb']:.2f} MB"] if "size_mb" in teacher else []
+        self._ledger.event("teacher", f"teacher ready: {', '.join(parts)}")
+        self._judge.judge_again(context)
+
+    def _check(self, context: StudyContext, results: TrialResults) -> None:
+        """What leans on a figure that the teacher will never have could never be broken, and what
+        the teacher's machine does not tell it will not tell of a student."""
+        pending = self._pending_targets(results)
+        needed = self._space.needs_teacher_value()
+        lacking = [m for m in needed if self._is_lacking(m, context, pending)]
+        if lacking:
+            raise StudyFault(
+                f"budgets: {', '.join(lacking)} of this teacher is not measured here, so "
+                '"<= teacher" means nothing; write a number',
+                is_user_fault=True,
+            )
+        if self._space.gate.olive_asr and self._policy.timed_decides:
+            speeds = [MetricRef("throughput", name) for name in self._space.targets]
+            unknown = [m.target for m in speeds if self._is_lacking(m, context, pending)]
+            if unknown:
+                raise StudyFault(
+                    f"gate.olive_asr: the teacher's speed on {', '.join(unknown)} is not measured, "
+                    "so nobody can be twice as fast; take the gate or the target out",
+                    is_user_fault=True,
+                )
+        self._check_told(context, results)
+        undecided = self._policy.undecided(self._space)
+        if undecided:
+            self._ledger.event(
+                "study",
+                f"deterministic: {', '.join(undecided)} is timed, varies from run to run "
+                "and therefore decides nothing; use --where on the front",
+            )
+
+    def _pending_targets(self, results: TrialResults) -> set[str]:
+        """Targets on which the teacher is measured later, when their device is back."""
+        pending: set[str] = set()
+        while True:
+            step = next_study_step(self._space, self._settings, results)
+            if not isinstance(step, Submit) or not isinstance(step.job, Measure):
+                return pending
+            name = step.job.target_name
+            pending.add(name)
+            results = results.having(f"measure@{name}", Unavailable(reason="later"))
+
+    def _is_lacking(self, metric: MetricRef, context: StudyContext, pending: set[str]) -> bool:
+        """Whether the teacher will never have a figure."""
+        target = metric.target or self._space.first_target
+        is_later = metric.known.noisy and target in pending
+        return metric not in context.teacher_metrics and not is_later
+
+    def _check_told(self, context: StudyContext, results: TrialResults) -> None:
+        """Figures that a target did not tell of the teacher though it was measured there."""
+        for metric in deciding_metrics(self._space, self._policy):
+            target = metric.target or self._space.first_target
+            measured = results.measure(target)
+            of_students_only = metric.name == "regression"
+            is_told = metric in context.teacher_metrics or of_students_only
+            if metric.known.noisy and measured is not None and measured.readings and not is_told:
+                raise StudyFault(
+                    f"{metric}: {target} does not tell {metric.name}, so it can be neither "
+                    "objective nor budget there",
+                    is_user_fault=True,
+                )

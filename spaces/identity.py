@@ -1,0 +1,39 @@
+"""What of a space decides a study's trials, as one digest.
+
+How many, how long and how parallel does not decide them; nor does a comment, or where the file
+lies. Written so that a space has the digest that earlier versions gave it: what they did not
+know is left out where it changes nothing.
+"""
+
+from __future__ import annotations
+
+from spaces.recipe import digest_of
+from spaces.space import Space
+from spaces.space.sections import ONLY_L1
+
+_WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}  # not what it is
+_HOW_IT_IS_RUN = {"trials", "hours", "parallel", "retries", "stage_timeout_s", "device_patience_s"}
+
+
+def space_digest(space: Space) -> str:
+    """Hex digest of the content that a study's trials follow from."""
+    content = space.model_dump(
+        mode="json",
+        exclude={
+            "name": True,
+            "description": True,
+            "budgets": True,
+            "forbid": True,
+            "targets": {"__all__": _WHERE_IT_IS_REACHED},
+            "search": _HOW_IT_IS_RUN,
+        },
+    )
+    content["budgets"] = {str(b.metric): b.written for b in space.budgets}
+    content["forbid"] = [rule.written for rule in space.forbid]
+    content["search"]["expert_trials"] = content["search"].pop("initial_trials")
+    for name in ("losses", "stages"):
+        if not content[name]:
+            del content[name]
+    if space.prune.rule == ONLY_L1:
+        del content["prune"]["rule"]
+    return digest_of(content)

@@ -1,0 +1,76 @@
+"""Where the transcribed audio is, and what the network writes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from spaces.record import Record
+from spaces.space.names import Seed
+
+
+def _as_tuple(raw: object) -> object:
+    return (raw,) if isinstance(raw, str) else raw
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+
+
+class Synthetic(Record):
+    """The embedded spoken corpus: how much of it, and how hard."""
+
+    train_utterances: Annotated[int, Field(ge=20, le=100_000)] = 600
+    dev_utterances: Annotated[int, Field(ge=5, le=20_000)] = 100
+    speakers: Annotated[int, Field(ge=4, le=90)] = 24
+    noise_snr_db: tuple[float, float] = (10.0, 40.0)
+    seed: Seed = 0
+
+
+class Data(Record):
+    """Where the transcribed audio is, and what is done to it."""
+
+    synthetic: Synthetic | None = None
+    train: Paths | None = None
+    dev: Paths | None = None
+    format: Literal["auto", "jsonl", "librispeech", "timit", "csv"] = "auto"
+    audio_column: str | None = None
+    text_column: str | None = None
+    speaker_column: str | None = None
+    lowercase: bool = True
+    remove_punctuation: bool = False
+    denoise: bool = False
+    speeds: Annotated[tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...], Field(min_length=1)] = (
+        0.9,
+        1.0,
+        1.1,
+    )
+    noise_snr_db: tuple[float, float] | None = None
+    max_faulty: Annotated[float, Field(ge=0, le=1)] = 0.01
+    allow_shared_speakers: bool = False
+    max_duration_s: Annotated[float, Field(gt=0, le=600)] = 40.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if self.synthetic is not None and (self.train or self.dev):
+            raise ValueError("give either synthetic: or train: and dev:, not both")
+        if self.synthetic is None and not (self.train and self.dev):
+            raise ValueError("needs train: and dev: (or synthetic: {} for the embedded corpus)")
+        if 1.0 not in self.speeds:
+            raise ValueError("speeds: must contain 1.0, the audio as it is")
+        return self
+
+
+class Tokens(Record):
+    """What the network writes: characters, whole words, or pieces of words."""
+
+    kind: Literal["characters", "words", "bpe"] = "characters"
+    vocabulary: Annotated[int, Field(ge=16, le=50_000)] | None = None
+
+    @model_validator(mode="after")
+    def _bpe_size(self) -> Tokens:
+        if self.kind == "bpe" and self.vocabulary is None:
+            raise ValueError("kind: bpe needs vocabulary:, the number of pieces")
+        if self.kind != "bpe" and self.vocabulary is not None:
+            raise ValueError(f"vocabulary: is for kind: bpe, not for {self.kind}")
+        return self

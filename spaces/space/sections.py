@@ -1,0 +1,73 @@
+"""The axes that are open to every family: training, distillation, pruning, number formats."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from pydantic import field_validator
+
+from spaces.axes import Axis, Choice
+from spaces.extensions import PRUNING_RULES
+from spaces.recipe import PARTS, Scheme
+from spaces.record import Record
+from spaces.space.names import AxisField
+
+ONLY_L1 = Choice(("l1",))
+
+
+class PruneAxes(Record):
+    """How much is removed, how long is trained afterwards, and by which rule units are kept."""
+
+    ratio: AxisField = Choice((0.0,))
+    epochs: AxisField = Choice((10,))
+    rule: AxisField = ONLY_L1
+
+    @field_validator("rule")
+    @classmethod
+    def _known_rule(cls, axis: Axis) -> Axis:
+        for value in axis.values if isinstance(axis, Choice) else (str(axis),):
+            if value not in PRUNING_RULES:
+                raise ValueError(
+                    f"{value!r} is not a pruning rule; {PRUNING_RULES.hint(str(value))}"
+                )
+        return axis
+
+
+class QuantizeAxes(Record):
+    """`scheme` sets every part; a part named on its own is chosen on its own."""
+
+    scheme: AxisField = Choice(("fp32",))
+    frontend: AxisField | None = None
+    encoder: AxisField | None = None
+    head: AxisField | None = None
+
+    @field_validator("scheme", *PARTS)
+    @classmethod
+    def _known(cls, axis: Axis | None) -> Axis | None:
+        known = get_args(Scheme)
+        for value in axis.values if isinstance(axis, Choice) else ():
+            if value not in known:
+                raise ValueError(f"{value!r} is not a number format (known: {', '.join(known)})")
+        if axis is not None and not isinstance(axis, Choice):
+            raise ValueError("is a choice of number formats, not a range")
+        return axis
+
+
+class DistilAxes(Record):
+    """How much, and how softly, the teacher is followed."""
+
+    weight: AxisField = Choice((0.67,))
+    temperature: AxisField = Choice((1.0,))
+    hidden_weight: AxisField = Choice((0.0,))
+
+
+class TrainingAxes(Record):
+    """How long and how gently a student is trained."""
+
+    epochs: AxisField = Choice((40,))
+    learning_rate: AxisField = Choice((4e-3,))
+    weight_decay: AxisField = Choice((0.01,))
+    batch_s: AxisField = Choice((32.0,))
+    augment: AxisField = Choice((1.0,))
+    intermediate_ctc: AxisField = Choice((0.0,))
+    consistency: AxisField = Choice((0.0,))

@@ -1,0 +1,149 @@
+"""A whole space: what may be tried, on which data, for which targets, under which budgets."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from spaces.axes import Axis
+from spaces.extensions import LOSSES, STAGES
+from spaces.families import FAMILIES, StudentContract
+from spaces.gates import Gates
+from spaces.metrics import MetricRef
+from spaces.recipe import PARTS
+from spaces.record import Record
+from spaces.space.budgets import Budget, parse_budgets
+from spaces.space.data import Data, Tokens
+from spaces.space.forbid import Rule, parse_rule
+from spaces.space.names import AxisField, Name
+from spaces.space.search import Search
+from spaces.space.sections import ONLY_L1, DistilAxes, PruneAxes, QuantizeAxes, TrainingAxes
+from spaces.space.targets import Runtime, Target
+from spaces.space.teacher import TeacherSource
+
+DEFAULT_TARGET = "cpu"
+DEFAULT_OBJECTIVES = tuple(map(MetricRef, ("wer", "latency_p95_ms", "size_mb")))
+
+
+class Space(Record):
+    """A whole space file."""
+
+    name: Name
+    description: str = ""
+    data: Data
+    tokens: Tokens = Tokens()
+    teacher: TeacherSource
+    students: dict[str, dict[str, AxisField]] = Field(min_length=1)
+    training: TrainingAxes = TrainingAxes()
+    distil: DistilAxes = DistilAxes()
+    prune: PruneAxes = PruneAxes()
+    quantize: QuantizeAxes = QuantizeAxes()
+    losses: dict[str, AxisField] = Field(default_factory=dict)
+    stages: tuple[str, ...] = ()
+    forbid: tuple[Annotated[Rule, BeforeValidator(parse_rule)], ...] = ()
+    targets: dict[str, Target] = Field(
+        default_factory=lambda: {DEFAULT_TARGET: Target()}, min_length=1
+    )
+    objectives: tuple[MetricRef, ...] = Field(DEFAULT_OBJECTIVES, min_length=1)
+    budgets: Annotated[tuple[Budget, ...], BeforeValidator(parse_budgets)] = ()
+    gate: Gates = Gates()
+    search: Search = Search()
+
+    @field_validator("targets")
+    @classmethod
+    def _target_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
+        for name in targets:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+                raise ValueError(f"{name!r}: a target's name is letters, digits, - and _")
+        return targets
+
+    @field_validator("objectives")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [n for i, n in enumerate(names) if n in names[:i]]
+        if twice:
+            raise ValueError(f"names {twice[0]} twice")
+        return names
+
+    @field_validator("losses")
+    @classmethod
+    def _known_losses(cls, losses: dict[str, AxisField]) -> dict[str, AxisField]:
+        for name in losses:
+            if name not in LOSSES:
+                raise ValueError(f"{name}: is not a loss; {LOSSES.hint(name)}")
+        return losses
+
+    @field_validator("stages")
+    @classmethod
+    def _known_stages(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
+        for name in stages:
+            if name not in STAGES:
+                raise ValueError(f"{name}: is not a stage; {STAGES.hint(name)}")
+        return stages
+
+    @property
+    def first_target(self) -> str:
+        """The target whose figures go by their plain names."""
+        return next(iter(self.targets))
+
+    @property
+    def contract(self) -> StudentContract:
+        """What all its students have in common; `spaces.checks` sees to that."""
+        return FAMILIES[next(iter(self.students))].contract
+
+    def budget_on(self, metric: str) -> Budget | None:
+        return next((b for b in self.budgets if b.metric == metric), None)
+
+    def unmeasurable(self) -> dict[MetricRef, str]:
+        """Objectives and budgets on figures that nobody will tell, each with the reason."""
+        out = {}
+        for metric in (*self.objectives, *(b.metric for b in self.budgets)):
+            # one that is not there is another fault
+            target = self.targets.get(metric.target or self.first_target)
+            reason = None if target is None else self._why_unmeasurable(metric, target)
+            if reason is not None:
+                out[metric] = reason
+        return out
+
+    def _why_unmeasurable(self, metric: MetricRef, target: Target) -> str | None:
+        if target.metrics is not None and metric.known.noisy and metric.name not in target.metrics:
+            return (
+                "a phone by adb tells graph_p50_ms and graph_p95_ms only; use those, or "
+                "`search agent serve` on the phone"
+            )
+        if metric.name == "regression" and self.gate.regression is None:
+            return "needs gate.regression, which names the baseline"
+        if metric.name in ("long_wer", "long_excess") and self.gate.long_audio is None:
+            return "needs gate.long_audio, which measures it"
+        is_here = target.backend == "onnxruntime" and not target.is_remote
+        if metric.name == "text_diff_share" and is_here:
+            return "is against ONNX Runtime here, which is what this target is"
+        return None
+
+    def runtimes(self) -> tuple[Runtime, ...]:
+        """The different runtimes of the targets, ONNX Runtime first, there or not."""
+        names: dict[tuple[str, str], list[str]] = {("onnxruntime", "fp32"): []}
+        for name, target in self.targets.items():
+            names.setdefault((target.backend, target.precision), []).append(name)
+        return tuple(Runtime(*key, tuple(found)) for key, found in names.items())
+
+    def needs_teacher_value(self) -> tuple[MetricRef, ...]:
+        return tuple(b.metric for b in self.budgets if b.relative_to_teacher)
+
+    def axes_of(self, family: str) -> dict[str, Axis]:
+        """Every axis open to one family, by its dotted name, in a fixed order."""
+        axes: dict[str, Axis] = {f"{family}.{k}": a for k, a in self.students[family].items()}
+        for section in ("training", "distil", "prune"):
+            part = getattr(self, section)
+            for name in type(part).model_fields:
+                if (section, name) != ("prune", "rule") or part.rule != ONLY_L1:
+                    axes[f"{section}.{name}"] = getattr(part, name)
+        axes |= {f"losses.{name}": axis for name, axis in self.losses.items()}
+        parts = [part for part in PARTS if getattr(self.quantize, part) is not None]
+        for name in parts if len(parts) == len(PARTS) else ("scheme", *parts):
+            axis = getattr(self.quantize, name)
+            if axis is not None:
+                axes[f"quantize.{name}"] = axis
+        return axes

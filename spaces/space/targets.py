@@ -1,0 +1,141 @@
+"""Targets: a backend, a device and the settings for which a measurement is valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from spaces.backends import backend_info
+from spaces.record import Record
+
+
+def _known_backend(name: str) -> str:
+    backend_info(name)
+    return name
+
+
+def _agent_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write the agent's address as https://host:port (http:// on loopback)")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("is an address alone; the token comes from token_env")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("would send the token in the clear; use https:// beyond loopback")
+    return url.rstrip("/")
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Target(Record):
+    """Backend, device and settings for which a measurement is valid.
+
+    Without `agent` or `adb` the device is this machine. A measurement is made of `restarts`
+    processes; each takes at least `runs` runs and ends when the median is known within the share
+    `within`, or after `max_s` seconds.
+    """
+
+    backend: Annotated[str, AfterValidator(_known_backend)] = "onnxruntime"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    runs: Annotated[int, Field(ge=10, le=10_000)] = 60
+    restarts: Annotated[int, Field(ge=1, le=20)] = 3
+    within: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    max_s: Annotated[float, Field(gt=0, le=600)] = 15.0
+    stream_limit_ms: Annotated[float, Field(gt=0)] = 300.0
+    graph_level: Literal["all", "extended", "basic", "off"] = "all"
+    arena: bool = True
+    spinning: bool = False
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    agent: Annotated[str, AfterValidator(_agent_url)] | None = None
+    token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    ca_file: str | None = None
+    adb: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+
+    @field_validator("graph_level", mode="before")
+    @classmethod
+    def _off(cls, raw: object) -> object:
+        """YAML takes a bare `off` for false."""
+        return "off" if raw is False else raw
+
+    @model_validator(mode="after")
+    def _fits_its_backend(self) -> Target:
+        info = backend_info(self.backend)
+        fields = type(self).model_fields
+        stray = [
+            name
+            for name in ("graph_level", "arena", "spinning", "precision")
+            if name not in info.settings and getattr(self, name) != fields[name].default
+        ]
+        if stray:
+            has = f"its own: {', '.join(info.settings)}" if info.settings else "it has none"
+            raise ValueError(f"{', '.join(stray)}: no setting of {self.backend} ({has})")
+        if self.precision not in info.precisions:
+            known = ", ".join(info.precisions)
+            raise ValueError(f"{self.backend} computes in {known}, not in {self.precision}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Target:
+        if self.agent is not None and self.adb is not None:
+            raise ValueError("give either agent: or adb:, not both")
+        if (self.token_env is not None) != (self.agent is not None):
+            raise ValueError(
+                "agent: (its address) and token_env: (the variable with its token) go together"
+            )
+        if self.ca_file is not None and self.agent is None:
+            raise ValueError("ca_file: is for agent:")
+        if self.adb is not None and (self.spinning or not self.arena or self.graph_level != "all"):
+            raise ValueError("adb: onnxruntime_perf_test is told of threads only")
+        if self.is_remote and not backend_info(self.backend).on_agents:
+            raise ValueError(f"{self.backend} runs on this machine only, not on a device")
+        return self
+
+    @property
+    def is_remote(self) -> bool:
+        return self.agent is not None or self.adb is not None
+
+    @property
+    def shares_this_machine(self) -> bool:
+        """Whether what runs here disturbs it."""
+        if self.agent is None:
+            return self.adb is None
+        return urlsplit(self.agent).hostname in LOOPBACK
+
+    @property
+    def metrics(self) -> frozenset[str] | None:
+        """The timed figures that it tells; None for all. A phone by adb times the network only."""
+        return frozenset(("graph_p50_ms", "graph_p95_ms")) if self.adb is not None else None
+
+    @property
+    def device(self) -> str:
+        """Where it measures, in words; equal for targets that share a device."""
+        return self.agent or (f"adb {self.adb}" if self.adb else "this machine")
+
+    def settings(self) -> dict[str, int | str | bool]:
+        """What the backend is told, by the names of `workers.backends.base.Settings`."""
+        return {
+            "threads": self.threads,
+            "graph_level": self.graph_level,
+            "arena": self.arena,
+            "spinning": self.spinning,
+            "precision": self.precision,
+        }
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What decides the texts of a student: backend and precision, and the targets that share
+    them. The first of a space is ONNX Runtime, which all others are compared with."""
+
+    backend: str
+    precision: str
+    targets: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The name under which its results are kept; no target can be called `=onnx`."""
+        return self.targets[0] if self.targets else "=onnx"

@@ -1,0 +1,263 @@
+"""Which stage is next and what its figures are called, where targets have own runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import Work
+
+from search.errors import UsageFault
+from search.study.pipeline import (
+    StudySettings,
+    figures_of,
+    study_context,
+    model_of,
+    next_study_job,
+    next_trial_job,
+    waiting_for,
+)
+from spaces.families import SeparableConv
+from spaces.recipe import PARTS, Distil, Prune, Quantize, Recipe
+from spaces.space import Space
+from workers.jobs import Convert, Job, Measure, Score, name_of
+from workers.results import StageResult
+
+Make = Callable[..., Space]
+FACTS = StudySettings(
+    space_yaml="", space_path="", seed=0, threads=1, teacher_threads=1, host="here", brought={}
+)
+PLAIN = Recipe(student=SeparableConv(channels=32), distil=Distil(weight=0.0))
+BF16 = {"precision": "bf16"}
+PI5 = {"agent": "https://pi5:8765", "token_env": "PI5"}
+
+
+def _all(scheme: str) -> Quantize:
+    return Quantize.model_validate(dict.fromkeys(PARTS, scheme))
+
+
+def _work_through(
+    ask: Callable[[dict[str, StageResult]], Job | None],
+) -> tuple[list[Job], dict[str, StageResult]]:
+    work, results = Work(), {}
+    while (job := ask(results)) is not None:
+        assert name_of(job) not in results
+        results[name_of(job)] = work(job)
+    return work.jobs, results
+
+
+def of_study(
+    space: Space, facts: StudySettings = FACTS, unavailable_targets: Collection[str] = ()
+) -> tuple[list[Job], dict[str, StageResult]]:
+    return _work_through(lambda results: next_study_job(space, facts, results, unavailable_targets))
+
+
+def of_trial(
+    space: Space,
+    recipe: Recipe = PLAIN,
+    facts: StudySettings = FACTS,
+    unavailable_targets: Collection[str] = (),
+) -> tuple[list[Job], dict[str, StageResult]]:
+    ground = study_context(space, of_study(space, facts)[1])
+    return _work_through(
+        lambda results: next_trial_job(space, facts, ground, recipe, results, unavailable_targets)
+    )
+
+
+def replace_recipe(**sections: Any) -> Recipe:
+    return PLAIN.model_copy(update=sections)
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [name_of(job) for job in jobs]
+
+
+def one(jobs: list[Job], name: str) -> Any:
+    (job,) = (job for job in jobs if name_of(job) == name)
+    return job
+
+
+# stages
+
+
+def test_a_target_of_onnx_runtime_is_scored_and_measured_with_the_exported_file(
+    make_space: Make,
+) -> None:
+    jobs, results = of_trial(make_space(), replace_recipe(prune=Prune(ratio=0.4)))
+    stages = ["screen", "train", "compress", "export", "score@cpu", "measure@cpu"]
+    assert names(jobs) == stages
+    exported = results["export"].artifacts["model"]
+    for job in (one(jobs, "score@cpu"), one(jobs, "measure@cpu")):
+        assert job.model.files == {"model.onnx": exported}
+
+
+def test_runtimes_are_converted_once_scored_once_and_measured_on_each_target(
+    make_space: Make,
+) -> None:
+    ov = {"backend": "openvino"}
+    space = make_space(
+        targets={"ov": ov, "cpu": {}, "ov4": {**ov, "threads": 4}, "fast": {**ov, **BF16}, "b": {}}
+    )
+    jobs, _ = of_trial(space, replace_recipe(quantize=_all("int8")))
+    assert names(jobs) == [
+        *("screen", "train", "export"),
+        *("score@cpu", "measure@cpu", "measure@b"),
+        *("convert@openvino", "score@ov", "measure@ov", "measure@ov4"),
+        *("score@fast", "measure@fast"),
+    ]
+    assert one(jobs, "score@fast").precision == "bf16"
+
+
+def test_without_a_target_of_onnx_runtime_students_are_scored_there_to_be_compared_with(
+    make_space: Make,
+) -> None:
+    jobs, results = of_trial(make_space(targets={"ov": {"backend": "openvino"}}))
+    assert names(jobs)[3:] == ["score@=onnx", "convert@openvino", "score@ov", "measure@ov"]
+    assert one(jobs, "score@ov").onnx_texts == results["score@=onnx"].artifacts["texts"]
+    assert one(jobs, "score@=onnx").onnx_texts is None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "precision", "same"),
+    [("fp32", "fp32", True), ("fp16", "fp32", False), ("fp32", "bf16", False)],
+)
+def test_only_float32_must_write_the_same_texts(
+    make_space: Make, scheme: str, precision: str, same: bool
+) -> None:
+    space = make_space(targets={"ov": {"backend": "openvino", "precision": precision}})
+    jobs, _ = of_trial(space, replace_recipe(quantize=_all(scheme)))
+    assert one(jobs, "score@ov").same_numbers is same
+
+
+def test_another_runtime_starts_from_the_float32_file_and_the_network(make_space: Make) -> None:
+    space = make_space(
+        targets={"cpu": {}, "ov": {"backend": "openvino"}}, gate={"long_audio": True}
+    )
+    recipe = replace_recipe(quantize=_all("int8"), prune=Prune(ratio=0.4))
+    jobs, results = of_trial(space, recipe)
+    convert = one(jobs, "convert@openvino")
+    assert convert.onnx == results["export"].artifacts["float"]
+    assert convert.network == results["compress"].artifacts["checkpoint"]
+    assert convert.quantize == recipe.quantize
+    assert convert.long_audio
+    assert all(job.long_audio for job in jobs if isinstance(job, Score | Convert))
+
+
+def test_a_target_that_is_put_off_is_left_for_later_and_nothing_else(make_space: Make) -> None:
+    space = make_space(targets={"pi5": PI5, "cpu": {}, "ov": {"backend": "openvino"}})
+    jobs, results = of_trial(space, unavailable_targets=("pi5",))
+    assert names(jobs)[-4:] == ["measure@cpu", "convert@openvino", "score@ov", "measure@ov"]
+    assert waiting_for(space, results) == ["pi5"]
+    study = study_context(space, of_study(space)[1])
+    left = next_trial_job(space, FACTS, study, PLAIN, results)
+    assert left is not None
+    assert name_of(left) == "measure@pi5"
+    assert waiting_for(space, {**results, "measure@pi5": results["measure@cpu"]}) == []
+
+
+def test_what_a_device_writes_is_compared_with_what_was_written_here(make_space: Make) -> None:
+    jobs, results = of_trial(make_space(targets={"cpu": {}, "pi5": PI5}))
+    there, here = one(jobs, "measure@pi5"), one(jobs, "measure@cpu")
+    assert (there.texts, here.texts) == (results["score@cpu"].artifacts["texts"], None)
+    assert (there.host, here.host) == ("", "here")  # which machine it is there nobody knows
+    assert (there.reusable, here.reusable) == (False, True)
+
+
+def test_a_calibrated_target_is_told_its_anchor(make_space: Make) -> None:
+    facts = replace(FACTS, anchors_ms={"pi5": 1.5})
+    jobs, _ = of_trial(make_space(targets={"cpu": {}, "pi5": PI5}), facts=facts)
+    anchors = [j.calibrated_anchor_ms for j in jobs if isinstance(j, Measure)]
+    assert anchors == [None, 1.5]
+
+
+def test_a_baseline_is_run_in_turn_where_onnx_runtime_has_an_anchor(make_space: Make) -> None:
+    space = make_space(
+        targets={"cpu": {}, "pi5": PI5, "ov": {"backend": "openvino"}, "phone": {"adb": "R58M"}},
+        gate={"regression": {"against": "old"}},
+    )
+    brought = {"baseline": "b" * 64, "baseline_tokens": "t" * 64}
+    facts = replace(FACTS, brought=brought)
+    jobs, _ = of_trial(space, facts=facts)
+    with_it = [j.target_name for j in jobs if isinstance(j, Measure) and j.baseline]
+    assert with_it == ["cpu", "pi5"]
+    assert one(jobs, "measure@cpu").baseline_tokens == "t" * 64
+    assert not [j for j in of_study(space, facts)[0] if isinstance(j, Measure) and j.baseline]
+
+
+def test_a_teacher_is_not_prepared_for_runtimes_that_take_minutes_for_it(
+    make_space: Make,
+) -> None:
+    targets = {b: {"backend": b} for b in ("litert", "openvino", "ncnn", "executorch")}
+    space = make_space(targets={**targets, "cpu": {}})
+    stages = ["prepare", "train", "export", "score@cpu", "measure@cpu"]
+    stages += ["convert@openvino", "score@openvino", "measure@openvino", "teacher_targets"]
+    assert names(of_study(space)[0]) == stages
+
+
+def test_a_teacher_is_heard_while_a_device_is_away(make_space: Make) -> None:
+    space = make_space(targets={"pi5": PI5})
+    jobs, results = of_study(space, unavailable_targets=("pi5",))
+    assert names(jobs)[-2:] == ["score@pi5", "teacher_targets"]
+    left = next_study_job(space, FACTS, results)
+    assert left is not None
+    assert name_of(left) == "measure@pi5"
+
+
+# figures
+
+
+def test_what_a_runtime_scored_holds_for_each_of_its_targets(make_space: Make) -> None:
+    ov = {"backend": "openvino"}
+    space = make_space(targets={"cpu": {}, "pi5": PI5, "ov": ov, "ov4": {**ov, "threads": 4}})
+    _, results = of_trial(space)
+    found = {(f.metric, f.target): f.value for f in figures_of(space, results)}
+    targets = ("cpu", "pi5", "ov", "ov4")
+    for metric in ("wer", "size_mb", "latency_p95_ms"):
+        assert {t for m, t in found if m == metric} == set(targets)
+    assert {t for m, t in found if m == "macs"} == {""}
+    for metric in ("wer", "size_mb"):
+        assert found[metric, "cpu"] == found[metric, "pi5"] != found[metric, "ov"]
+        assert found[metric, "ov"] == found[metric, "ov4"]
+
+
+@pytest.mark.parametrize("first", ["cpu", "ov"])
+def test_a_plain_name_is_a_figure_of_the_first_target(make_space: Make, first: str) -> None:
+    targets = {"cpu": {}, "ov": {"backend": "openvino"}}
+    order = sorted(targets, key=lambda name: name != first)
+    space = make_space(targets={name: targets[name] for name in order})
+    ground = study_context(space, of_study(space)[1])
+    for metric in ("wer", "size_mb", "latency_p95_ms"):
+        assert ground.teacher_metrics[metric] == ground.teacher_metrics[f"{metric}@{first}"]
+
+
+def test_a_teacher_that_the_first_target_is_too_slow_for_has_the_errors_of_onnx_runtime(
+    make_space: Make,
+) -> None:
+    space = make_space(targets={"tfl": {"backend": "litert"}, "cpu": {}})
+    teacher = study_context(space, of_study(space)[1]).teacher_metrics
+    assert teacher["wer"] == teacher["wer@cpu"]
+    assert teacher["size_mb"] == teacher["size_mb@cpu"]
+    assert "wer@tfl" not in teacher
+    assert "latency_p95_ms" not in teacher  # times of another runtime stand for nothing
+    alone = make_space(targets={"tfl": {"backend": "litert"}})
+    assert "wer" in study_context(alone, of_study(alone)[1]).teacher_metrics
+
+
+# models
+
+
+def test_the_model_that_was_measured_is_found_again(make_space: Make) -> None:
+    space = make_space(targets={"cpu": {}, "ov": {"backend": "openvino"}})
+    jobs, results = of_trial(space)
+    recorded = {name: result.model_dump(mode="json") for name, result in results.items()}
+    for name in ("cpu", "ov"):
+        model, tokens = model_of(space, name, recorded)
+        assert model == one(jobs, f"measure@{name}").model
+        assert tokens == "t"
+    del recorded["convert@openvino"]
+    with pytest.raises(UsageFault, match="it was never converted for openvino"):
+        model_of(space, "ov", recorded)
+    with pytest.raises(UsageFault, match="it has no exported file"):
+        model_of(space, "cpu", {})

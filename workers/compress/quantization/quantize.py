@@ -1,0 +1,295 @@
+"""Number formats of an exported student, chosen for its frontend, encoder and head apart.
+
+What was found to be small and fast on CPUs, and nothing else:
+
+    int8          whichever of the next two suits the network, see `int8_mode`
+    fp16          weights stored in half precision, expanded to float32 when the model is loaded:
+                  no CPU here computes in half precision, casting back and forth only costs time,
+                  and recurrent nets in fp16 crash ONNX Runtime 1.24 to 1.31
+    int8_dynamic  MatMul, Gemm and LSTM weights in int8, scales per channel, activations
+                  quantized as they come; convolutions stay float (ConvInteger is slow)
+    int8_static   U8 activations and S8 weights per channel as Q/DQ pairs around Conv, MatMul and
+                  Gemm, ranges from calibration audio; LSTM as in int8_dynamic
+    int4          MatMul weights in 4 bits by block (MatMulNBits); what has no 4-bit operator
+                  keeps 8-bit weights
+
+GRU has no quantized operator in ONNX Runtime: its weights are stored in int8 and expanded when
+the model is loaded, which saves size, not time.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quant_pre_process,
+    quantize_dynamic,
+    quantize_static,
+)
+
+from spaces.recipe import PARTS, Quantize
+from workers.results import PartSize
+
+_MATMUL = ("MatMul", "Gemm")
+_INT4_BLOCK = 32
+_STATIC_FROM_WEIGHTS = 4_000_000
+_MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
+
+
+def part_of(node_name: str) -> str:
+    """frontend, encoder or head, from the module path that the exporter put into the name."""
+    if "/frontend/" in node_name:
+        return "frontend"
+    return "head" if "/head/" in node_name else "encoder"
+
+
+def quantize(
+    source: Path, target: Path, scheme: Quantize, calibration: Sequence[np.ndarray]
+) -> None:
+    """Write `source`, a float32 student, with each part in the number format of the scheme.
+
+    Args:
+        calibration: real features float32 [T, 80], used by int8_static only.
+    """
+    by_format: dict[str, set[str]] = {}
+    for part, wanted in zip(PARTS, scheme.formats, strict=True):
+        chosen = int8_mode(source) if wanted == "int8" else wanted
+        by_format.setdefault(chosen, set()).add(part)
+    steps: dict[str, Callable[[Path, Path, set[str]], None]] = {
+        "int8_static": lambda a, b, parts: _static(a, b, parts, calibration),
+        "int8_dynamic": _dynamic,
+        "int4": _int4,
+        "fp16": _fp16,
+    }
+    properties = {p.key: p.value for p in onnx.load(str(source)).metadata_props}
+    with tempfile.TemporaryDirectory() as folder, _silenced():
+        current = Path(folder) / "0.onnx"
+        quant_pre_process(
+            str(source), str(current), skip_optimization=True, skip_symbolic_shape=True
+        )
+        for i, (name, step) in enumerate(steps.items()):
+            if name in by_format:
+                following = Path(folder) / f"{i + 1}.onnx"
+                step(current, following, by_format[name])
+                current = following
+        model = onnx.load(str(current))
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, properties)
+        onnx.save(model, str(Path(folder) / "last.onnx"))
+        shutil.copyfile(Path(folder) / "last.onnx", target)
+
+
+def sizes_by_part(path: Path) -> tuple[PartSize, ...]:
+    """Bytes of the weights of a file by part of the network and number format, the most first."""
+    graph = onnx.load(str(path)).graph
+    readers = {name: node.name for node in reversed(graph.node) for name in node.input}
+    spent: dict[tuple[str, str], int] = {}
+    for weight in graph.initializer:
+        kind = onnx.TensorProto.DataType.Name(weight.data_type).lower()
+        key = part_of(readers.get(weight.name, "")), kind
+        spent[key] = spent.get(key, 0) + len(weight.SerializeToString())
+    sizes = [PartSize(part=p, format=k, bytes=n) for (p, k), n in spent.items()]
+    return tuple(sorted(sizes, key=lambda size: -size.bytes))
+
+
+def int8_mode(source: Path) -> str:
+    """The 8-bit flavour that was faster on networks of this kind (BENCHMARKS.md).
+
+    Networks gain from having their convolutions in 8 bits as well, also beside an LSTM, which is
+    dynamic either way; only small ones with attention lose more to Q/DQ pairs than they gain.
+    """
+    graph = onnx.load(str(source)).graph
+    weights = {i.name: int(np.prod(i.dims)) for i in graph.initializer}
+    kinds = {n.op_type for n in graph.node}
+    is_small = sum(weights.values()) < _STATIC_FROM_WEIGHTS
+    return "int8_dynamic" if "Softmax" in kinds and is_small else "int8_static"
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """The quantizers log advice that does not hold for these small graphs."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _nodes(path: Path, kinds: Sequence[str], parts: set[str]) -> list[str]:
+    """Nodes of these kinds in these parts that multiply by a constant weight."""
+    graph = onnx.load(str(path)).graph
+    constants = {i.name for i in graph.initializer}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type in kinds
+        and part_of(node.name) in parts
+        and constants.intersection(node.input)
+    ]
+
+
+def _dynamic(source: Path, target: Path, parts: set[str]) -> None:
+    nodes = _nodes(source, (*_MATMUL, "LSTM"), parts)
+    if nodes:
+        quantize_dynamic(
+            str(source),
+            str(target),
+            op_types_to_quantize=[*_MATMUL, "LSTM"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=nodes,
+        )
+    else:
+        shutil.copyfile(source, target)
+    _store_small(target, ("GRU",), parts)
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, utterances: Sequence[np.ndarray]) -> None:
+        self._feeds: Iterator[dict[str, np.ndarray]] = iter(
+            {"x": u[None].astype(np.float32), "x_lens": np.array([len(u)], np.int64)}
+            for u in utterances
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._feeds, None)
+
+
+def _static(source: Path, target: Path, parts: set[str], calibration: Sequence[np.ndarray]) -> None:
+    if not calibration:
+        raise ValueError("int8_static needs calibration audio")
+    nodes = _nodes(source, ("Conv", *_MATMUL), parts)
+    if nodes:
+        quantize_static(
+            str(source),
+            str(target),
+            _Calibration(calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", *_MATMUL],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=nodes,
+        )
+    else:
+        shutil.copyfile(source, target)
+    lstm = _nodes(target, ("LSTM",), parts)
+    if lstm:
+        quantize_dynamic(
+            str(target),
+            str(target),
+            op_types_to_quantize=["LSTM"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=lstm,
+        )
+    _store_small(target, ("GRU",), parts)
+
+
+def _int4(source: Path, target: Path, parts: set[str]) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    graph = onnx.load(str(source))
+    wanted = set(_nodes(source, ("MatMul",), parts))
+    others = [n.name for n in graph.graph.node if n.op_type == "MatMul" and n.name not in wanted]
+    quantizer = MatMulNBitsQuantizer(
+        graph, bits=4, block_size=_INT4_BLOCK, is_symmetric=True, nodes_to_exclude=others
+    )
+    quantizer.process()
+    onnx.save(quantizer.model.model, str(target))
+    _store_small(target, ("LSTM", "GRU", "Conv", "Gemm"), parts)
+
+
+Stored = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
+
+
+def _store_small(
+    path: Path,
+    kinds: Sequence[str],
+    parts: set[str],
+    store: Callable[[str, np.ndarray], Stored] | None = None,
+) -> None:
+    """Store the float weights of some nodes in fewer bits, expanded when the model is loaded."""
+    store = store or _as_int8
+    model = onnx.load(str(path))
+    graph = model.graph
+    weights = {i.name: i for i in graph.initializer}
+    wanted = [
+        name
+        for node in graph.node
+        if node.op_type in kinds and part_of(node.name) in parts
+        for name in node.input
+        if name in weights
+        and weights[name].data_type == onnx.TensorProto.FLOAT
+        and np.prod(weights[name].dims) >= _MIN_WEIGHTS
+    ]
+    if not wanted:
+        return
+    expanded = []
+    for name in dict.fromkeys(wanted):
+        small, nodes = store(name, numpy_helper.to_array(weights[name]))
+        graph.initializer.remove(weights[name])
+        graph.initializer.extend(small)
+        expanded += nodes
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*expanded, *rest])
+    onnx.save(model, str(path))
+
+
+def _as_fp16(name: str, weight: np.ndarray) -> Stored:
+    half = numpy_helper.from_array(weight.astype(np.float16), f"{name}.fp16")
+    cast = onnx.helper.make_node(
+        "Cast", [half.name], [name], name=f"{name}/expand", to=onnx.TensorProto.FLOAT
+    )
+    return [half], [cast]
+
+
+def _as_int8(name: str, weight: np.ndarray) -> Stored:
+    """int8 rows and a scale each, and the nodes that give the weight back under its name.
+
+    A row is an output channel of a convolution [out, in, 1, kernel], else what one unit reads:
+    the last axis of [directions, gates * hidden, in].
+    """
+    n_rows = weight.shape[0] if weight.ndim == 4 else int(np.prod(weight.shape[:-1]))
+    rows = weight.reshape(n_rows, -1)
+    scale = np.maximum(np.abs(rows).max(axis=1), 1e-12) / 127
+    values = np.clip(np.round(rows / scale[:, None]), -127, 127).astype(np.int8)
+    small = [
+        numpy_helper.from_array(values, f"{name}.int8"),
+        numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
+        numpy_helper.from_array(np.array(weight.shape, np.int64), f"{name}.shape"),
+    ]
+    nodes = [
+        onnx.helper.make_node(
+            "DequantizeLinear",
+            [f"{name}.int8", f"{name}.scale"],
+            [f"{name}.rows"],
+            name=f"{name}/expand",
+            axis=0,
+        ),
+        onnx.helper.make_node(
+            "Reshape", [f"{name}.rows", f"{name}.shape"], [name], name=f"{name}/shape"
+        ),
+    ]
+    return small, nodes
+
+
+def _fp16(source: Path, target: Path, parts: set[str]) -> None:
+    shutil.copyfile(source, target)
+    _store_small(target, ("MatMul", "Gemm", "Conv", "LSTM", "GRU"), parts, _as_fp16)

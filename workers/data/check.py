@@ -1,0 +1,258 @@
+"""Checks a corpus whole: every file, transcript and speaker, all faults in one report."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from spaces.space import Data, Tokens
+from workers.data.audio import read_audio
+from workers.data.corpora import BadLine, ManifestEntry, read_split
+from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+from workers.data.synthetic import synthetic_corpus
+from workers.data.text import Tokenizer, Unencodable, make_tokenizer, normalise
+from workers.errors import DataFault, DataRefused
+from workers.results import SplitStats
+
+_SHOWN_FAULTS = 50
+
+Progress = Callable[[str, int, int], None]  # (what, done, of)
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a corpus is and what is wrong with it."""
+
+    splits: dict[str, SplitStats]
+    faults: tuple[str, ...]
+    refused: str | None
+    symbols: tuple[str, ...]
+    unknown_characters: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        out = [
+            f"{name}: {s.utterances} utterances, {s.hours * 60:.1f} min, {s.words} words, "
+            f"{s.speakers or 'unknown'} speakers, longest {s.longest_s:.1f} s"
+            for name, s in self.splits.items()
+        ]
+        out.append(f"tokens: {len(self.symbols)}")
+        if self.unknown_characters:
+            out.append(f"characters outside the token set: {' '.join(self.unknown_characters)}")
+        out += fault_lines(self.faults)
+        return out
+
+
+def fault_lines(faults: tuple[str, ...]) -> list[str]:
+    shown = [f"  {fault}" for fault in faults[:_SHOWN_FAULTS]]
+    if len(faults) > _SHOWN_FAULTS:
+        shown.append(f"  … and {len(faults) - _SHOWN_FAULTS} more")
+    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}:"
+    return [count, *shown] if faults else ["no faults"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One utterance that passed, its text normalised."""
+
+    listed: ManifestEntry
+    text: str
+    duration_s: float
+    digest: str
+
+
+def split_paths(data: Data, cache: Path) -> dict[str, tuple[str, ...]]:
+    """Where each split is listed; speaks the embedded corpus if it is asked for."""
+    if data.synthetic is not None:
+        train, dev = synthetic_corpus(data.synthetic, cache)
+        return {"train": (str(train),), "dev": (str(dev),)}
+    assert data.train is not None and data.dev is not None
+    return {"train": data.train, "dev": data.dev}
+
+
+def check_data(
+    data: Data,
+    tokens: Tokens,
+    subsampling_factor: int,
+    cache: Path,
+    progress: Progress | None = None,
+) -> tuple[DataReport, dict[str, list[Checked]], Tokenizer]:
+    """Read every file of a corpus and name all that is wrong in one report.
+
+    Args:
+        subsampling_factor: of the students: a transcript has to fit their frames.
+
+    Raises:
+        DataRefused: when a list cannot be read at all.
+    """
+    checked: dict[str, list[Checked]] = {}
+    faults: list[str] = []
+    over_limit = []
+    for split, paths in split_paths(data, cache).items():
+        items = read_split(paths, data)
+        good, bad = _check_items(items, data, f"checking {split}", progress)
+        checked[split] = good
+        faults += bad
+        if len(bad) > data.max_faulty * len(items):
+            over_limit.append(f"{len(bad)} of {len(items)} items of {split} are faulty")
+    shared_audio = _shared_audio(checked)
+    if len(shared_audio) > data.max_faulty * max(1, len(checked["dev"])):
+        over_limit.append(f"{len(shared_audio)} utterances are in train and dev")
+    faults += shared_audio.values()
+    checked["train"] = [c for c in checked["train"] if c.digest not in shared_audio]
+    shared_speakers = _shared_speakers(checked)
+    faults += shared_speakers
+    if shared_speakers and not data.allow_shared_speakers:
+        over_limit.append(
+            f"{len(shared_speakers)} speakers are in train and dev "
+            "(if that is meant: data.allow_shared_speakers: true)"
+        )
+    tokenizer, unknown, unwritable = _tokens(tokens, checked, subsampling_factor)
+    for split, bad in unwritable.items():
+        faults += bad
+        of = len(bad) + len(checked[split])
+        if len(bad) > data.max_faulty * of:
+            over_limit.append(f"{len(bad)} of {of} transcripts of {split} do not fit the tokens")
+    for split, good in checked.items():
+        if not good:
+            over_limit.append(f"{split} holds no usable utterance")
+    report = DataReport(
+        splits={split: _stats(good) for split, good in checked.items()},
+        faults=tuple(faults),
+        refused=_refusal(over_limit, data.max_faulty),
+        symbols=tokenizer.symbols,
+        unknown_characters=unknown,
+    )
+    return report, checked, tokenizer
+
+
+def _refusal(over_limit: list[str], max_faulty: float) -> str | None:
+    if not over_limit:
+        return None
+    advice = f"mend them, or raise data.max_faulty (now {max_faulty:.2%} of a split)"
+    return "; ".join([*over_limit, advice])
+
+
+def refuse(report: DataReport) -> None:
+    """Raise DataRefused with the whole report if a limit was passed."""
+    if report.refused is not None:
+        lines = [f"the data is refused: {report.refused}", *fault_lines(report.faults)]
+        raise DataRefused("\n".join(lines))
+
+
+def _check_items(
+    items: list[ManifestEntry | BadLine], data: Data, what: str, progress: Progress | None
+) -> tuple[list[Checked], list[str]]:
+    good: list[Checked] = []
+    bad: list[str] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for i, result in enumerate(pool.map(lambda item: _check_item(item, data), items)):
+            if progress:
+                progress(what, i + 1, len(items))
+            if isinstance(result, str):
+                bad.append(result)
+            else:
+                good.append(result)
+    return good, bad
+
+
+def _check_item(item: ManifestEntry | BadLine, data: Data) -> Checked | str:
+    if isinstance(item, BadLine):
+        return f"{item.source}: {item.message}"
+    text = normalise(item.text, data.lowercase, data.remove_punctuation)
+    if not text:
+        return f"{item.source}: its transcript is empty ({Path(item.audio).name})"
+    try:
+        samples = read_audio(item.audio, item.offset_s, item.duration_s)
+    except DataFault as fault:
+        return f"{item.source}: {fault}"
+    duration_s = len(samples) / SAMPLE_RATE_HZ
+    if duration_s > data.max_duration_s:
+        return (
+            f"{item.source}: {item.audio}: lasts {duration_s:.1f} s, above data.max_duration_s "
+            f"({data.max_duration_s:g} s)"
+        )
+    if item.duration_s is not None and duration_s < 0.9 * item.duration_s - 0.1:
+        return (
+            f"{item.source}: {item.audio}: is truncated ({duration_s:.2f} s of the "
+            f"{item.duration_s:g} s listed)"
+        )
+    digest = hashlib.sha256(samples.tobytes()).hexdigest()
+    return Checked(item, text, duration_s, digest)
+
+
+def _shared_audio(checked: dict[str, list[Checked]]) -> dict[str, str]:
+    """Fault by digest of utterances that are in train and in dev."""
+    dev = {c.digest: c for c in checked["dev"]}
+    return {
+        c.digest: f"{c.listed.source}: the same utterance is in dev ({dev[c.digest].listed.source})"
+        for c in checked["train"]
+        if c.digest in dev
+    }
+
+
+def _shared_speakers(checked: dict[str, list[Checked]]) -> list[str]:
+    counts = {
+        split: Counter(c.listed.speaker for c in good if c.listed.speaker)
+        for split, good in checked.items()
+    }
+    return [
+        f"speaker {name}: in train ({counts['train'][name]} utterances) and in dev "
+        f"({counts['dev'][name]})"
+        for name in sorted(counts["train"].keys() & counts["dev"].keys())
+    ]
+
+
+def _tokens(
+    config: Tokens, checked: dict[str, list[Checked]], subsampling_factor: int
+) -> tuple[Tokenizer, tuple[str, ...], dict[str, list[str]]]:
+    """Tokens from the training transcripts, and what of each split they cannot write."""
+    texts = [c.text for c in checked["train"] or checked["dev"]] or ["a"]
+    try:
+        tokenizer = make_tokenizer(config.kind, texts, config.vocabulary)
+    except Unencodable as error:
+        raise DataRefused(f"tokens: {error}") from error
+    faults: dict[str, list[str]] = {split: [] for split in checked}
+    characters: set[str] = set()
+    known = set("".join(tokenizer.symbols[1:])) | {" "}
+    for split, good in checked.items():
+        kept = []
+        for c in good:
+            characters |= set(c.text) - known
+            problem = _token_fault(tokenizer, c, subsampling_factor)
+            if problem is None:
+                kept.append(c)
+            else:
+                faults[split].append(f"{c.listed.source}: {problem}")
+        checked[split] = kept
+    return tokenizer, tuple(sorted(characters)), faults
+
+
+def _token_fault(tokenizer: Tokenizer, c: Checked, subsampling_factor: int) -> str | None:
+    try:
+        ids = tokenizer.encode(c.text)
+    except Unencodable as error:
+        return f"{error}, which is made from the transcripts of train"
+    repeats = sum(a == b for a, b in itertools.pairwise(ids))
+    n_steps = round(c.duration_s * FRAMES_PER_SECOND / subsampling_factor)
+    if len(ids) + repeats > n_steps:
+        return (
+            f"{Path(c.listed.audio).name} lasts {c.duration_s:.2f} s ({n_steps} output steps), "
+            f"too short for the {len(ids)} tokens of its transcript"
+        )
+    return None
+
+
+def _stats(good: list[Checked]) -> SplitStats:
+    return SplitStats(
+        utterances=len(good),
+        hours=sum(c.duration_s for c in good) / 3600,
+        words=sum(len(c.text.split()) for c in good),
+        speakers=len({c.listed.speaker for c in good if c.listed.speaker}),
+        longest_s=max((c.duration_s for c in good), default=0.0),
+    )

@@ -1,0 +1,45 @@
+"""Does an exported file compute what its network does?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workers.backends.base import open_session
+from workers.errors import ParityError
+from workers.export.onnx import ExportedForm
+from workers.students.base import Student
+
+_TOLERANCE = 1e-3  # of log-probabilities in float32
+
+
+def check_parity(network: Student, path: Path, utterances: list[np.ndarray]) -> float:
+    """Largest difference of log-probabilities between file and network on real features.
+
+    Args:
+        utterances: float32 [T, 80] each, of several lengths.
+
+    Raises:
+        ParityError: when they disagree.
+    """
+    form = ExportedForm(network).eval()
+    session = open_session("onnxruntime", path)
+    differences = [0.0]
+    for features in utterances:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.array(features))[None]
+            wanted, lengths = form(x, torch.tensor([len(features)]))
+        got = session.run(np.ascontiguousarray(features))
+        if got.shape != tuple(wanted.shape[1:]) or len(got) != int(lengths[0]):
+            raise ParityError(
+                f"{path.name}: shape {got.shape} instead of {tuple(wanted.shape[1:])}"
+            )
+        differences.append(float(np.abs(got - wanted[0].numpy()).max()))
+    worst = float(np.max(differences))  # NaN if any is, and then no parity
+    if not worst <= _TOLERANCE:
+        raise ParityError(
+            f"{path.name}: differs from its network by {worst:.2e} in log-probability"
+        )
+    return worst

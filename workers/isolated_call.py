@@ -1,0 +1,178 @@
+"""One call in a process of its own: what every inference runtime is run in.
+
+A runtime that crashes, hangs or eats memory ends its call and nothing else, and one whose packages
+conflict with ours is called in its own environment's interpreter. The process has no torch unless
+the runtime brings it. Request and answer are JSON:
+
+    python -m workers.isolated_call OPERATION PARENT < request.json > answer.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from workers.errors import UserFault, WorkError
+
+_OPERATIONS = {
+    "prepare": "workers.backends.operations:prepare",
+    "recognise": "workers.backends.operations:recognise",
+    "infer": "workers.backends.operations:infer",
+    "measure": "workers.probe.sampling:measure",
+    "machine": "workers.probe.machine:report_of",
+    "calibration_student": "workers.export.calibration_student:write",
+}
+_LAST_LINES = 3
+_MOST_SAID, _MOST_TOLD = 256_000_000, 100_000  # bytes of an answer, and of complaints
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a call may use; None is no bound. `memory_mb` counts what the process allocates."""
+
+    time_s: float | None = None
+    memory_mb: int | None = None
+
+
+def call(
+    operation: str,
+    request: dict[str, Any],
+    interpreter: Path | None = None,
+    threads: int = 1,
+    bounds: Bounds | None = None,
+    on_start: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> Any:
+    """Perform an operation in a child process.
+
+    Args:
+        interpreter: a Python to run it in; this one by default.
+        on_start: told of the process, for who wants to end it.
+
+    Raises:
+        UserFault: as the operation raised it.
+        WorkError: when the process fails, with the last it said.
+    """
+    bounds = bounds or Bounds()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p and "site-packages" not in p),
+        **dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
+        ),
+    }
+    command = [
+        str(interpreter or sys.executable),
+        "-P",  # what lies in the current folder is not imported
+        "-m",
+        "workers.isolated_call",
+        operation,
+        str(os.getpid()),
+    ]
+    given = json.dumps({"memory_mb": bounds.memory_mb, "request": request}).encode()
+    # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
+    with (
+        tempfile.TemporaryFile() as request_file,
+        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as complaints,
+    ):
+        request_file.write(given)
+        request_file.seek(0)
+        with subprocess.Popen(
+            command,
+            stdin=request_file,
+            stdout=said,
+            stderr=complaints,
+            env=environment,
+            start_new_session=True,
+        ) as process:
+            if on_start is not None:
+                on_start(process)
+            try:
+                process.wait(bounds.time_s)
+            except subprocess.TimeoutExpired as error:
+                raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
+            finally:
+                _end(process)
+        return _answer(process.returncode, _read(said, _MOST_SAID), _read(complaints, _MOST_TOLD))
+
+
+def _read(file: IO[bytes], most: int) -> str:
+    """The last so many bytes of what a process wrote."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - most))
+    return file.read().decode(errors="replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started, also where it has ended itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        process.kill()
+
+
+def _answer(code: int, said: str, complaints: str) -> Any:
+    if code == 0:
+        try:
+            answer = json.loads(said)
+        except ValueError as error:
+            raise WorkError(f"gave no answer: {said[-200:]!r}") from error
+        if "fault" in answer:
+            raise UserFault(answer["fault"])
+        return answer["result"]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    lines = [line for line in complaints.strip().splitlines() if line.strip()]
+    is_ours = any(line.startswith("Traceback") for line in lines)
+    last = " / ".join(lines[-1:] if is_ours else lines[-_LAST_LINES:])
+    raise WorkError(f"{how}{f': {last}' if last else ''}")
+
+
+def _limit_memory(memory_mb: int | None) -> None:
+    if memory_mb is not None:
+        import resource
+
+        limit = memory_mb * 1_000_000
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # what it prints is a file
+
+
+def _end_with_parent(parent: int) -> None:
+    """Linux ends this process when the one that started it is gone, however it went."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # gone before that was said
+        os._exit(1)
+
+
+def _serve(operation: str, parent: int) -> None:
+    _end_with_parent(parent)
+    given = json.load(sys.stdin)
+    answer_to = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # runtimes print as they like
+    _limit_memory(given["memory_mb"])
+    module, _, name = _OPERATIONS[operation].partition(":")
+    try:
+        answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}
+    except UserFault as fault:
+        answer = {"fault": str(fault)}
+    json.dump(answer, answer_to)
+    answer_to.close()
+    os._exit(0)  # a runtime that crashes while it is taken down has answered already
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,56 @@
+"""The utterances that are timed, and what to ask of a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from spaces.backends import backend_info
+from spaces.space import Target
+from workers.atomic import new_folder
+from workers.data.audio import read_audio
+from workers.data.corpus import Corpus, spread
+from workers.data.utterances import Utterance
+from workers.probe.request import Candidate, LatencyRequest
+
+_N_UTTERANCES = 12
+
+
+def timed_utterances(corpus: Corpus) -> list[Utterance]:
+    """The dev utterances that are timed, short to long."""
+    return spread(sorted(corpus.dev, key=lambda u: u.seconds), _N_UTTERANCES)
+
+
+def timed_audio(corpus: Corpus) -> tuple[Path, ...]:
+    """Their samples, as .npy for the process that times."""
+    folder = corpus.folder / "timed"
+    if not folder.exists():
+        with new_folder(folder) as partial:
+            for i, u in enumerate(timed_utterances(corpus)):
+                np.save(partial / f"{i:02d}.npy", read_audio(u.audio, u.offset_s, u.duration_s))
+    return tuple(sorted(folder.glob("*.npy")))
+
+
+def request_for(
+    target: Target, corpus: Corpus, models: list[tuple[str, Path, Path]], is_quick: bool = False
+) -> LatencyRequest:
+    """What to ask of a target, for models (backend, main file, tokens) timed in turn.
+
+    A quick one, for screening, is a single process without details.
+    """
+    return LatencyRequest(
+        candidates=tuple(
+            Candidate(backend, str(model), str(tokens), target.settings())
+            for backend, model, tokens in models
+        ),
+        audio=tuple(map(str, timed_audio(corpus))),
+        audio_s=tuple(u.seconds for u in timed_utterances(corpus)),
+        threads=target.threads,
+        min_runs=min(target.runs, 24) if is_quick else target.runs,
+        max_s=min(target.max_s, 2.0) if is_quick else target.max_s,
+        within=0.05 if is_quick else target.within,
+        restarts=1 if is_quick else target.restarts,
+        details=not is_quick,
+        gpu=backend_info(target.backend).gpu,
+    )

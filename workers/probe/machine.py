@@ -1,0 +1,246 @@
+"""What a machine is, and what it did while something was measured on it.
+
+Read from where Linux tells it; what a system does not tell is absent or None, never a guess.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_CPU = Path("/sys/devices/system/cpu")
+_THERMAL = Path("/sys/class/thermal")
+_RAPL = Path("/sys/class/powercap")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+@dataclass(frozen=True)
+class MachineReport:
+    """One machine, as it is now. Frequencies in MHz, temperature in degrees Celsius."""
+
+    node: str
+    system: str
+    architecture: str
+    processor: str
+    cores: int
+    memory_mb: float | None
+    governor: str | None
+    frequency_mhz: float | None
+    temperature_c: float | None
+    load_1min: float | None
+    python: str
+    runtimes: tuple[str, ...]
+    features_by: str  # what computes the filter banks here
+
+    @property
+    def identity(self) -> tuple[str, str, int, tuple[str, ...]]:
+        """What a timing depends on and does not change by the minute."""
+        return (self.node, self.processor, self.cores, self.runtimes)
+
+
+def report() -> MachineReport:
+    return MachineReport(
+        node=platform.node(),
+        system=platform.system(),
+        architecture=platform.machine(),
+        processor=_processor(),
+        cores=usable_cores(),
+        memory_mb=_memory_mb(),
+        governor=_text(_CPU / "cpu0/cpufreq/scaling_governor"),
+        frequency_mhz=frequency_mhz(),
+        temperature_c=temperature_c(),
+        load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        python=platform.python_version(),
+        runtimes=_runtimes(),
+        features_by=features_by(),
+    )
+
+
+def report_of(_request: dict[str, Any]) -> dict[str, Any]:
+    """The same, as a child process answers it."""
+    return asdict(report())
+
+
+def usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def features_by() -> str:
+    import importlib.util
+
+    has_kaldi = importlib.util.find_spec("kaldi_native_fbank") is not None
+    return "kaldi-native-fbank" if has_kaldi else "numpy"
+
+
+def _runtimes() -> tuple[str, ...]:
+    import importlib.metadata
+
+    found = []
+    for package in ("onnxruntime", "onnxruntime-gpu", "numpy", "kaldi-native-fbank"):
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def _processor() -> str:
+    for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
+        if line.startswith(("model name", "Model", "Hardware")):
+            return line.partition(":")[2].strip()
+    model = _text(Path("/proc/device-tree/model"))
+    return (model or platform.processor() or platform.machine()).strip("\0")
+
+
+def _memory_mb() -> float | None:
+    for line in (_text(Path("/proc/meminfo")) or "").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def frequency_mhz() -> float | None:
+    """Of the fastest core now: the others may be asleep."""
+    found = [_number(p) for p in _CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    each = [f for f in found if f is not None]
+    return max(each) / 1000 if each else None
+
+
+def temperature_c() -> float | None:
+    """The hottest zone."""
+    found = [_number(p) for p in _THERMAL.glob("thermal_zone*/temp")]
+    each = [t for t in found if t is not None]
+    return max(each) / 1000 if each else None
+
+
+def _throttled() -> float:
+    """How often the processor has throttled itself so far."""
+    found = [_number(p) for p in _CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    return sum(n for n in found if n is not None)
+
+
+def energy_j(gpu: bool) -> float | None:
+    """What processors (RAPL), and if asked for GPUs (NVML), have used so far; None where one of
+    them does not tell."""
+    found = [_number(p) for p in sorted(_RAPL.glob("intel-rapl:[0-9]/energy_uj"))]
+    each = [e / 1e6 for e in found if e is not None]
+    if not each or (gpu and not _gpu_energy_j()):
+        return None
+    return sum(each) + (sum(_gpu_energy_j()) if gpu else 0.0)
+
+
+def _gpu_energy_j() -> list[float]:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return [pynvml.nvmlDeviceGetTotalEnergyConsumption(h) / 1000 for h in handles]
+    except Exception:  # no package, no driver, no GPU, or one that does not tell
+        return []
+
+
+@dataclass(frozen=True)
+class _Ticks:
+    busy_s: float
+    stolen_s: float
+
+
+def _ticks() -> _Ticks | None:
+    first = (_text(Path("/proc/stat")) or "").partition("\n")[0].split()
+    if len(first) < 9 or first[0] != "cpu":
+        return None
+    user, nice, system, _idle, _wait, irq, softirq, stolen = (
+        int(n) / _TICKS_PER_S for n in first[1:9]
+    )
+    return _Ticks(user + nice + system + irq + softirq, stolen)
+
+
+def _own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What went on beside a measurement; None where the system does not tell."""
+
+    others_load: float | None  # cores kept busy by other processes
+    stolen_share: float | None  # of one core, by the host of a virtual machine
+    frequency_ratio: float | None  # at the end over the beginning
+    throttled: bool
+    temperature_c: float | None
+
+
+class LoadMonitor:
+    """Begins when it is made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._own_s, self._ticks = _own_cpu_s(), _ticks()
+        self._frequency, self._throttled = frequency_mhz(), _throttled()
+
+    def end(self) -> LoadReport:
+        wall_s = max(time.monotonic() - self._began, 1e-3)
+        ticks = _ticks()
+        others = stolen = None
+        if ticks is not None and self._ticks is not None:
+            own_s = _own_cpu_s() - self._own_s
+            others = max(0.0, ticks.busy_s - self._ticks.busy_s - own_s) / wall_s
+            stolen = (ticks.stolen_s - self._ticks.stolen_s) / wall_s
+        frequency = frequency_mhz()
+        ratio = frequency / self._frequency if frequency and self._frequency else None
+        return LoadReport(
+            others_load=others,
+            stolen_share=stolen,
+            frequency_ratio=ratio,
+            throttled=_throttled() > self._throttled,
+            temperature_c=temperature_c(),
+        )
+
+
+def reset_peak_memory() -> float:
+    """Memory in use now, in MB; the peak counts from here where the system allows (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return peak_memory_mb()
+    return _status_mb("VmRSS") or peak_memory_mb()
+
+
+def peak_memory_mb() -> float:
+    told = _status_mb("VmHWM")
+    if told is not None:
+        return told
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _status_mb(name: str) -> float | None:
+    for line in (_text(Path("/proc/self/status")) or "").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    text = _text(path)
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,99 @@
+"""What a process is asked to time, and what it gives back. Known on a device: no pydantic.
+
+Both travel between machines as JSON, field by field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+
+Settings = Mapping[str, int | str | bool]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prepared model in a backend, and how it is run."""
+
+    backend: str
+    model: str  # path of its main file
+    tokens: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class LatencyRequest:
+    """What to time, over which utterances (float32 .npy files, 16 kHz), and how well.
+
+    A restart ends when half the 95 % interval of each median is within `within` of it after at
+    least `min_runs` runs, or after `max_s` seconds. `details` adds profile, energy and peak.
+    """
+
+    candidates: tuple[Candidate, ...]
+    audio: tuple[str, ...]
+    audio_s: tuple[float, ...]
+    threads: int = 1
+    min_runs: int = 60
+    max_s: float = 20.0
+    within: float = 0.01
+    restarts: int = 3
+    details: bool = False
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessSample:
+    """What one process measured of one candidate. Samples are [passes][utterances].
+
+    Empty lists and None are what a device does not tell.
+    """
+
+    end_to_end_ms: list[list[float]]
+    features_ms: list[list[float]]
+    model_ms: list[list[float]]
+    decode_ms: list[list[float]]
+    graph_cpu_ms: list[list[float]]
+    anchor_cpu_ms: list[list[float]]
+    load_ms: float | None
+    first_ms: float | None
+    peak_memory_mb: float | None
+    unsteady: list[str]
+    machine: dict[str, object]
+    texts: list[str]
+    peak_gflops: float | None
+    energy_mj: float | None
+    profile: list[dict[str, object]] | None
+
+    @property
+    def anchor_ratio(self) -> float:
+        """CPU time of the network over the anchor's, both the lower quartile, mean over
+        utterances."""
+        candidate = np.percentile(np.array(self.graph_cpu_ms), 25, axis=0)
+        return float(candidate.mean() / self.anchor_ms)
+
+    @property
+    def anchor_ms(self) -> float:
+        return float(np.percentile(np.array(self.anchor_cpu_ms), 25))
+
+
+class Runner(Protocol):
+    """Performs a request in one process, here or on a device."""
+
+    def __call__(self, request: LatencyRequest) -> list[ProcessSample]: ...
+
+
+_FIELDS = {f.name for f in fields(ProcessSample)}
+
+
+def process_samples_of(answer: Sequence[Any]) -> list[ProcessSample]:
+    """What a process or a device answered.
+
+    Raises:
+        ValueError: when that is no such answer.
+    """
+    if not all(isinstance(a, dict) and set(a) == _FIELDS for a in answer):
+        raise ValueError("is not a measurement")
+    return [ProcessSample(**a) for a in answer]

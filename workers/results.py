@@ -1,0 +1,227 @@
+"""What stages give back: one frozen record each, told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from spaces.record import Record
+
+
+class Reading(Record):
+    """One measured value of one target ("" where it holds for all), with raw samples."""
+
+    target: str = ""
+    metric: str
+    value: float
+    samples: tuple[float, ...] | None = None
+
+
+class Model(Record):
+    """A student in the form of one runtime: its files by name, and which of them is loaded."""
+
+    backend: str
+    main: str
+    files: dict[str, str]  # name to digest
+
+
+class StageResult(Record):
+    """What every result holds. `reused`: it was found done; `cpu_s` is what it cost."""
+
+    kind: str
+    readings: tuple[Reading, ...] = ()
+    reused: bool = False
+    cpu_s: float = 0.0
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Artifacts without which the result is of no use."""
+        return ()
+
+    def value(self, metric: str) -> float | None:
+        return next((r.value for r in self.readings if r.metric == metric), None)
+
+
+class SplitStats(Record):
+    """What one split of a corpus holds, faulty items left out."""
+
+    utterances: int
+    hours: float
+    words: int
+    speakers: int
+    longest_s: float
+
+
+class PrepareResult(StageResult):
+    kind: Literal["prepare"] = "prepare"
+    corpus: str
+    splits: dict[str, SplitStats] = Field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    n_symbols: int = 0
+
+
+class ScreenResult(StageResult):
+    kind: Literal["screen"] = "screen"
+    not_screened_on: dict[str, str] = Field(default_factory=dict)  # target to reason
+
+
+class Epoch(Record):
+    """One point of a learning curve. WER is of the network in torch, not of a shipped file."""
+
+    epoch: int
+    epochs: int
+    train_ctc: float
+    cpu_s: float
+    dev_wer: float | None = None
+
+
+class TrainResult(StageResult):
+    kind: Literal["train"] = "train"
+    checkpoint: str
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.checkpoint,)
+
+
+class CompressResult(StageResult):
+    kind: Literal["compress"] = "compress"
+    checkpoint: str
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.checkpoint,)
+
+
+class PartSize(Record):
+    """Bytes of the weights of one part of a network in one number format."""
+
+    part: str
+    format: str
+    bytes: int
+
+
+class ExportResult(StageResult):
+    """`model` is what ships, `float32` the same network before it was quantized."""
+
+    kind: Literal["export"] = "export"
+    model: str
+    float32: str
+    tokens: str
+    parity: float | None = None
+    sizes: tuple[PartSize, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.model, self.float32, self.tokens)
+
+
+class ConvertResult(StageResult):
+    kind: Literal["convert"] = "convert"
+    model: Model
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return tuple(self.model.files.values())
+
+
+class ScoreResult(StageResult):
+    """`texts` is what was written; `errors` and `words` count by utterance of dev."""
+
+    kind: Literal["score"] = "score"
+    texts: str
+    errors: tuple[int, ...] = ()
+    words: tuple[int, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.texts,)
+
+
+class OperatorShare(Record):
+    """Time of one operator of a model, by the runtime's own profiler."""
+
+    name: str
+    kind: str
+    time_ms: float
+
+
+class MeasureResult(StageResult):
+    """`passes` are runs over all utterances in each process, `anchor_ms` the anchor's time there;
+    `unsteady` says why the times are not to be trusted."""
+
+    kind: Literal["measure"] = "measure"
+    machine: dict[str, object] = Field(default_factory=dict)
+    unsteady: tuple[str, ...] = ()
+    profile: tuple[OperatorShare, ...] | None = None
+    utterances_s: tuple[float, ...] = ()
+    passes: tuple[int, ...] = ()
+    anchor_ms: tuple[float, ...] = ()
+
+
+class TeacherTargetsResult(StageResult):
+    """`soft_targets` names the cached output of the teacher. Where its tokens are not the
+    students', its transcripts stand in: `n_pseudo_labels` of `n_utterances` were near enough."""
+
+    kind: Literal["teacher_targets"] = "teacher_targets"
+    soft_targets: str
+    target_kind: Literal["frames", "transcripts"] = "frames"
+    n_pseudo_labels: int | None = None
+    n_utterances: int | None = None
+    texts: str | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return () if self.texts is None else (self.texts,)
+
+
+class ExtraResult(StageResult):
+    """Of a stage from outside: files by name, and what it has to say."""
+
+    kind: Literal["extra"] = "extra"
+    files: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return tuple(self.files.values())
+
+
+class CheckTeacherResult(StageResult):
+    kind: Literal["check_teacher"] = "check_teacher"
+
+
+class RehearseResult(StageResult):
+    """`epoch_s` is CPU seconds of one epoch."""
+
+    kind: Literal["rehearse"] = "rehearse"
+    epoch_s: float
+
+
+class Unavailable(StageResult):
+    """A stage that a teacher does without: too big for a device, or not for a runtime."""
+
+    kind: Literal["unavailable"] = "unavailable"
+    reason: str
+
+
+AnyResult = Annotated[
+    PrepareResult
+    | ScreenResult
+    | TrainResult
+    | CompressResult
+    | ExportResult
+    | ConvertResult
+    | ScoreResult
+    | MeasureResult
+    | TeacherTargetsResult
+    | ExtraResult
+    | CheckTeacherResult
+    | RehearseResult
+    | Unavailable,
+    Field(discriminator="kind"),
+]
+RESULT: TypeAdapter[AnyResult] = TypeAdapter(AnyResult)

@@ -1,0 +1,22 @@
+"""Compress: prune a trained network, then train what is left."""
+
+from __future__ import annotations
+
+import torch
+
+from workers.checkpoint import load_network
+from workers.compress.pruning.prune import prune
+from workers.jobs import Compress
+from workers.results import CompressResult
+from workers.stages.context import StageContext
+from workers.stages.train import train_network
+
+
+def run(job: Compress, context: StageContext) -> CompressResult:
+    """Remove the weakest units of a network and train it again."""
+    torch.set_num_threads(job.threads)
+    corpus = context.corpus(job.corpus)
+    parent, _, _ = load_network(context.fetch(job.checkpoint, "parent.safetensors"))
+    network = prune(parent, job.ratio, job.rule)
+    checkpoint, history = train_network(network, corpus, job, context)
+    return CompressResult(checkpoint=checkpoint, history=history)

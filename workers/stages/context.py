@@ -1,0 +1,68 @@
+"""What a stage works with: where things are, its own folder, the lock of the host."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from storage.artifacts import ArtifactStore
+from workers.atomic import write_json
+from workers.data.corpus import Corpus
+from workers.data.text import write_tokens
+from workers.host_lock import HostLock
+from workers.workspace import Workspace
+
+_PROGRESS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Handed to every stage; `folder` is the job's own and outlives an interruption."""
+
+    workspace: Workspace
+    artifacts: ArtifactStore
+    folder: Path
+
+    @cached_property
+    def lock(self) -> HostLock:
+        return HostLock(self.workspace.locks)
+
+    @cached_property
+    def _last_report(self) -> list[float]:
+        return [0.0]
+
+    def corpus(self, name: str) -> Corpus:
+        return Corpus(self.workspace.corpus(name))
+
+    def report(self, what: str, done: int, of: int) -> None:
+        """Tell how far the stage is, for whoever watches; also a sign of life."""
+        if done == of or time.monotonic() - self._last_report[0] > _PROGRESS_EVERY_S:
+            self._last_report[0] = time.monotonic()
+            write_json(self.folder / "progress.json", {"what": what, "done": done, "of": of})
+
+    def fetch(self, digest: str, name: str) -> Path:
+        """An artifact as a file of the folder."""
+        return self.artifacts.fetch(digest, self.folder / name)
+
+    def tokens(self, digest: str | None, corpus: Corpus) -> Path:
+        """tokens.txt of a foreign model, or the corpus's."""
+        return corpus.folder / "tokens.txt" if digest is None else self.fetch(digest, "tokens.txt")
+
+    def put_tokens(self, symbols: tuple[str, ...]) -> str:
+        write_tokens(symbols, self.folder / "tokens.txt")
+        return self.artifacts.put(self.folder / "tokens.txt")
+
+    def read_texts(self, digest: str | None) -> list[str] | None:
+        """What was written of dev, utterance by utterance."""
+        if digest is None:
+            return None
+        texts: list[str] = json.loads(self.fetch(digest, f"{digest}.json").read_text())
+        return texts
+
+    def put_texts(self, texts: Sequence[str]) -> str:
+        write_json(self.folder / "texts.json", list(texts))
+        return self.artifacts.put(self.folder / "texts.json")

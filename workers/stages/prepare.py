@@ -1,0 +1,32 @@
+"""Prepare: check the data, compute features once, cut what is timed and the long slices."""
+
+from __future__ import annotations
+
+from workers.data.corpus import Corpus
+from workers.data.prepare import prepare
+from workers.jobs import Prepare
+from workers.measure.scoring import long_slices
+from workers.measure.timed_audio import timed_audio
+from workers.results import PrepareResult
+from workers.stages.context import StageContext
+
+
+def run(job: Prepare, context: StageContext) -> PrepareResult:
+    """Make the prepared corpus of a space, or find it.
+
+    Raises:
+        DataRefused: with every fault, when there are more than the space allows.
+    """
+    folder, report = prepare(
+        job.data, job.tokens, job.subsampling_factor, context.workspace.cache, context.report
+    )
+    corpus = Corpus(folder)
+    timed_audio(corpus)
+    if job.long_audio:
+        long_slices(corpus)
+    return PrepareResult(
+        corpus=folder.name,
+        splits=report.splits,
+        faults=report.faults,
+        n_symbols=len(report.symbols),
+    )

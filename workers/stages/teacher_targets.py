@@ -1,0 +1,70 @@
+"""Teacher targets: what the teacher makes of the training set, inferred once for all students."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from spaces.space import TeacherSource
+from workers.jobs import TeacherTargets, key_of
+from workers.measure.readings import accuracy_readings
+from workers.results import Reading, TeacherTargetsResult
+from workers.stages.context import StageContext
+from workers.teachers.load import load_teacher
+from workers.teachers.runner import TeacherRunner
+from workers.teachers.targets import infer_targets, targets_index
+
+
+def run(job: TeacherTargets, context: StageContext) -> TeacherTargetsResult:
+    """Let the teacher infer the training set; where it cannot be exported, score it on dev.
+
+    Raises:
+        TeacherFault: saying what is wrong with the teacher.
+    """
+    torch.set_num_threads(job.threads)
+    corpus = context.corpus(job.corpus)
+    teacher = load_teacher(_source(job, context))
+    runner = TeacherRunner(teacher, corpus, job.speeds)
+    folder = context.workspace.soft_targets(key_of(job)[:32])
+    infer_targets(
+        runner,
+        folder,
+        job.subsampling_factor,
+        job.hidden,
+        lambda done, of: context.report("teacher targets", done, of),
+    )
+    index = targets_index(folder)
+    texts, readings = None, []
+    if teacher.wants_samples:  # runs in torch only, so this is where it is scored
+        written = [corpus.normalise(runner.text(u)) for u in corpus.dev]
+        texts = context.put_texts(written)
+        readings = accuracy_readings(corpus, written, None)
+        readings.append(Reading(metric="params", value=float(teacher.n_parameters or 0)))
+    return TeacherTargetsResult(
+        soft_targets=folder.name,
+        target_kind=index["kind"],
+        n_pseudo_labels=index.get("n_pseudo_labels"),
+        n_utterances=len(corpus.train),
+        texts=texts,
+        readings=tuple(readings),
+    )
+
+
+def _source(job: TeacherTargets, context: StageContext) -> TeacherSource:
+    """The teacher from the artifacts that were measured, wherever its own files are by now."""
+
+    def stored(digest: str, name: str) -> str:
+        path: Path = context.fetch(digest, name)
+        return str(path)
+
+    if job.checkpoint is not None:
+        return TeacherSource(checkpoint=stored(job.checkpoint, "teacher.safetensors"))
+    if job.model is not None and job.tokens is not None:
+        return TeacherSource(
+            onnx=stored(job.model, "teacher.onnx"), tokens=stored(job.tokens, "tokens.txt")
+        )
+    name = job.location or job.source_name
+    if job.source == "torchaudio":
+        return TeacherSource(torchaudio=name)
+    return TeacherSource(huggingface=name)

@@ -1,0 +1,70 @@
+"""From raw log-mels to a quarter of their frames."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workers.data.features import N_MELS
+from workers.students.base import Group, Normaliser, Slice
+from workers.students.blocks.convolution import DepthwiseConv
+from workers.students.blocks.lengths import frame_mask, halved
+from workers.students.blocks.linear import BatchNorm, LinearNorm
+
+
+class Frontend(Normaliser):
+    """Raw log-mels [N, T, 80] to [N, ceil(ceil(T / 2) / 2), channels].
+
+    The mean and variance of the training data are part of the network: runtimes feed raw
+    log-mels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("mean", torch.zeros(N_MELS))
+        self.register_buffer("inv_std", torch.ones(N_MELS))
+        self.conv = nn.Conv2d(N_MELS, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
+        self.bn = BatchNorm(channels)
+        self.depthwise = DepthwiseConv(channels, 5, stride=2)
+        self.pointwise = LinearNorm(channels, channels)
+        self.folded: nn.Conv2d | None = None
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes normalised features."""
+        x = features * frame_mask(lengths, features.shape[1])
+        y = self._strided(x.transpose(1, 2).unsqueeze(2))
+        lengths = halved(lengths)
+        y = F.relu(y) * frame_mask(lengths, y.shape[1])
+        y = F.relu(self.pointwise(self.depthwise(y)))
+        return y, halved(lengths)
+
+    def _strided(self, x: Tensor) -> Tensor:
+        if self.folded is not None:
+            folded: Tensor = self.folded(x)
+            return folded.squeeze(2).transpose(1, 2)
+        return self.bn(self.conv(x).float().squeeze(2).transpose(1, 2))
+
+    def fold(self) -> None:
+        """Make the norm part of the first convolution; for good, before an export."""
+        scale, shift = self.bn.scale_and_shift()
+        self.folded = nn.Conv2d(
+            N_MELS, self.channels, (1, 5), stride=(1, 2), padding=(0, 2)
+        ).requires_grad_(False)
+        self.folded.weight.copy_(self.conv.weight * scale[:, None, None, None])
+        assert self.folded.bias is not None
+        self.folded.bias.copy_(shift)
+
+    def groups(self, name: str) -> list[Group]:
+        slices = [
+            Slice(f"{name}.conv.weight"),
+            *BatchNorm.slices(f"{name}.bn"),
+            *DepthwiseConv.slices(f"{name}.depthwise"),
+            *LinearNorm.reads(f"{name}.pointwise"),
+        ]
+        return [Group(self.channels, tuple(slices))]
+
+    @staticmethod
+    def writes(name: str) -> list[Slice]:
+        return LinearNorm.writes(f"{name}.pointwise")

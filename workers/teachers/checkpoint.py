@@ -1,0 +1,30 @@
+"""A teacher that is a network of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from workers.checkpoint import load_network
+from workers.students.blocks.fold import fold_norms
+from workers.teachers.base import TeacherOutput
+
+
+class CheckpointTeacher:
+    """A network of ours, from its checkpoint."""
+
+    wants_samples = False
+
+    def __init__(self, path: Path) -> None:
+        network, self.symbols, _ = load_network(path)
+        self.n_parameters: int | None = sum(p.numel() for p in network.parameters())
+        self.network = fold_norms(network)
+
+    def infer(self, features: np.ndarray) -> TeacherOutput:
+        with torch.inference_mode():
+            x = self.network.normalise(torch.from_numpy(np.array(features))[None])
+            output = self.network(x, torch.tensor([len(features)]))
+            log_probs = torch.log_softmax(output.logits[0], -1)
+        return TeacherOutput(log_probs.numpy(), output.hidden[0].numpy())

@@ -1,0 +1,37 @@
+"""The files of a teacher that a user brings, checked before anything is started: no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from spaces.space import TeacherSource
+from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
+from workers.errors import TeacherFault
+from workers.teachers.onnx import open_onnx
+
+
+def check_files(config: TeacherSource) -> None:
+    """Check what can be known of a teacher's files without its network.
+
+    Raises:
+        TeacherFault: naming the file and what is wrong with it.
+    """
+    if config.checkpoint is not None:
+        _check_checkpoint(Path(config.checkpoint))
+    if config.onnx is not None:
+        assert config.tokens is not None
+        open_onnx(Path(config.onnx), Path(config.tokens))
+
+
+def _check_checkpoint(path: Path) -> None:
+    if not path.is_file():
+        raise TeacherFault(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, "np") as file:
+            header = header_of(file)
+    except (SafetensorError, OSError) as error:
+        raise TeacherFault(f"{path}: is not a safetensors checkpoint ({error})") from error
+    if header.get("format") != CHECKPOINT_FORMAT:
+        raise not_ours(path)

@@ -1,0 +1,56 @@
+"""The teacher's output over the training set, read from where `workers.teachers.targets` put it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers.teachers.targets import targets_index
+
+Items = tuple[tuple[int, int], ...]  # (utterance, augmentation) of each row of a batch
+
+
+class SoftTargets:
+    """What the teacher makes of the training set; `kind` is frames or transcripts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._index = targets_index(folder)
+        self.kind = self._index["kind"]
+        self.hidden_size = self._index.get("hidden_size")
+        self.n_pseudo_labels = self._index.get("n_pseudo_labels")
+
+    @cached_property
+    def _frames(self) -> np.ndarray:
+        size = self._index["vocabulary"]
+        return np.memmap(self._folder / "frames.f16", np.float16, "r").reshape(-1, size)
+
+    @cached_property
+    def _hidden(self) -> np.ndarray:
+        return np.memmap(self._folder / "hidden.f16", np.float16, "r").reshape(
+            -1, self.hidden_size or 1
+        )
+
+    @property
+    def targets(self) -> list[list[int]]:
+        """Token ids of the teacher's transcript of each training utterance, where it is used."""
+        return self._index["targets"]
+
+    def log_probs(self, items: Items) -> Tensor:
+        """float32 [N, T', V] of these rows, padded with 0."""
+        return self._rows(self._frames, items)
+
+    def hidden(self, items: Items) -> Tensor:
+        """float32 [N, T', C]."""
+        return self._rows(self._hidden, items)
+
+    def _rows(self, table: np.ndarray, items: Items) -> Tensor:
+        spans = [self._index["at"][i][augmentation] for i, augmentation in items]
+        out = np.zeros((len(items), max(n for _, n in spans), table.shape[1]), np.float32)
+        for row, (start, count) in enumerate(spans):
+            out[row, :count] = table[start : start + count]
+        return torch.from_numpy(out)

@@ -1,0 +1,69 @@
+"""The loss of one training run: CTC and what stands beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spaces.recipe import Distil, Training
+from workers.data.batches import Batch
+from workers.students.base import Output
+from workers.train.losses.cr_ctc import cr_ctc_loss
+from workers.train.losses.ctc import ctc_per_frame
+from workers.train.losses.distillation import kl_per_frame
+from workers.train.losses.extra import Term
+from workers.train.losses.feature_alignment import ALIGNED_SHARE, FeatureAlignmentLoss
+from workers.train.losses.soft_targets import SoftTargets
+
+
+@dataclass
+class TrainingLoss:
+    """Weighs the losses as a recipe says."""
+
+    training: Training
+    distil: Distil
+    soft_targets: SoftTargets | None
+    alignment: FeatureAlignmentLoss | None
+    extra: tuple[tuple[float, Term], ...] = ()
+
+    def __call__(self, output: Output, batch: Batch, progress: float) -> tuple[Tensor, float]:
+        """The loss to minimise and the CTC part of it for the log.
+
+        `progress` is the share of training done, 0 to 1.
+        """
+        targets = (batch.targets, batch.target_lengths)
+        ctc = ctc_per_frame(output.logits, output.lengths, *targets)
+        loss = ctc
+        share = self.training.intermediate_ctc
+        if share and output.intermediate is not None:
+            halfway = ctc_per_frame(output.intermediate, output.lengths, *targets)
+            loss = (1 - share) * loss + share * halfway
+        if self.training.consistency:
+            loss = loss + self.training.consistency * cr_ctc_loss(output.logits, output.lengths)
+        if self.soft_targets is not None:
+            distilled = self._distilled(output, batch, self.soft_targets)
+            loss = (1 - self.distil.weight) * loss + self.distil.weight * distilled
+            loss = loss + self._aligned(output, batch, progress, self.soft_targets)
+        for weight, term in self.extra:
+            loss = loss + weight * term(output, batch)
+        return loss, float(ctc.detach())
+
+    def _distilled(self, output: Output, batch: Batch, soft_targets: SoftTargets) -> Tensor:
+        if soft_targets.kind == "frames":
+            log_probs = soft_targets.log_probs(batch.items)
+            return kl_per_frame(output.logits, output.lengths, log_probs, self.distil.temperature)
+        ids = [soft_targets.targets[i] for i, _ in batch.items]
+        targets = torch.tensor([i for row in ids for i in row])
+        lengths = torch.tensor([len(row) for row in ids])
+        return ctc_per_frame(output.logits, output.lengths, targets, lengths)
+
+    def _aligned(
+        self, output: Output, batch: Batch, progress: float, soft_targets: SoftTargets
+    ) -> Tensor | float:
+        strength = self.distil.hidden_weight * max(0.0, 1 - progress / ALIGNED_SHARE)
+        if self.alignment is None or strength == 0.0:
+            return 0.0
+        hidden = soft_targets.hidden(batch.items)
+        return strength * self.alignment(output.hidden, output.lengths, hidden)
