@@ -6,7 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.context import has_sign_in, store, why_read_only
+from dashboard.auth import has_sign_in, why_read_only
+from dashboard.context import store
 from dashboard.parts.choice import choose_study
 from storage.errors import StorageError
 

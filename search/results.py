@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from pydantic import ValidationError
 
@@ -62,9 +63,9 @@ class TrialResults:
         """With one result more, by the name of its job."""
         stage, _, which = name.partition("@")
         if stage not in _SEVERAL:
-            return replace(self, **{stage: result})  # type: ignore[arg-type]
+            return _changed(self, stage, result)
         known = getattr(self, _SEVERAL[stage])
-        return replace(self, **{_SEVERAL[stage]: {**known, which: result}})  # type: ignore[arg-type]
+        return _changed(self, _SEVERAL[stage], {**known, which: result})
 
     @property
     def is_empty(self) -> bool:
@@ -84,6 +85,12 @@ class TrialResults:
     def measure(self, target: str) -> MeasureResult | None:
         found = self.measured.get(target)
         return found if isinstance(found, MeasureResult) else None
+
+
+def _changed(results: TrialResults, field_name: str, value: object) -> TrialResults:
+    changed = copy.copy(results)
+    object.__setattr__(changed, field_name, value)  # a copy of our own, seen by nobody yet
+    return changed
 
 
 def read_result(run: StageRun) -> AnyResult | None:

@@ -6,6 +6,7 @@ import difflib
 import itertools
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
@@ -147,7 +148,10 @@ def _check_families(document: Document, space: Space) -> None:
                 f"no target combination runs it ({reason}); take the family, the format or the "
                 "target out",
             )
-    contracts = {FAMILIES[family].contract for family in space.students}
+    contracts = set()
+    for family in space.students:
+        with suppress(UnknownName):  # told already
+            contracts.add(FAMILIES[family].contract)
     if len(contracts) > 1:
         document.add(
             ("students",),

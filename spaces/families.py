@@ -78,10 +78,15 @@ class SeparableConv(Dims):
 
     family: Literal["separable_conv"] = "separable_conv"
     channels: Width = 128
+    """width"""
     blocks: Depth = 6
+    """depth"""
     kernel: Odd = 11
+    """frames that a convolution sees"""
     expand: Annotated[float, Field(ge=0.25, le=8.0)] = 1.0
+    """inner width of a block over its outer"""
     dropout: Dropout = 0.1
+    """while training"""
 
     network: ClassVar[str] = "workers.students.separable_conv"
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "blocks", "kernel", "expand"))
@@ -93,12 +98,19 @@ class Conformer(Dims):
 
     family: Literal["conformer"] = "conformer"
     channels: Width = 96
+    """width"""
     blocks: Depth = 4
+    """depth"""
     heads: Annotated[int, Field(ge=1, le=32)] = 4
+    """of attention"""
     head_size: Annotated[int, Field(ge=4, le=128)] = 24
+    """of each head"""
     feed_forward: Annotated[int, Field(ge=8, le=8192)] = 256
+    """inner width"""
     kernel: Odd = 15
+    """frames that a convolution sees"""
     dropout: Dropout = 0.1
+    """while training"""
 
     network: ClassVar[str] = "workers.students.conformer"
     capacity: ClassVar[frozenset[str]] = frozenset(
@@ -112,12 +124,19 @@ class DsconvLstm(Dims):
 
     family: Literal["dsconv_lstm"] = "dsconv_lstm"
     channels: Width = 128
+    """width of the convolutions"""
     blocks: Depth = 3
+    """how many convolutions"""
     kernel: Odd = 11
+    """frames that a convolution sees"""
     hidden: Width = 128
+    """units of an LSTM layer"""
     layers: Layers = 1
+    """LSTM layers"""
     bidirectional: bool = False
+    """in both directions: twice the work"""
     dropout: Dropout = 0.1
+    """while training"""
 
     network: ClassVar[str] = "workers.students.dsconv_lstm"
     capacity: ClassVar[frozenset[str]] = frozenset(
@@ -131,11 +150,17 @@ class Recurrent(Dims):
 
     family: Literal["recurrent"] = "recurrent"
     cell: Literal["gru", "lstm"] = "gru"
+    """kind of unit"""
     channels: Width = 96
+    """width of the frontend"""
     hidden: Width = 128
+    """units of a layer"""
     layers: Layers = 2
+    """how many"""
     bidirectional: bool = False
+    """in both directions: twice the work"""
     dropout: Dropout = 0.1
+    """while training"""
 
     network: ClassVar[str] = "workers.students.recurrent"
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "hidden", "layers"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -21,7 +21,7 @@ OLIVE_SPEED = 2.0  # ... only from a student so many times faster
 def _limit(sign: str, default: float) -> BeforeValidator:
     """Reads `true`, a number, or a limit such as `">= 0.95"`; `false` is no gate."""
 
-    def read(raw: Any) -> Any:
+    def read(raw: object) -> object:
         if isinstance(raw, bool):
             return default if raw else None
         if not isinstance(raw, str):
@@ -50,10 +50,15 @@ class Gates(Record):
     """By name; a gate that is not given is open."""
 
     olive_asr: bool = False
+    """at most a point of WER above the teacher's, and that only at twice its speed"""
     qoi: Annotated[Share | None, _limit(">=", 0.95)] = None
+    """no more errors than the teacher makes, in at least this share of utterances"""
     long_audio: Annotated[Share | None, _limit("<=", 0.05)] = None
+    """at most so much more WER on slices of 30 s than on their parts"""
     empty_output: Annotated[Share | None, _limit("<=", 0.01)] = None
+    """nothing written for at most this share of utterances"""
     regression: Regression | None = None
+    """network no slower than a bundle's: `{against: baseline.zip, limit: 1.05}`"""
 
     @property
     def timed(self) -> tuple[str, ...]:

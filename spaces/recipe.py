@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from spaces.families import StudentDims
 from spaces.record import Record
@@ -85,18 +85,19 @@ class Recipe(Record):
     quantize: Quantize = Quantize()
     losses: tuple[LossWeight, ...] = ()
 
-    def digest(self) -> str:
-        """Hex digest of the content; equal recipes have equal digests.
-
-        What later versions added is left out where it changes nothing, so that a recipe keeps
-        the digest under which older studies know it.
-        """
+    def content(self) -> dict[str, JsonValue]:
+        """As JSON. What later versions added is left out where it changes nothing, so that a
+        recipe is written, and has the digest, as older studies know it."""
         content = self.model_dump(mode="json")
         if not self.losses:
             del content["losses"]
         if self.prune.rule == "l1":
             del content["prune"]["rule"]
-        return digest_of(content)
+        return content
+
+    def digest(self) -> str:
+        """Hex digest of the content; equal recipes have equal digests."""
+        return digest_of(self.content())
 
     def label(self) -> str:
         """A few words for tables and file names: how a trial is called everywhere."""

@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def _load(self, name: str) -> T:
         if name in self._ours:
             entry = self._ours[name]
-            return _imported(entry) if isinstance(entry, str) else entry
+            return cast(T, _imported(entry)) if isinstance(entry, str) else entry
         if name not in self._theirs:
             raise UnknownName(f'no {self.noun} "{name}"; {self.hint(name)}')
         entry_point = self._theirs[name]
@@ -79,9 +79,10 @@ class Registry(Mapping[str, T], Generic[T]):
         loaded = getattr(loaded, "INFO", loaded)
         if not isinstance(loaded, self._kind):
             raise UnknownName(
-                f'{self.noun} "{name}": {entry_point.value} is not a {self._kind.__name__}'
+                f'{self.noun} "{name}": {entry_point.value} is not a {self._kind.__name__} and has '
+                "no INFO that is one"
             )
-        return loaded  # type: ignore[return-value]
+        return cast(T, loaded)
 
     def hint(self, name: str) -> str:
         """What may have been meant by a name that is not known."""
@@ -89,7 +90,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self)}"
 
 
-def _imported(where: str) -> T:  # type: ignore[type-var,misc]
+def _imported(where: str) -> object:
     module, _, name = where.partition(":")
     loaded = importlib.import_module(module)
-    return getattr(loaded, name) if name else loaded  # type: ignore[return-value]
+    return getattr(loaded, name) if name else loaded

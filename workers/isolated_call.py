@@ -37,6 +37,10 @@ _MOST_SAID, _MOST_TOLD = 256_000_000, 100_000  # bytes of an answer, and of comp
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+Request = dict[str, Any]  # as JSON has it; each operation knows its own
+Answer = Any
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a call may use; None is no bound. `memory_mb` counts what the process allocates."""
@@ -47,12 +51,12 @@ class Bounds:
 
 def call(
     operation: str,
-    request: dict[str, Any],
+    request: Request,
     interpreter: Path | None = None,
     threads: int = 1,
     bounds: Bounds | None = None,
     on_start: Callable[[subprocess.Popen[bytes]], None] | None = None,
-) -> Any:
+) -> Answer:
     """Perform an operation in a child process.
 
     Args:
@@ -64,21 +68,7 @@ def call(
         WorkError: when the process fails, with the last it said.
     """
     bounds = bounds or Bounds()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p and "site-packages" not in p),
-        **dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
-        ),
-    }
-    command = [
-        str(interpreter or sys.executable),
-        "-P",  # what lies in the current folder is not imported
-        "-m",
-        "workers.isolated_call",
-        operation,
-        str(os.getpid()),
-    ]
+    command = _command(operation, interpreter)
     given = json.dumps({"memory_mb": bounds.memory_mb, "request": request}).encode()
     # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
     with (
@@ -93,7 +83,7 @@ def call(
             stdin=request_file,
             stdout=said,
             stderr=complaints,
-            env=environment,
+            env=_environment(threads),
             start_new_session=True,
         ) as process:
             if on_start is not None:
@@ -105,6 +95,21 @@ def call(
             finally:
                 _end(process)
         return _answer(process.returncode, _read(said, _MOST_SAID), _read(complaints, _MOST_TOLD))
+
+
+def _command(operation: str, interpreter: Path | None) -> list[str]:
+    # -P: what lies in the current folder is not imported
+    python = [str(interpreter or sys.executable), "-P", "-m", "workers.isolated_call"]
+    return [*python, operation, str(os.getpid())]
+
+
+def _environment(threads: int) -> dict[str, str]:
+    ours = (p for p in sys.path if p and "site-packages" not in p)
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(ours),
+        **dict.fromkeys(_THREADS, str(threads)),
+    }
 
 
 def _read(file: IO[bytes], most: int) -> str:
@@ -122,7 +127,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _answer(code: int, said: str, complaints: str) -> Any:
+def _answer(code: int, said: str, complaints: str) -> Answer:
     if code == 0:
         try:
             answer = json.loads(said)

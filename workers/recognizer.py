@@ -11,10 +11,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
+from storage.artifacts import file_digest
 from workers.backends.base import Session, Settings
 from workers.backends.remote_session import open_isolated
 from workers.data.features import SAMPLE_RATE_HZ, fbank
@@ -27,6 +28,14 @@ _MAX_MEMBERS = 100
 _T = TypeVar("_T")
 # RuntimeError is what zipfile says of a password or a packing it does not know.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
+
+
+class Manifest(TypedDict, total=False):
+    """What of `bundle.json` is needed to load it."""
+
+    main: str
+    backend: str
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -138,11 +147,9 @@ def _unpack(path: Path, folder: Path) -> None:
 def _checked(folder: Path) -> tuple[Path, Path, str]:
     """The model's main file, the tokens and the backend; every file as it was written."""
     manifest = read_manifest(folder)
-    from storage.artifacts import file_digest
-
     main = str(manifest.get("main", MODEL))
-    said = {main: None, TOKENS: None, **manifest.get("files", {})}
-    for name, digest in said.items():
+    listed = {main: None, TOKENS: None, **manifest.get("files", {})}
+    for name, digest in listed.items():
         if Path(name).name != name or not (folder / name).is_file():
             raise BundleFault(f"{folder}: is no bundle (it holds no {name})")
         if digest is not None and file_digest(folder / name) != digest:
@@ -162,13 +169,13 @@ def _open_folder(folder: Path, threads: int) -> Recognizer:
     return Recognizer(open_isolated(backend, model, Settings(threads=threads)), symbols)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """The bundle's own description; empty for a bare folder with a model and tokens."""
     path = folder / MANIFEST
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: Manifest = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise BundleFault(f"{path}: is not JSON ({error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("files", {}), dict):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
+from dashboard.caching import dev_set, frame, results, space_of
 from dashboard.context import store
 from dashboard.parts.choice import study_or_stop
-from dashboard.queries import dev_set, frame, results, space_of
 from search.analysis.compare import Difference, Side, compare
-from search.report.charts import name_of, scatter_by_utterance
-from search.analysis.frames import MEASURED, metrics_in
-from search.report.tables import format_metric
-from spaces.metrics import METRICS
+from search.analysis.trial_frame import is_measured, metrics_in
+from search.report.charts import scatter_by_utterance
+from search.report.labels import format_metric, metric_name
+from spaces.metrics import MetricRef
+from spaces.record import JsonObject
 from storage.records import Study
 
 _PICKED = "picked-to-compare"
@@ -24,7 +23,7 @@ def page() -> None:
     study = study_or_stop()
     st.title("Compare")
     trials = frame(study)
-    measured = trials[trials["state"].isin([str(s) for s in MEASURED])]
+    measured = trials[is_measured(trials)]
     if len(measured) < 2:
         st.info("Two measured trials are needed; this study has fewer.")
         return
@@ -65,7 +64,7 @@ def _keep() -> None:
 
 
 def _recipes(study: Study, chosen: list[int]) -> None:
-    flat = {f"trial {n}": _flat(dict(store().trials.get(study.id, n).recipe)) for n in chosen}
+    flat = {f"trial {n}": _flat(store().trials.get(study.id, n).recipe) for n in chosen}
     table = pd.DataFrame(flat).astype(str)
     differs = table[table.nunique(axis=1) > 1]
     st.subheader("Recipes")
@@ -75,17 +74,24 @@ def _recipes(study: Study, chosen: list[int]) -> None:
         st.dataframe(differs, alt="Parts of the recipes that differ")
 
 
-def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
-    return {f"{part}.{k}": v for part, values in recipe.items() for k, v in values.items()}
+def _flat(recipe: JsonObject) -> dict[str, object]:
+    """Sections and their keys as one dotted name; what is not a section by its own."""
+    flat: dict[str, object] = {}
+    for part, values in recipe.items():
+        if isinstance(values, dict):
+            flat |= {f"{part}.{key}": value for key, value in values.items()}
+        else:
+            flat[part] = values
+    return flat
 
 
 def _figures(measured: pd.DataFrame, chosen: list[int]) -> None:
     rows = measured.set_index("number").loc[chosen]
     known = [m for m in metrics_in(measured) if rows[m].notna().any()]
-    names = [m for m in known if "@" in m or not METRICS[m].per_target]
+    names = [m for m in known if m.target or not m.known.per_target]
     table = pd.DataFrame(
         {f"trial {n}": [format_metric(m, rows.loc[n, m]) for m in names] for n in chosen},
-        index=[name_of(m) for m in names],
+        index=[metric_name(m) for m in names],
     )
     st.subheader("Figures")
     st.dataframe(table, height=300, alt="Figures of the chosen trials")
@@ -93,7 +99,7 @@ def _figures(measured: pd.DataFrame, chosen: list[int]) -> None:
 
 def _side(study: Study, measured: pd.DataFrame, number: int) -> Side:
     row = measured.loc[measured["number"] == number].iloc[0]
-    metrics = {m: float(row[m]) for m in metrics_in(measured) if pd.notna(row[m])}
+    metrics = {str(m): float(row[m]) for m in metrics_in(measured) if pd.notna(row[m])}
     return Side(f"trial {number}", metrics, results(study, number))
 
 
@@ -106,7 +112,7 @@ def _verdicts(sides: list[Side]) -> None:
             rows.append(
                 {
                     "of": f"{other.name} against {first.name}",
-                    "figure": name_of(f"{d.metric}@{d.target}"),
+                    "figure": metric_name(MetricRef(d.metric, d.target)),
                     "difference": _signed(d, d.difference),
                     "95 % interval": f"{_signed(d, d.low)} to {_signed(d, d.high)}",
                     "real?": "yes" if d.is_real else "cannot be told",
@@ -124,17 +130,14 @@ def _signed(d: Difference, value: float) -> str:
 
 
 def _scatter(study: Study, sides: list[Side]) -> None:
-    name = f"score@{space_of(study).runtimes()[0].label}"
-    errors = {
-        s.name: facts["errors"]
-        for s in sides
-        if "errors" in (facts := s.results.get(name, {}).get("facts", {}))
-    }
+    label = space_of(study).runtimes()[0].label
+    scores = {s.name: s.results.score(label) for s in sides}
+    errors = {name: score.errors for name, score in scores.items() if score and score.errors}
     if len(errors) < 2:
         return
     (first, mine), *others = errors.items()
     dev = dev_set(study)
-    texts = [e.text for e in dev] if len(dev) == len(mine) else [""] * len(mine)
+    texts = [u.text for u in dev] if len(dev) == len(mine) else [""] * len(mine)
     st.subheader("Utterance by utterance")
     for cell, (other, theirs) in zip(st.columns(len(others)), others, strict=True):
         cell.plotly_chart(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard.caching import frame, space_of
 from dashboard.parts.choice import (
     choose_target,
     chosen_trial,
@@ -21,25 +22,18 @@ from dashboard.parts.choice import (
 from dashboard.parts.points import points_chart
 from dashboard.parts.table import trial_rows
 from dashboard.parts.trial import show_trial, where
-from dashboard.queries import LIVE_STATES, frame, space_of
-from search.report.charts import bars, correlation_heatmap, label, name_of, parallel_coordinates, scaled
-from search.analysis.frames import (
-    MEASURED,
-    as_csv,
-    as_parquet,
-    best_number,
-    common_axes,
-    fits,
-    front_numbers,
-    knee_number,
-    rank_correlations,
-    downsample,
-)
-from search.report.front_charts import Marks, front_chart, front_in_space, interval_of
+from dashboard.queries import LIVE_STATES
+from search.analysis.front import front_numbers, knee_number
 from search.analysis.importance import axis_importances
-from search.report.tables import format_metric
+from search.analysis.pick import best_number, fits, limits_of
+from search.analysis.trial_frame import common_axes, downsample, is_measured, rank_correlations
+from search.policy import Policy, policy_of
+from search.report.charts import bars, correlation_heatmap, parallel_coordinates
+from search.report.export import as_csv, as_parquet
+from search.report.front_charts import Marks, front_chart, front_in_space, interval_of
+from search.report.labels import format_metric, metric_label, metric_name, scaled
 from search.report.redaction import file_name
-from spaces.metrics import METRICS, metric_named
+from spaces.metrics import MetricRef
 from spaces.space import Space
 from storage.records import Study
 
@@ -64,7 +58,7 @@ class _Seen:
     study: Study
     trials: pd.DataFrame
     points: pd.DataFrame
-    names: list[str]
+    names: list[MetricRef]
     colour: str
     marks: Marks
     log: bool
@@ -85,7 +79,7 @@ def _choose(name: str, space: Space) -> None:
     """
     study = same_study(name)
     trials = frame(study)
-    if not trials["state"].isin([str(s) for s in MEASURED]).any():
+    if not is_measured(trials).any():
         more = "the front appears with the first" if study.state in LIVE_STATES else "no front"
         st.info(f"No trial has been measured{' yet' * (study.state in LIVE_STATES)}; {more}.")
         return
@@ -98,20 +92,20 @@ def _choose(name: str, space: Space) -> None:
     with top[-1]:
         target = choose_target(space, "front-target")
     names = _columns(space, target, trials)
-    bases = {o.partition("@")[0] for o in space.objectives}
-    judged = [n for n in names if n.partition("@")[0] in bases]
-    trials = _on_target(trials, space, judged, study.deterministic)
+    bases = {o.name for o in space.objectives}
+    judged, policy = [n for n in names if n.name in bases], policy_of(study.deterministic)
+    trials = _on_target(trials, space, judged, policy)
     log = st.session_state.get("front-log", True)
     limits = _budgets(study, trials, names, space)
     intervals = [column for n in names for column in interval_of(n) or ()]
     points = downsample(trials, [*_COLOURS, *names, *intervals])
-    points = points.assign(fits=fits(points, limits))
+    points = points.assign(fits=fits(points, limits_of(limits)))
     marks = Marks(
-        teacher=_reference(study, "teacher", names),
-        baseline=_reference(study, "baseline", names),
+        teacher=_reference(study.teacher_metrics, names),
+        baseline=_reference(study.baseline_metrics, names),
         limits=limits,
-        knee=knee_number(trials, judged, study.deterministic),
-        best=best_number(trials, names[0], limits),
+        knee=knee_number(trials, judged, policy),
+        best=best_number(trials, names[0], limits_of(limits)),
         chosen=[n for n in [chosen_trial(trials["number"].tolist())] if n is not None],
         boxed=st.session_state.get("boxed", []),
     )
@@ -127,48 +121,47 @@ def _choose(name: str, space: Space) -> None:
         show_trial(study, space, number, trials)
 
 
-def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[str]:
+def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[MetricRef]:
     """The objectives as figures of the chosen target, the first an error if there is one."""
-    first = next(iter(space.targets))
-    wanted = []
-    for objective in (*space.objectives, "wer", "latency_p50_ms", "size_mb"):
-        base, _, named = objective.partition("@")
-        is_here = METRICS[base].per_target and not named and target != first
-        name = f"{base}@{target}" if is_here and f"{base}@{target}" in trials else objective
+    wanted: list[MetricRef] = []
+    others = map(MetricRef, ("wer", "latency_p50_ms", "size_mb"))
+    for metric in (*space.objectives, *others):
+        is_here = metric.known.per_target and not metric.target and target != space.first_target
+        name = metric.on(target) if is_here and metric.on(target) in trials else metric
         if name in trials and trials[name].notna().any() and name not in wanted:
             wanted.append(name)
-    errors = [n for n in wanted if n.partition("@")[0] in ("wer", "cer")]
+    errors = [n for n in wanted if n.name in ("wer", "cer")]
     return (errors[:1] + [n for n in wanted if n not in errors[:1]])[:_MOST_FIGURES]
 
 
 def _on_target(
-    trials: pd.DataFrame, space: Space, judged: list[str], deterministic: bool
+    trials: pd.DataFrame, space: Space, judged: list[MetricRef], policy: Policy
 ) -> pd.DataFrame:
     """The front as seen on another target than the first, where its figures differ."""
     if set(space.objectives) <= set(judged):
         return trials
     seen = trials.assign(on_front=False)
-    best = front_numbers(seen, judged, deterministic)
+    best = front_numbers(seen, judged, policy)
     seen.loc[seen["number"].isin(best), "on_front"] = True
     return seen
 
 
 def _budgets(
-    study: Study, trials: pd.DataFrame, names: list[str], space: Space
+    study: Study, trials: pd.DataFrame, names: list[MetricRef], space: Space
 ) -> dict[str, float]:
     """A slider for each objective; the limits that were moved."""
-    measured = trials["state"].isin([str(s) for s in MEASURED])
+    measured = is_measured(trials)
     limits: dict[str, float] = {}
-    hard = {b.metric: b for b in space.budget_list()}
+    hard = {b.metric: b for b in space.budgets}
     columns = st.columns(len(names))
     for column, name in zip(columns, names, strict=True):
-        higher = metric_named(name).higher_is_better
+        higher = name.known.higher_is_better
         nothing = -math.inf if higher else math.inf
         key = f"budget-{study.id}-{name}"
         kept = st.session_state.get(key, nothing)  # stays a stop, whatever was measured since
         stops = [*_steps(trials.loc[measured, name].dropna()), kept, nothing]
         asked = column.select_slider(
-            f"{name_of(name)} {'at least' if higher else 'at most'}",
+            f"{metric_name(name)} {'at least' if higher else 'at most'}",
             options=sorted({_limit(name, s): s for s in stops}.values()),
             value=nothing,
             format_func=partial(_limit, name),
@@ -192,18 +185,20 @@ def _steps(values: pd.Series) -> list[float]:
     return [float(f"{v:.3g}") for v in found]
 
 
-def _reference(study: Study, who: str, names: list[str]) -> dict[str, float]:
-    said = study.facts.get(who, {})
-    plain_names = {
-        n: said.get(n, said.get(n.partition("@")[0]) if "wer" in n else None) for n in names
-    }
-    return {n: float(v) for n, v in plain_names.items() if v is not None}
+def _reference(known: Mapping[str, float], names: list[MetricRef]) -> dict[str, float]:
+    """Figures of a teacher or baseline; errors of another target stand in where it has none."""
+    out: dict[str, float] = {}
+    for name in names:
+        value = known.get(name, known.get(name.name) if "wer" in name else None)
+        if value is not None:
+            out[name] = value
+    return out
 
 
 def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error: str) -> None:
     """How many meet the budgets, and which is best, in words and as buttons."""
     complete = trials["state"] == "complete"
-    count, inside = int(complete.sum()), int((complete & fits(trials, limits)).sum())
+    count, inside = int(complete.sum()), int((complete & fits(trials, limits_of(limits))).sum())
     words = f"{inside} of {count} complete trials meet these budgets"
     words += "; the others are grey" if limits else ""
     cells = st.columns([4, 2, 2])
@@ -249,7 +244,7 @@ def _charts(seen: _Seen) -> None:
             points_chart(
                 figure,
                 key=f"front-{x}-{y}",
-                alt=f"{label(y)} over {label(x)} of the trials; the front is drawn large",
+                alt=f"{metric_label(y)} over {metric_label(x)} of the trials; the front is large",
                 picked=open_trial,
                 boxed=partial(_keep_box, seen.trials, x, y),
             )
@@ -261,7 +256,7 @@ def _keep_box(trials: pd.DataFrame, x: str, y: str, edges: Sequence[float]) -> N
     if not edges:
         _drop_box()
         return
-    inside = trials["state"].isin([str(s) for s in MEASURED])
+    inside = is_measured(trials)
     for name, limits in ((x, edges[:2]), (y, edges[2:])):
         inside &= scaled(name, trials[name]).between(min(limits), max(limits))
     st.session_state["boxed"] = trials.loc[inside, "number"].tolist()
@@ -272,7 +267,7 @@ def _drop_box() -> None:
     st.session_state["boxes"] = st.session_state.get("boxes", 0) + 1
 
 
-def _boxed(trials: pd.DataFrame, names: list[str]) -> None:
+def _boxed(trials: pd.DataFrame, names: Sequence[str]) -> None:
     numbers = st.session_state.get("boxed", [])
     inside = trials[trials["number"].isin(numbers)]
     if len(inside):
@@ -290,13 +285,13 @@ def _space_view(seen: _Seen) -> None:
     points_chart(
         front_in_space(seen.points, (x, y, z), seen.colour, seen.marks),
         key="front-3d",
-        alt=f"{label(x)}, {label(y)} and {label(z)} of the trials in space",
+        alt=f"{metric_label(x)}, {metric_label(y)} and {metric_label(z)} of the trials in space",
         picked=open_trial,
     )
 
 
 def _axes_view(seen: _Seen) -> None:
-    inside = seen.trials[fits(seen.trials, seen.marks.limits)].dropna(subset=seen.names)
+    inside = seen.trials[fits(seen.trials, limits_of(seen.marks.limits))].dropna(subset=seen.names)
     some = downsample(inside, inside.columns, most=300)
     if some.empty:
         st.info("No trial that meets these budgets has all of these figures.")
@@ -328,15 +323,16 @@ def _matters_view(seen: _Seen) -> None:
         found = axis_importances(space, complete, name)
         if found:
             cell.plotly_chart(
-                bars(found, f"{label(name)}: which axis matters"),
+                bars(found, f"{metric_label(name)}: which axis matters"),
                 key=f"importance-{name}",
-                alt=f"Share of the differences in {label(name)} that each axis explains",
+                alt=f"Share of the differences in {metric_label(name)} that each axis explains",
             )
     st.plotly_chart(
         correlation_heatmap(
-            rank_correlations(complete, seen.names), "Which way an axis moves an objective (rank correlation)"
+            rank_correlations(complete, seen.names),
+            "Which way an axis moves an objective (rank correlation)",
         ),
-        key="moves",
+        key="rank-correlations",
         alt="Rank correlation of every numeric axis with every objective",
     )
     st.caption(

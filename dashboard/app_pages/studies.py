@@ -7,14 +7,18 @@ import time
 import pandas as pd
 import streamlit as st
 
+from dashboard.caching import frame, space_of, stage_runs
 from dashboard.context import store
 from dashboard.parts.choice import same_study, study_or_stop
 from dashboard.parts.control import steer_study, write_notes
-from dashboard.queries import LIVE_STATES, events, frame, is_alive, results, space_of
+from dashboard.queries import LIVE_STATES, events, is_alive
+from search.analysis.front import hypervolumes, knee_number, reference_point
+from search.policy import policy_of
+from search.progress import LiveStatus
 from search.report.charts import over_time
-from search.analysis.frames import hypervolumes, knee_number, reference_in
-from search.report.terminal import clock
+from search.report.labels import clock
 from search.report.redaction import markdown, redact
+from spaces.metrics import MetricRef
 from storage.records import Study, StudyState, TrialState
 
 _REFRESH_S = 2
@@ -43,9 +47,9 @@ def _progress(name: str, state: StudyState) -> None:
     columns[0].metric("State", _state(study))
     columns[1].metric("Trials", f"{finals} of {study.trials_wanted}")
     columns[2].metric("On the front", int(trials["on_front"].sum()) if len(trials) else 0)
-    columns[3].metric("Time so far", clock(float(study.facts.get("elapsed_s", 0))))
+    columns[3].metric("Time so far", clock(study.elapsed_s))
     compute = float(trials["compute_s"].sum()) if len(trials) else 0.0
-    compute += sum(float(r.get("cpu_s", 0)) for r in results(study, None).values())
+    compute += sum(float(str(r.result.get("cpu_s", 0))) for r in stage_runs(study, None))
     columns[4].metric("CPU time spent", clock(compute))
     st.progress(min(1.0, finals / max(1, study.trials_wanted)), _eta(study))
     if len(counts):
@@ -68,40 +72,46 @@ def _eta(study: Study) -> str:
     if not is_alive(study):
         hint = "continue it with search launch" if study.state in LIVE_STATES else ""
         return hint or f"{study.state}"
-    eta = (study.live or {}).get("eta_s")
-    return "time to go: not known yet" if eta is None else f"about {clock(float(eta))} to go"
+    live = LiveStatus.of(study)
+    eta_s = None if live is None else live.eta_s
+    return "time to go: not known yet" if eta_s is None else f"about {clock(eta_s)} to go"
 
 
 def _running(study: Study) -> None:
     """Workers at work, and devices that are waited for."""
-    if not is_alive(study) or study.live is None:
+    live = LiveStatus.of(study)
+    if not is_alive(study) or live is None:
         return
     rows = []
-    for r in study.live["running"]:
-        said = r["progress"] or {}
-        how = f"{said['what']} {said['done']} of {said['of']}" if said else ""
-        who = "study" if r["trial"] is None else f"trial {r['trial']}"
+    for running in live.running:
+        far = running.progress
         rows.append(
-            {"who": who, "stage": r["stage"], "how far": how, "since": clock(r["elapsed_s"])}
+            {
+                "who": "study" if running.trial is None else f"trial {running.trial}",
+                "stage": running.stage,
+                "how far": f"{far.what} {far.done} of {far.of}" if far else "",
+                "since": clock(running.elapsed_s),
+            }
         )
-    st.subheader(f"Workers on {markdown(study.live.get('host', 'this machine'), 60)}")
+    st.subheader(f"Workers on {markdown(live.host, 60)}")
     if rows:
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="What each worker does now")
     else:
         st.caption("none is at work")
-    for waits in study.live["waiting"]:
+    for waits in live.waiting:
         st.warning(markdown(waits))
-    _devices(study)
+    _devices(study, live)
 
 
-def _devices(study: Study) -> None:
+def _devices(study: Study, live: LiveStatus) -> None:
     """Each target: what it has measured, and whether it can be reached."""
-    live, trials = study.live or {}, frame(study)
-    at_work = {r["stage"].partition("@")[2] for r in live["running"]}
+    trials, space = frame(study), space_of(study)
+    at_work = {running.stage.partition("@")[2] for running in live.running}
     rows = []
-    for i, (name, target) in enumerate(space_of(study).targets.items()):
-        column = "latency_p50_ms" if i == 0 else f"latency_p50_ms@{name}"
-        away_s = live.get("away_s", {}).get(name)
+    for name, target in space.targets.items():
+        plain = MetricRef("latency_p50_ms")
+        column = plain if name == space.first_target else plain.on(name)
+        away_s = live.away_s.get(name)
         count = int(trials[column].notna().sum()) if column in trials else 0
         state = "measures" if name in at_work else "answers" if count else "not asked yet"
         rows.append(
@@ -120,46 +130,11 @@ def _devices(study: Study) -> None:
 def _history(name: str) -> None:
     """Trials and hypervolume over time, and the events."""
     study = same_study(name)
-    space, trials = space_of(study), frame(study)
-    done = trials.dropna(subset=["finished_at"]).sort_values("finished_at")
+    done = frame(study).dropna(subset=["finished_at"]).sort_values("finished_at")
     if len(done):
-        passed_s = done["finished_at"] - study.created_at
-        unit, length_s = ("hours", 3600) if passed_s.max() > 7200 else ("minutes", 60)
-        passed = passed_s / length_s
-        charts = st.columns(3)
-        series = {}
-        for state in done["state"].unique():
-            is_state = done["state"] == state
-            counts = list(range(int(is_state.sum()) + 1))
-            series[str(state).replace("_", " ")] = (
-                [0.0, *passed[is_state], passed.max()],
-                [*counts, counts[-1]],
-            )
-        charts[0].plotly_chart(
-            over_time(series, f"{unit} of the study", "trials"),
-            key="trials-over-time",
-            alt="Finished trials by state over time",
-        )
-        known = [o for o in space.objectives if o in trials]
-        if len(known) == len(space.objectives):
-            reference = reference_in(trials, known, study.facts.get("teacher", {}))
-            grown = hypervolumes(trials, known, reference)
-            volume = list(grown["hypervolume"])
-            ends = (grown["finished_at"] - study.created_at) / length_s
-            for chart, x, axis in (
-                (charts[1], grown["trials"], "complete trials"),
-                (charts[2], ends, f"{unit} of the study"),
-            ):
-                chart.plotly_chart(
-                    over_time({"hypervolume": (list(x), volume)}, axis, "hypervolume"),
-                    key=f"hypervolume over {axis}",
-                    alt=f"Hypervolume over {axis}",
-                )
-        bend = knee_number(trials, known, study.deterministic) if known else None
-        if bend is not None:
-            st.caption(f"Knee of the front: trial {bend}. The Front page shows it.")
+        _grown(study, done)
     st.subheader("Events")
-    happened = events(study)
+    happened = events(store(), study)
     if happened.empty:
         st.caption("none yet")
         return
@@ -171,6 +146,46 @@ def _history(name: str) -> None:
         column_config={"time": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")},
         alt="The last events of the study, newest first",
     )
+
+
+def _grown(study: Study, done: pd.DataFrame) -> None:
+    """Finished trials over time, and what they came to together."""
+    passed_s = done["finished_at"] - study.created_at
+    unit, length_s = ("hours", 3600) if passed_s.max() > 7200 else ("minutes", 60)
+    passed = passed_s / length_s
+    charts = st.columns(3)
+    series = {}
+    for state in done["state"].unique():
+        is_state = done["state"] == state
+        counts = list(range(int(is_state.sum()) + 1))
+        series[str(state).replace("_", " ")] = (
+            [0.0, *passed[is_state], passed.max()],
+            [*counts, counts[-1]],
+        )
+    charts[0].plotly_chart(
+        over_time(series, f"{unit} of the study", "trials"),
+        key="trials-over-time",
+        alt="Finished trials by state over time",
+    )
+    trials, objectives = frame(study), space_of(study).objectives
+    known = [o for o in objectives if o in trials]
+    if len(known) == len(objectives):
+        grown = hypervolumes(trials, known, reference_point(trials, known, study.teacher_metrics))
+        ends = (grown["finished_at"] - study.created_at) / length_s
+        for chart, x, axis in (
+            (charts[1], grown["trials"], "complete trials"),
+            (charts[2], ends, f"{unit} of the study"),
+        ):
+            chart.plotly_chart(
+                over_time(
+                    {"hypervolume": (list(x), list(grown["hypervolume"]))}, axis, "hypervolume"
+                ),
+                key=f"hypervolume over {axis}",
+                alt=f"Hypervolume over {axis}",
+            )
+    knee = knee_number(trials, known, policy_of(study.deterministic)) if known else None
+    if knee is not None:
+        st.caption(f"Knee of the front: trial {knee}. The Front page shows it.")
 
 
 def _all_studies() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jiwer
 import numpy as np
@@ -11,18 +11,20 @@ import pandas as pd
 import streamlit as st
 import yaml
 
+from dashboard.caching import dev_set, frame, results, space_of, stage_runs, texts
 from dashboard.context import store
 from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
 from dashboard.parts.control import cancel_trial, write_notes
 from dashboard.parts.trial import show_trial
-from dashboard.queries import dev_set, frame, results, samples, space_of, stage_runs, texts
+from dashboard.queries import samples
 from search.report.charts import bars, distribution, learning_curves, spectrogram, waveform
-from search.report.terminal import clock
+from search.report.labels import clock
 from search.report.redaction import markdown, plain, redact
 from spaces.space import Space
 from storage.records import Study
-from workers.data.utterances import Utterance
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+from workers.data.utterances import Utterance
+from workers.results import Epoch, MeasureResult
 
 _WORST = 20
 _OTHERS = 12  # learning curves beside this one
@@ -78,9 +80,9 @@ def _recipe(of: _Of) -> None:
         right.dataframe(pd.DataFrame(limits), hide_index=True, alt="Budgets and gates")
     else:
         right.caption("none in this space")
-    sizes = results(of.study, of.number).get("export", {}).get("facts", {}).get("sizes")
-    if sizes:
-        frame = pd.DataFrame(sizes)
+    exported = results(of.study, of.number).export
+    if exported is not None and exported.sizes:
+        frame = pd.DataFrame([size.model_dump() for size in exported.sizes])
         frame["bytes"] = frame["bytes"] / 1e6
         right.caption("Size by part and number format (MB)")
         right.dataframe(
@@ -97,9 +99,7 @@ def _learning(of: _Of) -> None:
     others = [int(n) for n in done["number"].tail(_OTHERS)]
     curves = {f"trial {of.number}": mine}
     curves |= {f"trial {n}": h for n in others if (h := _history(of.study, n))}
-    known = {k for h in mine for k, v in h.items() if isinstance(v, int | float)}
-    losses = sorted(k for k in known if k.startswith("train"))
-    keys = [k for k in ("dev_wer", *losses) if k in known]
+    keys = [k for k in ("dev_wer", "train_ctc") if any(getattr(e, k) is not None for e in mine)]
     key = st.selectbox("Figure", keys, format_func=lambda k: str(k).replace("_", " "))
     st.plotly_chart(
         learning_curves(curves, str(key)),
@@ -108,13 +108,12 @@ def _learning(of: _Of) -> None:
     )
 
 
-def _history(study: Study, number: int) -> list[dict[str, Any]]:
+def _history(study: Study, number: int) -> list[Epoch]:
+    """Training, and what followed pruning, one after the other."""
     made = results(study, number)
-    found: list[dict[str, Any]] = []
-    for stage in ("train", "compress"):
-        for h in made.get(stage, {}).get("facts", {}).get("history", []):
-            found.append({**h, "epoch": len(found) + 1})
-    return found
+    stages = [stage for stage in (made.train, made.compress) if stage is not None]
+    epochs = [epoch for stage in stages for epoch in stage.history]
+    return [e.model_copy(update={"epoch": i}) for i, e in enumerate(epochs, 1)]
 
 
 def _stages(of: _Of) -> None:
@@ -125,7 +124,7 @@ def _stages(of: _Of) -> None:
             "attempt": r.attempt,
             "state": r.state,
             "time": clock(r.duration_s),
-            "CPU s": round(float(r.result.get("cpu_s", 0)), 1),
+            "CPU s": round(float(str(r.result.get("cpu_s", 0))), 1),
             "error": redact(r.error or "", 300),
         }
         for r in runs
@@ -138,59 +137,60 @@ def _stages(of: _Of) -> None:
 
 
 def _times(of: _Of) -> None:
-    mine, teacher = (samples(of.study, n, "latency_p50_ms") for n in (of.number, None))
+    mine, teacher = (samples(store(), of.study, n, "latency_p50_ms") for n in (of.number, None))
     if not mine:
         st.info("No raw samples: it was not measured.")
     for target, values in mine.items():
-        shown = {f"trial {of.number}": values}
+        drawn = {f"trial {of.number}": values}
         if target in teacher:
-            shown["teacher"] = teacher[target]
+            drawn["teacher"] = teacher[target]
         st.caption(f"On {markdown(target)}: whole pipeline, samples to text, {len(values)} runs")
         st.plotly_chart(
-            distribution(shown, "time of one utterance (ms)"),
+            distribution(drawn, "time of one utterance (ms)"),
             key=f"times-{target}",
             alt=f"Distribution of the raw latency samples on {target}",
         )
-        facts = results(of.study, of.number).get(f"measure@{target}", {}).get("facts", {})
-        _measured(target, facts)
+        found = results(of.study, of.number).measure(target)
+        if found is not None:
+            _measured(target, found)
 
 
-def _measured(target: str, facts: dict[str, Any]) -> None:
-    machine = facts.get("machine", {})
-    where = [machine.get("processor"), *machine.get("runtimes", ())]
+def _measured(target: str, result: MeasureResult) -> None:
+    machine = result.machine
+    runtimes = machine.get("runtimes")
+    where = [machine.get("processor"), *(runtimes if isinstance(runtimes, list | tuple) else ())]
     st.text("Measured on " + plain(", ".join(str(w) for w in where if w), 300))
-    if reasons := facts.get("unsteady"):
-        st.warning(f"Unsteady: {markdown('; '.join(reasons), 600)}", icon=":material/warning:")
-    operators = facts.get("profile")
-    if operators:
-        spent: dict[str, float] = {}
-        for o in operators:
-            spent[o["kind"]] = spent.get(o["kind"], 0.0) + o["time_ms"]
-        left, right = st.columns(2)
-        left.plotly_chart(
-            bars(spent, f"{target}: time by kind of operator (ms)", percent=False),
-            key=f"kinds-{target}",
-            alt="Milliseconds by kind of operator",
-        )
-        right.dataframe(
-            pd.DataFrame(operators)[["time_ms", "kind", "name"]].rename(
-                columns={"time_ms": "time (ms)"}
-            ),
-            hide_index=True,
-            height=320,
-            alt="Milliseconds of each operator",
-        )
+    if result.unsteady:
+        reasons = markdown("; ".join(result.unsteady), 600)
+        st.warning(f"Unsteady: {reasons}", icon=":material/warning:")
+    if not result.profile:
+        return
+    spent: dict[str, float] = {}
+    for o in result.profile:
+        spent[o.kind] = spent.get(o.kind, 0.0) + o.time_ms
+    left, right = st.columns(2)
+    left.plotly_chart(
+        bars(spent, f"{target}: time by kind of operator (ms)", percent=False),
+        key=f"kinds-{target}",
+        alt="Milliseconds by kind of operator",
+    )
+    operators = [{"time (ms)": o.time_ms, "kind": o.kind, "name": o.name} for o in result.profile]
+    right.dataframe(
+        pd.DataFrame(operators),
+        hide_index=True,
+        height=320,
+        alt="Milliseconds of each operator",
+    )
 
 
 def _errors(of: _Of) -> None:
-    labels = [
-        r.label for r in of.space.runtimes() if f"score@{r.label}" in results(of.study, of.number)
-    ]
+    made = results(of.study, of.number)
+    labels = [r.label for r in of.space.runtimes() if made.score(r.label) is not None]
     if not labels:
         st.info("It has not been scored.")
         return
     name = labels[0] if len(labels) == 1 else st.selectbox("Decoded by", labels)
-    facts = results(of.study, of.number)[f"score@{name}"]["facts"]
+    scored = made.score(str(name))
     dev, written = dev_set(of.study), texts(of.study, of.number, str(name))
     if written is None:
         st.info("What it wrote is no longer kept.")
@@ -200,7 +200,7 @@ def _errors(of: _Of) -> None:
         return
     theirs = texts(of.study, None, of.space.runtimes()[0].label)
     theirs = theirs if theirs and len(theirs) == len(dev) else None
-    table = _by_utterance(dev, written, theirs, facts.get("errors"))
+    table = _by_utterance(dev, written, theirs, scored.errors if scored else ())
     worst = table.sort_values("errors", ascending=False).head(_WORST).reset_index(drop=True)
     st.caption(f"The {len(worst)} worst of {len(table)} utterances; choose one to hear it")
     event = st.dataframe(
@@ -217,10 +217,10 @@ def _errors(of: _Of) -> None:
 
 
 def _by_utterance(
-    dev: list[Utterance], written: list[str], theirs: list[str] | None, errors: list[int] | None
+    dev: list[Utterance], written: list[str], theirs: list[str] | None, errors: Sequence[int]
 ) -> pd.DataFrame:
-    counts = errors if errors is not None and len(errors) == len(dev) else [0] * len(dev)
-    columns: dict[str, Any] = {
+    counts = errors if len(errors) == len(dev) else [0] * len(dev)
+    columns: dict[str, Sequence[object]] = {
         "errors": counts,
         "said": [plain(e.text, 300) for e in dev],
         "student": [plain(t, 300) for t in written],
@@ -232,24 +232,24 @@ def _by_utterance(
     return pd.DataFrame(columns)
 
 
-def _utterance(entry: Utterance, student: str, teacher: str | None) -> None:
+def _utterance(utterance: Utterance, student: str, teacher: str | None) -> None:
     """Its sound, and what was made of it."""
-    _sound(entry)
+    _sound(utterance)
     for who, text in (("student", student), ("teacher", teacher)):
-        if text is not None and entry.text:
-            aligned = jiwer.process_words(plain(entry.text, 2000), plain(text, 2000))
+        if text is not None and utterance.text:
+            aligned = jiwer.process_words(plain(utterance.text, 2000), plain(text, 2000))
             st.caption(f"{who}: {aligned.wer:.0%} of the words wrong")
             said = jiwer.visualize_alignment(aligned, show_measures=False, skip_correct=False)
             st.code(said.partition("\n")[2].strip("\n") or text, language=None, wrap_lines=True)
 
 
-def _sound(entry: Utterance) -> None:
+def _sound(utterance: Utterance) -> None:
     from workers.data.audio import read_audio
     from workers.data.features import fbank
     from workers.errors import WorkError
 
     try:
-        heard = read_audio(entry.audio, entry.offset_s, entry.duration_s)
+        heard = read_audio(utterance.audio, utterance.offset_s, utterance.duration_s)
     except (WorkError, OSError):
         st.caption("Its audio is no longer here.")
         return

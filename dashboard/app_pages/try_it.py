@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard.caching import frame, results, space_of
 from dashboard.context import artifacts, store
 from dashboard.parts.choice import study_or_stop
-from dashboard.queries import frame, results, space_of
 from search.errors import UsageFault
-from search.study.pipeline import model_of
 from search.report.redaction import plain, redact
+from search.results import model_of
 from storage.errors import ArtifactError
 from storage.records import Study
 from workers.data.audio import read_audio
@@ -71,7 +71,7 @@ def _heard(is_spoken: bool) -> None:
 
 
 def _has_teacher(study: Study) -> bool:
-    return "export" in results(study, None) or "model" in study.facts.get("brought", {})
+    return results(study, None).export is not None or "model" in (study.imported or {})
 
 
 def _read(content: bytes, suffix: str) -> np.ndarray | None:
@@ -117,10 +117,10 @@ def _recognizer(name: str, number: int) -> Recognizer:
     space = space_of(study)
     who = None if number == _TEACHER else number
     made = results(study, who)
-    brought = study.facts.get("brought", {})
+    imported = study.imported or {}
     with tempfile.TemporaryDirectory() as folder:
-        if who is None and "export" not in made:
-            model, tokens = brought["model"], brought["tokens"]
+        if who is None and made.export is None:
+            model, tokens = imported["model"], imported["tokens"]
         else:
             onnx, tokens = model_of(space, None, made)
             model = onnx.files[onnx.main]

@@ -6,8 +6,10 @@ import shlex
 import time
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.context import store, user_name, why_read_only
+from dashboard.auth import user_name, why_read_only
+from dashboard.context import store
 from dashboard.parts.choice import same_study
 from dashboard.queries import is_alive, notes
 from search.report.redaction import markdown, plain
@@ -38,8 +40,8 @@ def steer_study(name: str) -> None:
             st.code(f"search launch --space … --study {shlex.quote(plain(name))}", language=None)
 
 
-def _button(column: object, label: str, study: Study, kind: str, disabled: bool) -> None:
-    column.button(  # type: ignore[attr-defined]
+def _button(column: DeltaGenerator, label: str, study: Study, kind: str, disabled: bool) -> None:
+    column.button(
         label, on_click=_command, args=(study, kind, None), disabled=disabled, width="stretch"
     )
 
@@ -65,7 +67,7 @@ def cancel_trial(study: Study, number: int) -> None:
 
 def write_notes(study: Study, number: int | None) -> None:
     """Notes and tags of a trial, or of the study; anybody who may steer may write."""
-    found = notes(study, number)
+    found = notes(store(), study, number)
     what = "the study" if number is None else f"trial {number}"
     with st.expander(f"Notes and tags ({len(found)})", expanded=bool(found)):
         for note in found:

@@ -8,23 +8,21 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.caching import results, space_of
 from dashboard.context import artifacts, store
 from dashboard.parts.choice import choose_target
-from dashboard.queries import results, space_of
 from search.bundle.write import write_bundle
 from search.errors import UsageFault
-from search.study.pipeline import model_of
 from search.report.redaction import file_name, markdown, plain
+from search.results import model_of
 from spaces.space import Space
 from storage.records import Study, TrialState
 from workers.recognizer import check_bundle
 
-_MEASURED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
-
 
 def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     """Target, button and code; for a trial without a file, why there is none."""
-    if state not in [str(s) for s in _MEASURED]:
+    if not TrialState(state).is_measured:
         st.caption("Only a measured trial can be exported.")
         return
     target = choose_target(space, f"export-target-{number}")

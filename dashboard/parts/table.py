@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.parts.choice import chosen_trial, open_trial
-from search.report.charts import label, scaled
+from search.report.labels import metric_label, scaled
 
 
-def trial_rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
+def trial_rows(trials: pd.DataFrame, names: Sequence[str], key: str) -> None:
     """Trials with their figures, in the order given; the chosen one is marked.
 
     Args:
@@ -24,10 +24,10 @@ def trial_rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
             "trial": trials["number"],
             "student": trials["label"],
             "state": trials["state"].str.replace("_", " "),
-            **{label(n): scaled(n, trials[n]) for n in names},
+            **{metric_label(n): scaled(n, trials[n]) for n in names},
         }
     ).reset_index(drop=True)
-    formats = {label(n): st.column_config.NumberColumn(format="%.4g") for n in names}
+    formats = {metric_label(n): st.column_config.NumberColumn(format="%.4g") for n in names}
     numbers = table["trial"].tolist()
     # A table of other rows is another table: the place that was chosen means another trial there.
     key = f"{key}-{hash(tuple(numbers))}"
@@ -43,7 +43,7 @@ def trial_rows(trials: pd.DataFrame, names: list[str], key: str) -> None:
     )
 
 
-def _row_of(numbers: list[int]) -> dict[str, Any] | None:
+def _row_of(numbers: list[int]) -> dict[str, object] | None:
     """The chosen trial's place, where it has one."""
     chosen = chosen_trial(numbers)
     return None if chosen is None else {"selection": {"rows": [numbers.index(chosen)]}}

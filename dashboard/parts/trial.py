@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import streamlit as st
 
 from dashboard.parts.export import export_trial
-from search.report.charts import name_of
-from search.analysis.frames import MEASURED
-from search.report.tables import format_metric
+from search.report.labels import format_metric, metric_name
 from search.report.redaction import markdown, redact
-from spaces.metrics import METRICS
+from spaces.metrics import METRICS, MetricRef
 from spaces.space import Space
-from storage.records import Study
+from storage.records import MEASURED, Study
 
 _TILES = ("wer", "latency_p50_ms", "latency_p95_ms", "size_mb", "peak_memory_mb", "qoi")
 
@@ -27,8 +27,8 @@ def show_trial(
     st.caption(f"{markdown(row['label'])} · {state} · by {markdown(row['source'])}")
     if isinstance(row["reason"], str):
         st.text(redact(row["reason"]))
-    teacher = study.facts.get("teacher", {})
-    st.caption(where(space, next(iter(space.targets))))
+    teacher = study.teacher_metrics
+    st.caption(where(space, space.first_target))
     tiles(row, teacher)
     interval(row)
     left, right = st.columns([3, 2])
@@ -56,7 +56,7 @@ def where(space: Space, target: str) -> str:
     )
 
 
-def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
+def tiles(row: pd.Series, teacher: Mapping[str, float]) -> None:
     """The figures people ask for first, each beside the teacher's."""
     known = [m for m in _TILES if m in row and pd.notna(row[m])]
     if not known:
@@ -65,7 +65,7 @@ def tiles(row: pd.Series, teacher: dict[str, float]) -> None:
     for metric in known:
         beside = teacher.get(metric)
         row_of_tiles.metric(
-            name_of(metric),
+            metric_name(metric),
             format_metric(metric, row[metric]),
             None if beside is None else f"teacher {format_metric(metric, beside)}",
             delta_color="off",
@@ -86,10 +86,13 @@ def interval(row: pd.Series) -> None:
 
 def by_target(row: pd.Series, space: Space) -> None:
     """Every figure with its unit; where it was measured is the column's name."""
-    known = [c for c in row.index if str(c).partition("@")[0] in METRICS and pd.notna(row[c])]
+    metrics = [MetricRef.of(str(c)) for c in row.index]
+    known = [m for m in metrics if m.is_known and pd.notna(row[m])]
     columns = {
         target: {
-            name_of(m): format_metric(m, row[f"{m}@{target}"]) for m in METRICS if f"{m}@{target}" in known
+            metric_name(name): format_metric(ref, row[ref])
+            for name in METRICS
+            if (ref := MetricRef(name, target)) in known
         }
         for target in space.targets
     }
@@ -98,5 +101,5 @@ def by_target(row: pd.Series, space: Space) -> None:
         height=420,
         alt="All figures of the trial, a column for each target",
     )
-    anywhere = [m for m in known if "@" not in m and not METRICS[m].per_target]
-    st.caption(" · ".join(f"{name_of(m)} {format_metric(m, row[m])}" for m in anywhere))
+    anywhere = [m for m in known if not m.target and not m.known.per_target]
+    st.caption(" · ".join(f"{metric_name(m)} {format_metric(m, row[m])}" for m in anywhere))

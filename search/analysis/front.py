@@ -91,10 +91,8 @@ def hypervolumes(
     Timed objectives are taken on a logarithmic scale from a thousandth of the reference on, so
     that no objective drowns the others.
     """
-    columns = list(dict.fromkeys(objectives))
-    known = frame[frame["state"] == TrialState.COMPLETE].dropna(subset=columns)
-    known = known.sort_values("finished_at")
-    shares = np.column_stack([_shares(o, known[o], reference[o]) for o in objectives])
+    known = _complete(frame, objectives).sort_values("finished_at")
+    shares = _shares(known, objectives, reference)
     count = len(known)
     places = np.unique(np.linspace(min(1, count), count, min(most, count)).round().astype(int))
     values = [_volume(shares[:n]) for n in places]
@@ -106,8 +104,21 @@ def hypervolume(
     frame: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
 ) -> float:
     """Of all complete trials; 0 to 1."""
-    grown = hypervolumes(frame, objectives, reference, most=1)
-    return float(grown["hypervolume"].iloc[-1]) if len(grown) else 0.0
+    return _volume(_shares(_complete(frame, objectives), objectives, reference))
+
+
+def _complete(frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> pd.DataFrame:
+    """The complete trials that have a figure of every objective."""
+    if any(o not in frame for o in objectives):
+        return frame[:0].reindex(columns=list(dict.fromkeys([*frame.columns, *objectives])))
+    return frame[frame["state"] == TrialState.COMPLETE].dropna(subset=list(set(objectives)))
+
+
+def _shares(
+    known: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
+) -> np.ndarray:
+    """float [n, objectives]."""
+    return np.column_stack([_share(o, known[o], reference[o]) for o in objectives])
 
 
 def _volume(shares: np.ndarray) -> float:
@@ -118,7 +129,7 @@ def _volume(shares: np.ndarray) -> float:
     return float(moocore.hypervolume(inside, ref=np.ones(shares.shape[1])))
 
 
-def _shares(objective: MetricRef, values: pd.Series, reference: float) -> np.ndarray:
+def _share(objective: MetricRef, values: pd.Series, reference: float) -> np.ndarray:
     """An objective as a share of its reference, 0 the best that is told apart."""
     array, reference = values.to_numpy(float), max(reference, 1e-12)
     if objective.known.higher_is_better:

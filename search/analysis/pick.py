@@ -57,11 +57,12 @@ def parse_where(text: str) -> list[Limit]:
     return limits
 
 
-def limits_of(given: Mapping[MetricRef, float]) -> list[Limit]:
+def limits_of(given: Mapping[str, float]) -> list[Limit]:
     """At most, or at least where more is better."""
+    metrics = {MetricRef.of(name): value for name, value in given.items()}
     return [
         Limit(metric, ">=" if metric.known.higher_is_better else "<=", value)
-        for metric, value in given.items()
+        for metric, value in metrics.items()
     ]
 
 

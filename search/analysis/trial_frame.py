@@ -56,15 +56,15 @@ def _bits(trial: Trial | TrialRow) -> str:
     return parts.pop() if len(parts) == 1 else "mixed"
 
 
-def measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """The trials that can be shown and exported."""
-    return frame[frame["state"].isin([str(s) for s in MEASURED])]
+def is_measured(frame: pd.DataFrame) -> pd.Series:
+    """Which trials have every figure that decides: they can be shown and exported."""
+    return frame["state"].isin([str(s) for s in MEASURED])
 
 
 def downsample(frame: pd.DataFrame, columns: Sequence[str], most: int = 400) -> pd.DataFrame:
     """What a chart carries: the whole front and an even sample of the rest of what was measured."""
     wanted = [c for c in dict.fromkeys(("number", "label", "on_front", *columns)) if c in frame]
-    shown = measured(frame)[wanted]
+    shown = frame.loc[is_measured(frame), wanted]
     rest = shown[~shown["on_front"]]
     if len(rest) > most:
         places = np.linspace(0, len(rest) - 1, most).round().astype(int)

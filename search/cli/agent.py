@@ -1,6 +1,6 @@
 """`search agent serve | pack`: measure on this device for searches on other machines.
 
-Runs without torch: what it imports has to do with onnxruntime, numpy, starlette, uvicorn, click.
+Runs without torch: what it imports has to do with onnxruntime, numpy, psutil, starlette, uvicorn, click.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import secrets
 import socket
 import sys
+from importlib.abc import InspectLoader
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,36 +131,35 @@ def serve_command(
 
     if tls_key is not None and tls_cert is None:
         raise Refused("--tls-key is of no use without --tls-cert")
-    family, address = _address(host, port)
-    if not (tls_cert or plain_http or ipaddress.ip_address(address[0]).is_loopback):
-        raise Refused(
-            f"{host} can be reached by others, who could read the token on its way: give "
-            "--tls-cert and --tls-key, or --plain-http where the network is yours alone"
-        )
+    listening = _listening(host, port, is_open=bool(tls_cert or plain_http))
     token, source = _token(token_env, token_file.expanduser())
-    listening = _bound(family, address)
-    scheme = "https" if tls_cert else "http"
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    shown = f"[{host}]" if ":" in host else host
+    scheme, shown = "https" if tls_cert else "http", f"[{host}]" if ":" in host else host
     limits = Limits(cache_mb, max_file_mb, memory_mb, job_s, queue)
+    tls = Tls(tls_cert, tls_key) if tls_cert else None
     click.echo(f"agent at {scheme}://{shown}:{listening.getsockname()[1]}, token in {source}")
     try:
         with listening:
-            serve(
-                listening,
-                token,
-                cache.expanduser(),
-                limits,
-                Tls(tls_cert, tls_key) if tls_cert else None,
-            )
+            serve(listening, token, cache.expanduser(), limits, tls)
     except ssl.SSLError as error:
         raise Refused(f"--tls-cert, --tls-key: no such pair in PEM ({error.reason})") from error
     except (UserFault, OSError) as error:
         raise Refused(str(error)) from error
 
 
+def _listening(host: str, port: int, is_open: bool) -> socket.socket:
+    """A bound socket; beyond this machine only where that was asked for."""
+    family, address = _address(host, port)
+    if not (is_open or ipaddress.ip_address(address[0]).is_loopback):
+        raise Refused(
+            f"{host} can be reached by others, who could read the token on its way: give "
+            "--tls-cert and --tls-key, or --plain-http where the network is yours alone"
+        )
+    return _bound(family, address)
+
+
 def _check_packages() -> None:
-    needed = ("onnxruntime", "numpy", "starlette", "uvicorn")
+    needed = ("onnxruntime", "numpy", "psutil", "starlette", "uvicorn")
     lacking = [name for name in needed if importlib.util.find_spec(name) is None]
     if lacking:
         raise Refused(
@@ -217,7 +217,7 @@ def _token_in(path: Path) -> str:
 def pack_command(path: Path) -> None:
     """Write one file that serves on a device: `python agent.pyz serve`.
 
-    The device needs Python 3.11 and `pip install onnxruntime numpy starlette uvicorn click`;
+    The device needs Python 3.11 and `pip install onnxruntime numpy psutil starlette uvicorn click`;
     kaldi-native-fbank, where it can be had, computes features faster.
     """
     import zipapp
@@ -228,7 +228,8 @@ def pack_command(path: Path) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         for module, source in sorted(_closure(wanted).items()):
-            is_package = importlib.util.find_spec(module).submodule_search_locations is not None  # type: ignore[union-attr]
+            spec = importlib.util.find_spec(module)
+            is_package = spec is not None and spec.submodule_search_locations is not None
             target = folder.joinpath(*module.split("."))
             target = target / "__init__.py" if is_package else target.with_suffix(".py")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +251,8 @@ def _closure(wanted: list[str]) -> dict[str, str]:
             continue
         spec = importlib.util.find_spec(module)
         assert spec is not None
-        sources[module] = spec.loader.get_source(module) or ""  # type: ignore[union-attr]
+        assert isinstance(spec.loader, InspectLoader)
+        sources[module] = spec.loader.get_source(module) or ""
         parents = [module.rpartition(".")[0]] if "." in module else []
         wanted += [m for m in (*parents, *_imported(sources[module])) if _is_ours(m)]
     return sources

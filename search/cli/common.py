@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,10 +16,13 @@ from storage.errors import StorageError
 from storage.records import Study
 from storage.store import Store
 
+DEFAULT_HOME = ".search"
+
 
 def home_of(ctx: click.Context) -> Home:
-    options: dict[str, Any] = ctx.obj
-    return Home.at(Path(options["home"]), options["store"], options["artifacts"])
+    options: dict[str, str | None] = ctx.obj
+    folder = Path(options["home"] or DEFAULT_HOME)
+    return Home.at(folder, options["store"], options["artifacts"])
 
 
 @contextmanager

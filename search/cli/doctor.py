@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import shutil
+from collections.abc import Callable
 
 import click
 
@@ -37,13 +38,13 @@ def doctor_command(ctx: click.Context) -> int:
     return 1 if n_bad else 0
 
 
-def _report(name: str, check: object) -> int:
+def _report(name: str, check: Callable[[], str]) -> int:
     try:
-        said = check()  # type: ignore[operator]
+        message = check()
     except Exception as error:
         click.echo(f"FAIL {name}: {type(error).__name__}: {error}")
         return 1
-    click.echo(f"ok   {name}: {said}")
+    click.echo(f"ok   {name}: {message}")
     return 0
 
 

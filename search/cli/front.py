@@ -39,7 +39,7 @@ def front_command(
     """The Pareto front of a study: trials that nothing beats in every objective."""
     from rich.console import Console
 
-    from search.analysis.front import front_numbers, hypervolume, knee_number, reference_point
+    from search.analysis.front import front_numbers, knee_number
     from search.analysis.pick import fits, parse_where
     from search.analysis.trial_frame import trial_frame
     from search.policy import policy_of
@@ -58,31 +58,32 @@ def front_command(
     fitting = set(frame.loc[fits(frame, limits), "number"])
     chosen = [n for n in candidates if n in fitting]
     by_number = {t.number: t for t in trials}
+    best = [by_number[n] for n in chosen]
     if plot is not None:
         _plot(Path(plot), study, space, frame)
+        click.echo(f"wrote {plot}", err=True)
     if as_csv:
         click.echo(in_csv(frame.set_index("number", drop=False).loc[chosen]), nl=False)
     elif as_json:
-        click.echo(in_json([by_number[n] for n in chosen]))
+        click.echo(in_json(best))
     elif not chosen:
         click.echo("no such trial yet" if not limits else f"no trial meets {where}")
     else:
         title = f"{study.name}: {'trials' if everything else 'front'}"
-        teacher = study.teacher_metrics
         knee = knee_number(frame, space.objectives, policy)
-        table = front_table(space, [by_number[n] for n in chosen], knee, title, teacher)
-        Console().print(table)
-        if teacher and not everything:
-            share = hypervolume(
-                frame, space.objectives, reference_point(frame, space.objectives, teacher)
-            )
-            click.echo(
-                f"hypervolume {share:.3f} (1 is no errors at no cost, seen from the teacher)"
-            )
-        if study.deterministic:
-            click.echo("deterministic study: timed objectives were compared by MACs")
-    if plot is not None:
-        click.echo(f"wrote {plot}", err=True)
+        Console().print(front_table(space, best, knee, title, study.teacher_metrics))
+        _print_notes(study, space, frame, everything)
+
+
+def _print_notes(study: Study, space: Space, frame: pd.DataFrame, everything: bool) -> None:
+    from search.analysis.front import hypervolume, reference_point
+
+    if study.teacher_metrics and not everything:
+        reference = reference_point(frame, space.objectives, study.teacher_metrics)
+        share = hypervolume(frame, space.objectives, reference)
+        click.echo(f"hypervolume {share:.3f} (1 is no errors at no cost, seen from the teacher)")
+    if study.deterministic:
+        click.echo("deterministic study: timed objectives were compared by MACs")
 
 
 def _plot(path: Path, study: Study, space: Space, frame: pd.DataFrame) -> None:

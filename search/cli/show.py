@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from search.cli.common import open_store, study_named, whole_number
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from storage.records import StageRun
-    from workers.results import MeasureResult
+from search.report.labels import format_metric
+from search.results import TrialResults
+from spaces.metrics import MetricRef
+from storage.records import Measurement, StageRun, Study, Trial
+from workers.results import MeasureResult
 
 _TOP = 12
 
@@ -30,91 +32,84 @@ def show_command(
 ) -> None:
     """Recipe, stages, figures and outcome of one trial; where and how steadily each target was
     measured, and which operators take the time there."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from search.report.labels import format_metric
-    from spaces.metrics import MetricRef
-
     number = whole_number(trial, "TRIAL")
     with open_store(ctx) as store:
         study = study_named(store, name)
         record = store.trials.get(study.id, number)
         runs = store.stage_runs.of(study.id, number)
         figures = store.measurements.of(study.id, str(number))
+    results = TrialResults.of(runs)
     if as_json:
-        content = {
-            "trial": number,
-            "state": str(record.state),
-            "reason": record.reason,
-            "recipe": dict(record.recipe),
-            "metrics": dict(record.metrics),
-            "stages": [
-                {k: getattr(r, k) for k in ("stage", "attempt", "state", "duration_s", "error")}
-                for r in runs
-            ],
-            "limits": dict(record.constraints),
-            "measured": {
-                target: found.model_dump(mode="json", include={"machine", "unsteady", "profile"})
-                for target, found in _measured(runs).items()
-            },
-        }
-        click.echo(json.dumps(content, indent=1))
+        click.echo(json.dumps(_as_json(record, runs, results), indent=1))
         return
     console = Console()
-    console.print(f"trial {number} of {study.name}: {record.state}", highlight=False)
-    if record.reason:
-        console.print(record.reason, markup=False, highlight=False)
-    console.print_json(json.dumps(dict(record.recipe)))
-    stages = Table("stage", "attempt", "state", "time", "error")
-    for run in runs:
-        stages.add_row(
-            run.stage,
-            str(run.attempt),
-            run.state,
-            f"{run.duration_s:.1f} s",
-            escape(run.error or ""),
-        )
-    console.print(stages)
-    table = Table("metric", "target", "value", "samples")
-    teacher = study.teacher_metrics
-    table.add_column("teacher")
-    for figure in figures:
-        n_samples = "" if figure.samples is None else str(len(figure.samples))
-        value = format_metric(figure.metric, figure.value)
-        table.add_row(
-            figure.metric,
-            figure.target,
-            value,
-            n_samples,
-            format_metric(figure.metric, teacher.get(MetricRef(figure.metric, figure.target))),
-        )
-    console.print(table)
+    _print_recipe(console, study, record)
+    _print_stages(console, runs)
+    _print_figures(console, figures, study.teacher_metrics)
     for text, excess in record.constraints.items():
         verdict = "met" if excess <= 0 else f"broken by {excess:.3g}"
         console.print(f"{text}: {verdict}", markup=False, highlight=False)
-    for target, found in _measured(runs).items():
-        _print_measured(console, target, found, None if profile else _TOP)
-    if log:
-        for run in runs:
-            if run.log:
-                console.print(f"log of {run.stage}, attempt {run.attempt}:", highlight=False)
-                console.print(run.log, markup=False, highlight=False)
+    for target in results.measured:
+        if (found := results.measure(target)) is not None:
+            _print_measured(console, target, found, None if profile else _TOP)
+    for run in runs if log else ():
+        if run.log:
+            console.print(f"log of {run.stage}, attempt {run.attempt}:", highlight=False)
+            console.print(run.log, markup=False, highlight=False)
 
 
-def _measured(runs: list[StageRun]) -> dict[str, MeasureResult]:
-    """The last measurement on each target."""
-    from search.results import TrialResults
+def _as_json(record: Trial, runs: list[StageRun], results: TrialResults) -> dict[str, object]:
+    measured = {n: found for n in results.measured if (found := results.measure(n)) is not None}
+    return {
+        "trial": record.number,
+        "state": str(record.state),
+        "reason": record.reason,
+        "recipe": dict(record.recipe),
+        "metrics": dict(record.metrics),
+        "stages": [
+            {k: getattr(r, k) for k in ("stage", "attempt", "state", "duration_s", "error")}
+            for r in runs
+        ],
+        "limits": dict(record.constraints),
+        "measured": {
+            target: found.model_dump(mode="json", include={"machine", "unsteady", "profile"})
+            for target, found in measured.items()
+        },
+    }
 
-    results = TrialResults.of(runs)
-    return {n: found for n in results.measured if (found := results.measure(n)) is not None}
+
+def _print_recipe(console: Console, study: Study, record: Trial) -> None:
+    console.print(f"trial {record.number} of {study.name}: {record.state}", highlight=False)
+    if record.reason:
+        console.print(record.reason, markup=False, highlight=False)
+    console.print_json(json.dumps(dict(record.recipe)))
+
+
+def _print_stages(console: Console, runs: list[StageRun]) -> None:
+    table = Table("stage", "attempt", "state", "time", "error")
+    for run in runs:
+        error, spent = escape(run.error or ""), f"{run.duration_s:.1f} s"
+        table.add_row(run.stage, str(run.attempt), run.state, spent, error)
+    console.print(table)
+
+
+def _print_figures(
+    console: Console, figures: list[Measurement], teacher: Mapping[str, float]
+) -> None:
+    table = Table("metric", "target", "value", "samples", "teacher")
+    for figure in figures:
+        theirs = teacher.get(MetricRef(figure.metric, figure.target))
+        table.add_row(
+            figure.metric,
+            figure.target,
+            format_metric(figure.metric, figure.value),
+            "" if figure.samples is None else str(len(figure.samples)),
+            format_metric(figure.metric, theirs),
+        )
+    console.print(table)
 
 
 def _print_measured(console: Console, target: str, result: MeasureResult, most: int | None) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     machine = result.machine
     where = ", ".join(str(machine[k]) for k in ("processor", "governor") if machine.get(k))
     runtimes = machine.get("runtimes")

@@ -19,9 +19,9 @@ def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
     costs."""
     from contextlib import closing
 
+    from search.cli.validate_lines import cost_lines, count_lines, data_lines
     from search.devices.check import check_targets
     from search.executors.local import LocalExecutor
-    from search.report.preflight import cost_lines, count_lines, data_lines
     from search.study.imports import check_baseline
     from search.study.preflight import check_space
     from spaces.load import load_space

@@ -19,7 +19,7 @@ from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 from workers.export.convert import convert
 from workers.isolated_call import call
 from workers.measure.latency import Latency
-from workers.probe.request import Candidate, LatencyRequest
+from workers.probe.request import Candidate, LatencyRequest, Runner
 from workers.targets.reach import measure_on
 
 _RESTARTS = 5
@@ -50,8 +50,11 @@ class Calibration:
         return max(self.anchor_ratio_spread, 0.015)
 
 
-def calibrate(space: Space, name: str, locks: Path) -> Calibration:
+def calibrate(space: Space, name: str, locks: Path, run: Runner | None = None) -> Calibration:
     """Measure a small untrained student over noise five times on a target.
+
+    Args:
+        run: performs a measurement; by default as the target is reached.
 
     Raises:
         UsageFault: for a target that is not of the space.
@@ -64,7 +67,7 @@ def calibrate(space: Space, name: str, locks: Path) -> Calibration:
         raise UsageFault(f"{name}: a phone by adb runs no anchor, so it cannot be calibrated")
     with tempfile.TemporaryDirectory() as work:
         request = _request(target, Path(work))
-        (timed,) = measure_on(target, request, locks)
+        (timed,) = measure_on(target, request, locks, run)
     return _calibration(name, target, timed)
 
 

@@ -50,7 +50,7 @@ def front_chart(
     """One side of the front: a cost over an error.
 
     Args:
-        points: a row a trial: number, label, on_front, fits and the metrics; already downsample.
+        points: a row a trial: number, label, on_front, fits and the metrics; already downsampled.
         colour: the column that colours and shapes the points.
         marks: limits, the teacher, trials with a name.
         tooltip: figures that a tooltip tells.
@@ -73,11 +73,15 @@ def front_chart(
             figure.add_trace(_brushed(trace, part, marks))
     _add_steps(figure, known, x, y)
     _add_marks(figure, known, x, y, marks)
-    # Margins of their own spare a browser measuring every label again and again.
     for axes, name in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
         others = [figures[name] for _, figures in _references(marks, name)]
         drawn = pd.concat([known[name], pd.Series(others, dtype=float)])
+        # Margins of their own spare a browser measuring every label again and again.
         axes(axis_of(name, drawn, logarithmic), automargin=False)
+    return _laid_out(figure, legend)
+
+
+def _laid_out(figure: go.Figure, legend: bool) -> go.Figure:
     return figure.update_layout(
         margin=MARGIN,
         height=430,
@@ -318,10 +322,12 @@ def marks_of(study: Study, frame: pd.DataFrame, objectives: Sequence[MetricRef])
 
 def front_figures(study: Study, space: Space, frame: pd.DataFrame) -> list[go.Figure]:
     """Every cost over the first objective; with three objectives, the costs over each other."""
-    names = [o for o in space.objectives if o in frame] or [MetricRef("size_mb")]
+    names = [o for o in space.objectives if o in frame] or list(space.objectives)
     marks = marks_of(study, frame, names)
     points = downsample(frame, [str(c) for c in frame.columns]).assign(fits=True)
-    pairs = [(x, names[0]) for x in names[1:3]] or [(names[0], names[0])]
+    pairs = [(x, names[0]) for x in names[1:3]] or [(MetricRef("size_mb"), names[0])]
+    for name in {*names, *pairs[0]} - set(points.columns):  # before anything was measured
+        points[name] = np.nan
     if len(names) >= 3:
         pairs.append((names[1], names[2]))
     return [front_chart(points, x, y, "family", marks, names) for x, y in pairs]

@@ -136,7 +136,7 @@ def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:
     state = optuna.trial.TrialState.RUNNING
     if trial.objective_values is not None:
         state = optuna.trial.TrialState.COMPLETE
-    elif trial.state.is_final:  # screened out or stopped: learnt from as bad
+    elif trial.state.is_final:  # screened out: learnt from as bad
         state = optuna.trial.TrialState.PRUNED
     return optuna.trial.create_trial(
         state=state,

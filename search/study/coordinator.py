@@ -8,6 +8,7 @@ checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from search.clock import SYSTEM_CLOCK, Clock
@@ -18,20 +19,23 @@ from search.progress import StudyObserver
 from search.strategy.moves import Nothing, Stop
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
+from search.study.closing import conclude
 from search.study.commands import CommandHandler
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
 from search.study.interrupts import noticing_interrupts
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.live import LiveView
-from search.study.pipeline import Complete, Submit, Wait, next_trial_step
+from search.study.measuring import Complete, Step, Submit
+from search.study.outcomes import OutcomeHandler
+from search.study.pipeline import next_trial_step
 from search.study.settings import StudySettings
 from search.study.teacher_phase import TeacherPhase
+from search.study.waiting import Waiting
 from spaces.space import Space
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
 from workers.jobs import Job, Measure, name_of
-from workers.results import MeasureResult, PrepareResult, Unavailable
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,12 @@ class Coordinator:
         self._live = LiveView(
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
+        self._outcomes = OutcomeHandler(
+            self._ledger, self._judge, self._teacher, self._backoff, space.search.retries
+        )
+        self._waiting = Waiting(space, self._ledger, self._judge, self._backoff, self._next_step)
         self._tickets: dict[int, Ticket] = {}
         self._n_tickets = 0
-        self._failures: dict[tuple[int | None, str], int] = {}
         self._is_exhausted = False
 
     # the loop
@@ -117,7 +124,9 @@ class Coordinator:
             self._executor.close()
             ledger.remember_time()
             self._live.close()
-        return self._conclude(state)
+        return conclude(
+            ledger, state, self._propose_new, self._is_exhausted, self._is_out_of_time()
+        )
 
     def _loop(self) -> StudyState:
         with noticing_interrupts() as is_interrupted:
@@ -127,7 +136,9 @@ class Coordinator:
                 self._commands.handle()
                 self._submit()
                 for outcome in self._executor.poll(self._pace.poll_s):
-                    self._handle_outcome(outcome)
+                    ticket = self._tickets.pop(outcome.ticket, None)
+                    if ticket is not None:
+                        self._advance_after(ticket, outcome)
                 self._live.tell(self._tickets.values())
         is_stopped = self._ledger.study.state is StudyState.STOPPING
         return StudyState.STOPPED if is_stopped else StudyState.FINISHED
@@ -140,49 +151,10 @@ class Coordinator:
             return False
         if state is StudyState.PAUSED:
             return False
-        self._give_up_waiting()
+        self._waiting.give_up()
         if self._may_propose():  # a deterministic study waited for these before it asks for more
             return False
         return not self._ledger.open_trials()
-
-    def _give_up_waiting(self) -> None:
-        """Nothing is left to do but to wait for devices: they have so long to come back."""
-        patience_s = self._space.search.device_patience_s
-        remote = [name for name, target in self._space.targets.items() if target.is_remote]
-        for trial in self._ledger.open_trials():
-            step = self._next_step(trial, remote)
-            if not isinstance(step, Wait) or not self._backoff.are_all_away(step.targets):
-                continue
-            if self._backoff.longest_s(step.targets) >= patience_s:
-                reason = (
-                    f"not measured on {', '.join(step.targets)} "
-                    f"({self._backoff.reason(step.targets)}); `search measure "
-                    f"{self._ledger.study.name}` does it when the device is back"
-                )
-                self._judge.fail(trial.number, reason, TrialState.UNMEASURED)
-
-    def _conclude(self, state: StudyState) -> StudyState:
-        ledger = self._ledger
-        has_more = len(ledger.trials) < ledger.study.trials_wanted
-        if state is StudyState.STOPPED:
-            message = "stopped; what was running continues from its checkpoints"
-        elif not self._propose_new and has_more:
-            state, message = StudyState.STOPPED, "measured what there was; `search launch` goes on"
-        else:
-            message = self._closing_message()
-        ledger.set_state(state)
-        ledger.event("study", message)
-        return state
-
-    def _closing_message(self) -> str:
-        ledger = self._ledger
-        unmeasured = ledger.count(TrialState.UNMEASURED)
-        waits = f", {unmeasured} wait to be measured" if unmeasured else ""
-        why = "every recipe of the space has been tried" if self._is_exhausted else "finished"
-        if self._is_out_of_time():
-            why = "time is up"
-        complete = ledger.count(TrialState.COMPLETE)
-        return f"{why}: {complete} of {len(ledger.trials)} trials complete{waits}"
 
     def _cancel(self, number: int) -> None:
         trial = self._ledger.trials.get(number)
@@ -253,9 +225,7 @@ class Coordinator:
         self._advance(self._ledger.add_trial(number, move))
         return True
 
-    def _next_step(
-        self, trial: Trial, unavailable: list[str] | set[str]
-    ) -> Submit | Wait | Complete:
+    def _next_step(self, trial: Trial, unavailable: Collection[str]) -> Step:
         assert self._teacher.context is not None
         recipe, results = self._ledger.recipe(trial.number), self._ledger.results(trial.number)
         return next_trial_step(
@@ -285,68 +255,15 @@ class Coordinator:
     def _start(self, number: int | None, job: Job) -> None:
         if number in self._remeasure and isinstance(job, Measure):
             job = job.model_copy(update={"again": int(self._clock.now())})
-        attempt = self._failures.get((number, name_of(job)), 0) + 1
+        attempt = self._outcomes.next_attempt(number, name_of(job))
         started, started_at = self._clock.monotonic(), self._clock.now()
         ticket = Ticket(self._n_tickets, number, job, started, started_at, attempt)
         self._n_tickets += 1
         self._tickets[ticket.id] = ticket
         self._executor.submit(ticket.id, job)
 
-    # outcomes
-
-    def _handle_outcome(self, outcome: JobOutcome) -> None:
-        ticket = self._tickets.pop(outcome.ticket, None)
-        if ticket is None:
-            return
-        if outcome.is_device_fault and ticket.target is not None:
-            error = outcome.error or "is away"
-            if self._backoff.mark_unreachable(ticket.target, error):
-                message = f"{ticket.target}: {error}; its measurements wait, the rest goes on"
-                self._ledger.event("device", message)
-            return
-        if ticket.target is not None and self._backoff.mark_reachable(ticket.target):
-            self._ledger.event("device", f"{ticket.target} is back")
-        self._ledger.record(ticket, outcome)
-        if outcome.result is None:
-            self._handle_failure(ticket, outcome)
-            return
-        self._tell_stage(ticket, outcome)
-        if isinstance(outcome.result, PrepareResult):
-            self._teacher.remember_corpus(outcome.result.corpus)
-        if ticket.trial is None and self._teacher.context is not None:
-            self._teacher.measured_late()
-        elif ticket.trial is not None and self._ledger.study.state is StudyState.RUNNING:
+    def _advance_after(self, ticket: Ticket, outcome: JobOutcome) -> None:
+        is_done = self._outcomes.handle(ticket, outcome)
+        is_running = self._ledger.study.state is StudyState.RUNNING
+        if is_done and ticket.trial is not None and is_running:
             self._advance(self._ledger.trials[ticket.trial])
-
-    def _tell_stage(self, ticket: Ticket, outcome: JobOutcome) -> None:
-        who, result = _who(ticket.trial), outcome.result
-        assert result is not None
-        how = "found done" if result.reused else f"{outcome.duration_s:.1f} s"
-        self._ledger.event("stage", f"{who}: {ticket.stage} {how}", ticket.trial)
-        if isinstance(result, MeasureResult) and result.unsteady:
-            reasons = "; ".join(result.unsteady)
-            message = f"{who}: {ticket.stage} is unsteady: {reasons}"
-            self._ledger.event("unsteady", message, ticket.trial)
-        if isinstance(result, PrepareResult) and result.faults:
-            lines = "\n".join(f"  {fault}" for fault in result.faults)
-            message = f"{len(result.faults)} faulty items of the data are left out:\n{lines}"
-            self._ledger.event("data", message)
-
-    def _handle_failure(self, ticket: Ticket, outcome: JobOutcome) -> None:
-        number, stage, error = ticket.trial, ticket.stage, outcome.error or "failed"
-        tries = self._failures[number, stage] = ticket.attempt
-        if not (outcome.is_user_fault or tries > self._space.search.retries):
-            message = f"{_who(number)}: {stage} failed ({error}); trying again"
-            self._ledger.event("retry", message, number)
-        elif number is not None:
-            reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
-            self._judge.fail(number, reason)
-        elif self._teacher.can_do_without(ticket.job):
-            self._ledger.do_without(stage, Unavailable(reason=error))
-            self._ledger.event("teacher", f"the teacher goes without {stage}: {error}")
-        else:
-            raise StudyFault(error, outcome.is_user_fault, outcome.log)
-
-
-def _who(number: int | None) -> str:
-    return "study" if number is None else f"trial {number}"

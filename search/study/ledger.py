@@ -137,7 +137,7 @@ class Ledger:
             self.study.id,
             number=number,
             values=move.values,
-            recipe=recipe.model_dump(mode="json"),
+            recipe=recipe.content(),
             recipe_digest=recipe.digest(),
             label=recipe.label(),
             source=move.source,

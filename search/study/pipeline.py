@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
 
 from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
+from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
 from search.study.settings import StudyContext, StudySettings
-from spaces.backends import backend_info
 from spaces.metrics import MetricRef
 from spaces.recipe import Quantize, Recipe
-from spaces.space import Runtime, Space
+from spaces.space import Space
 from workers.data.prepare import augmentations_of
-from workers.jobs import (
-    Compress,
-    Convert,
-    Export,
-    Extra,
-    Job,
-    Measure,
-    Prepare,
-    Score,
-    Screen,
-    TeacherTargets,
-    Train,
-)
-from workers.results import ConvertResult, Model, ScoreResult, Unavailable
-
-
-@dataclass(frozen=True)
-class Submit:
-    """A job is next."""
-
-    job: Job
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing is left to do but to measure on these targets, which cannot be asked now."""
-
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Complete:
-    """Every stage is done."""
-
-
-Step = Submit | Wait | Complete
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What is scored and measured: a student or the teacher."""
-
-    onnx: str  # the file in ONNX Runtime's form
-    float32: str
-    quantize: Quantize
-    network: str | None
-    tokens: str | None
-    macs: float | None
-    is_teacher: bool = False
-
-
-# the study itself
+from workers.jobs import Compress, Export, Extra, Prepare, Screen, TeacherTargets, Train
 
 
 def next_study_step(
@@ -105,7 +53,7 @@ def next_study_step(
         return Submit(Export(checkpoint=checkpoint, quantize=Quantize(), corpus=corpus))
     waiting: tuple[str, ...] = ()
     if (teacher := _teacher(settings, results, checkpoint)) is not None:
-        step = _next_measurement(
+        step = next_measurement(
             space, settings, corpus, None, teacher, results, unavailable_targets
         )
         if isinstance(step, Submit):
@@ -118,11 +66,11 @@ def next_study_step(
 
 def _teacher(
     settings: StudySettings, results: TrialResults, checkpoint: str | None
-) -> _Subject | None:
+) -> Subject | None:
     """The teacher as an ONNX file; None where it runs in torch only."""
     if results.export is not None:
         made = results.export
-        return _Subject(
+        return Subject(
             made.model,
             made.model,
             Quantize(),
@@ -134,7 +82,7 @@ def _teacher(
     model, tokens = settings.imported.get("model"), settings.imported.get("tokens")
     if model is None or tokens is None:
         return None
-    return _Subject(model, model, Quantize(), checkpoint, tokens, None, is_teacher=True)
+    return Subject(model, model, Quantize(), checkpoint, tokens, None, is_teacher=True)
 
 
 def _teacher_targets(
@@ -178,9 +126,6 @@ def study_context(space: Space, results: TrialResults) -> StudyContext:
     )
 
 
-# a trial
-
-
 def next_trial_step(
     space: Space,
     settings: StudySettings,
@@ -191,53 +136,49 @@ def next_trial_step(
 ) -> Step:
     """The next stage of a trial; whether it is done is asked nowhere else."""
     if results.screen is None:
-        return Submit(
-            Screen(
-                host=settings.host,
-                student=recipe.student.pruned(recipe.prune.ratio),
-                quantize=recipe.quantize,
-                corpus=context.corpus,
-                targets={n: t for n, t in space.targets.items() if n not in unavailable_targets},
-            )
-        )
+        return Submit(_screen(space, settings, context, recipe, unavailable_targets))
     if results.train is None:
         return Submit(_train(settings, context, recipe))
     if recipe.prune.ratio > 0 and results.compress is None:
         return Submit(_compress(settings, context, recipe, results.train.checkpoint))
-    assert results.checkpoint is not None
+    network = results.checkpoint
+    assert network is not None
     if results.export is None:
-        return Submit(
-            Export(checkpoint=results.checkpoint, quantize=recipe.quantize, corpus=context.corpus)
-        )
+        quantize = recipe.quantize
+        return Submit(Export(checkpoint=network, quantize=quantize, corpus=context.corpus))
     exported = results.export
     for name in space.stages:
         if name not in results.extra:
-            model = onnx_model(exported.model)
+            model, tokens = onnx_model(exported.model), exported.tokens
             return Submit(
-                Extra(
-                    name=name,
-                    network=results.checkpoint,
-                    model=model,
-                    tokens=exported.tokens,
-                    corpus=context.corpus,
-                )
+                Extra(name=name, network=network, model=model, tokens=tokens, corpus=context.corpus)
             )
-    student = _Subject(
+    student = Subject(
         onnx=exported.model,
         float32=exported.float32,
         quantize=recipe.quantize,
-        network=results.checkpoint,
+        network=network,
         tokens=None,
         macs=exported.value("macs"),
     )
-    return _next_measurement(
-        space,
-        settings,
-        context.corpus,
-        context.teacher_texts,
-        student,
-        results,
-        unavailable_targets,
+    texts, corpus = context.teacher_texts, context.corpus
+    return next_measurement(space, settings, corpus, texts, student, results, unavailable_targets)
+
+
+def _screen(
+    space: Space,
+    settings: StudySettings,
+    context: StudyContext,
+    recipe: Recipe,
+    unavailable_targets: Collection[str],
+) -> Screen:
+    """Of the student as it will be when it is pruned."""
+    return Screen(
+        host=settings.host,
+        student=recipe.student.pruned(recipe.prune.ratio),
+        quantize=recipe.quantize,
+        corpus=context.corpus,
+        targets={n: t for n, t in space.targets.items() if n not in unavailable_targets},
     )
 
 
@@ -270,132 +211,4 @@ def _compress(
         corpus=train.corpus,
         seed=train.seed,
         threads=train.threads,
-    )
-
-
-# what students and teacher have in common: conversion, scores, measurements
-
-
-def _next_measurement(
-    space: Space,
-    settings: StudySettings,
-    corpus: str,
-    teacher_texts: str | None,
-    subject: _Subject,
-    results: TrialResults,
-    unavailable_targets: Collection[str],
-) -> Step:
-    """Convert, score and measure a subject for every target."""
-    texts = None
-    for runtime in space.runtimes():
-        if subject.is_teacher and _is_too_much_for_a_teacher(runtime):
-            continue
-        converted, scored = (
-            results.converted.get(runtime.backend),
-            results.scored.get(runtime.label),
-        )
-        if isinstance(converted, Unavailable) or isinstance(scored, Unavailable):
-            continue
-        model = _model(runtime, subject, converted)
-        if model is None:
-            return Submit(_convert(space, settings, runtime, subject, corpus))
-        if scored is None:
-            return Submit(
-                _score(space, settings, runtime, model, subject, corpus, teacher_texts, texts)
-            )
-        texts = texts or scored.texts
-        for name in runtime.targets:
-            if name not in results.measured and name not in unavailable_targets:
-                return Submit(_measure(space, settings, corpus, name, model, subject, scored))
-    missing = tuple(name for name in space.targets if name not in results.measured)
-    if subject.is_teacher:  # on targets that are too much for it nobody waits
-        missing = tuple(n for n in missing if _can_measure_teacher(space, results, n))
-    return Wait(missing) if missing else Complete()
-
-
-def _can_measure_teacher(space: Space, results: TrialResults, target: str) -> bool:
-    runtime = next(r for r in space.runtimes() if target in r.targets)
-    given_up = (results.converted.get(runtime.backend), results.scored.get(runtime.label))
-    return not _is_too_much_for_a_teacher(runtime) and not any(
-        isinstance(result, Unavailable) for result in given_up
-    )
-
-
-def _is_too_much_for_a_teacher(runtime: Runtime) -> bool:
-    """A big network in a runtime that takes minutes to prepare tells nothing worth them."""
-    info = backend_info(runtime.backend)
-    return info.needs_network or info.slow_to_prepare
-
-
-def _model(runtime: Runtime, subject: _Subject, converted: ConvertResult | None) -> Model | None:
-    """The subject in a runtime's form; None where it has still to be converted."""
-    if runtime.backend == "onnxruntime":
-        return onnx_model(subject.onnx)
-    return None if converted is None else converted.model
-
-
-def _convert(
-    space: Space, settings: StudySettings, runtime: Runtime, subject: _Subject, corpus: str
-) -> Convert:
-    return Convert(
-        version=settings.versions.get(runtime.backend, ""),
-        backend=runtime.backend,
-        onnx=subject.float32,
-        network=subject.network,
-        quantize=subject.quantize,
-        corpus=corpus,
-        long_audio=space.gate.long_audio is not None,
-    )
-
-
-def _score(
-    space: Space,
-    settings: StudySettings,
-    runtime: Runtime,
-    model: Model,
-    subject: _Subject,
-    corpus: str,
-    teacher_texts: str | None,
-    onnx_texts: str | None,
-) -> Score:
-    return Score(
-        version=settings.versions.get(runtime.backend, ""),
-        runtime=runtime.label,
-        model=model,
-        precision=runtime.precision,
-        tokens=subject.tokens,
-        corpus=corpus,
-        teacher_texts=teacher_texts,
-        onnx_texts=onnx_texts,
-        same_numbers=subject.quantize == Quantize() and runtime.precision == "fp32",
-        long_audio=space.gate.long_audio is not None,
-    )
-
-
-def _measure(
-    space: Space,
-    settings: StudySettings,
-    corpus: str,
-    name: str,
-    model: Model,
-    subject: _Subject,
-    scored: ScoreResult,
-) -> Measure:
-    target = space.targets[name]
-    baseline = None
-    comparable = target.backend == "onnxruntime" and target.metrics is None
-    if not subject.is_teacher and "baseline" in settings.imported and comparable:
-        baseline = onnx_model(settings.imported["baseline"])
-    return Measure(
-        target_name=name,
-        target=target,
-        host="" if target.is_remote else settings.host,
-        model=model,
-        tokens=subject.tokens,
-        corpus=corpus,
-        macs=subject.macs,
-        texts=scored.texts if target.is_remote else None,
-        baseline=baseline,
-        baseline_tokens=settings.imported.get("baseline_tokens") if baseline else None,
-        calibrated_anchor_ms=settings.anchors_ms.get(name),
     )

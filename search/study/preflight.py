@@ -15,8 +15,10 @@ from spaces.sizes import extreme_values, sized_values
 from spaces.space import Space
 from workers.data.check import DataReport, Progress, check_data
 from workers.data.prepare import prepare
+from workers.errors import TeacherFault
 from workers.jobs import CheckTeacher, Job, Rehearse, Screen
 from workers.results import AnyResult, RehearseResult, ScreenResult
+from workers.teachers.imported import check_files
 from workers.workspace import Workspace
 
 _POLL_S = 0.1
@@ -87,6 +89,10 @@ def _teacher_fault(space: Space, executor: Executor) -> str | None:
     """What is wrong with a teacher that the user brings."""
     if space.teacher.train is not None:
         return None
+    try:
+        check_files(space.teacher)
+    except TeacherFault as fault:
+        return f"teacher: {fault}"
     outcome = _outcome(CheckTeacher(source=space.teacher), executor)
     if outcome.result is None and not outcome.is_user_fault:
         raise StudyFault(outcome.error or "failed", False, outcome.log)

@@ -10,7 +10,8 @@ from search.results import TrialResults, readings_of
 from search.strategy.verdict import deciding_metrics
 from search.study.judging import Judge
 from search.study.ledger import Ledger
-from search.study.pipeline import Step, Submit, next_study_step, study_context
+from search.study.measuring import Step, Submit
+from search.study.pipeline import next_study_step, study_context
 from search.study.settings import StudyContext, StudySettings
 from spaces.metrics import MetricRef
 from spaces.space import Space

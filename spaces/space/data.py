@@ -21,34 +21,54 @@ class Synthetic(Record):
     """The embedded spoken corpus: how much of it, and how hard."""
 
     train_utterances: Annotated[int, Field(ge=20, le=100_000)] = 600
+    """utterances to train on"""
     dev_utterances: Annotated[int, Field(ge=5, le=20_000)] = 100
+    """utterances to judge by"""
     speakers: Annotated[int, Field(ge=4, le=90)] = 24
+    """voices, a fifth of them in dev only"""
     noise_snr_db: tuple[float, float] = (10.0, 40.0)
+    """white noise, from so many to so many dB below the speech"""
     seed: Seed = 0
+    """another seed speaks another corpus"""
 
 
 class Data(Record):
     """Where the transcribed audio is, and what is done to it."""
 
     synthetic: Synthetic | None = None
+    """the embedded spoken corpus: `{}`, or settings of it"""
     train: Paths | None = None
+    """lists or folders to train on"""
     dev: Paths | None = None
+    """lists or folders to judge by, of other speakers"""
     format: Literal["auto", "jsonl", "librispeech", "timit", "csv"] = "auto"
+    """where the name does not tell"""
     audio_column: str | None = None
+    """of a CSV or TSV, where it is not one of the usual names"""
     text_column: str | None = None
+    """the same for the transcript"""
     speaker_column: str | None = None
+    """the same for the speaker"""
     lowercase: bool = True
+    """transcripts are lower-cased"""
     remove_punctuation: bool = False
+    """all punctuation but the apostrophe is dropped"""
     denoise: bool = False
+    """training audio is cleaned first (extra `denoise`)"""
     speeds: Annotated[tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...], Field(min_length=1)] = (
         0.9,
         1.0,
         1.1,
     )
+    """copies of the training audio at other speeds; 1.0 is one of them"""
     noise_snr_db: tuple[float, float] | None = None
+    """further copies with white noise, from so many to so many dB below the speech"""
     max_faulty: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """share of faulty items above which nothing starts"""
     allow_shared_speakers: bool = False
+    """speakers may be in train and dev"""
     max_duration_s: Annotated[float, Field(gt=0, le=600)] = 40.0
+    """longer utterances are faults"""
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
@@ -65,7 +85,9 @@ class Tokens(Record):
     """What the network writes: characters, whole words, or pieces of words."""
 
     kind: Literal["characters", "words", "bpe"] = "characters"
+    """what the network writes"""
     vocabulary: Annotated[int, Field(ge=16, le=50_000)] | None = None
+    """how many pieces; for `bpe` only"""
 
     @model_validator(mode="after")
     def _bpe_size(self) -> Tokens:

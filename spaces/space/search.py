@@ -14,16 +14,25 @@ class Search(Record):
     """How the space is searched."""
 
     sampler: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
+    """who proposes recipes: Optuna's samplers"""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 24
+    """how many"""
     hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """or until so many hours are spent"""
     parallel: Annotated[int, Field(ge=1, le=256)] = 2
+    """trials at the same time"""
     threads_per_trial: Annotated[int, Field(ge=1, le=256)] | None = None
+    """cores of each; by default the cores are shared out"""
     seed: Seed = 0
-    # the initial design; the first version called these expert trials
+    """of training and proposals"""
     initial_trials: Annotated[
         Annotated[int, Field(ge=0, le=1000)] | None,
         Field(validation_alias=AliasChoices("initial_trials", "expert_trials")),
     ] = None
+    """how many recipes come from experience instead of the sampler; 6 by default"""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """how often a stage that crashed is tried again"""
     stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0
+    """after so long without progress a stage counts as hanging"""
     device_patience_s: Annotated[float, Field(ge=0, le=604_800)] = 600.0
+    """how long a search waits at its end for a device that is away"""

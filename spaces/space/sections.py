@@ -19,8 +19,11 @@ class PruneAxes(Record):
     """How much is removed, how long is trained afterwards, and by which rule units are kept."""
 
     ratio: AxisField = Choice((0.0,))
+    """share of every prunable width that is removed"""
     epochs: AxisField = Choice((10,))
+    """of training after that"""
     rule: AxisField = ONLY_L1
+    """which units stay"""
 
     @field_validator("rule")
     @classmethod
@@ -37,9 +40,13 @@ class QuantizeAxes(Record):
     """`scheme` sets every part; a part named on its own is chosen on its own."""
 
     scheme: AxisField = Choice(("fp32",))
+    """number format of every part"""
     frontend: AxisField | None = None
+    """of this part on its own"""
     encoder: AxisField | None = None
+    """of this part on its own"""
     head: AxisField | None = None
+    """of this part on its own"""
 
     @field_validator("scheme", *PARTS)
     @classmethod
@@ -57,17 +64,27 @@ class DistilAxes(Record):
     """How much, and how softly, the teacher is followed."""
 
     weight: AxisField = Choice((0.67,))
+    """of the teacher in the loss; 0 is without"""
     temperature: AxisField = Choice((1.0,))
+    """softens teacher and student"""
     hidden_weight: AxisField = Choice((0.0,))
+    """of the agreement with the teacher's hidden layer, early in training"""
 
 
 class TrainingAxes(Record):
     """How long and how gently a student is trained."""
 
     epochs: AxisField = Choice((40,))
+    """passes over the training set"""
     learning_rate: AxisField = Choice((4e-3,))
+    """the highest"""
     weight_decay: AxisField = Choice((0.01,))
+    """of AdamW"""
     batch_s: AxisField = Choice((32.0,))
+    """seconds of audio in a batch, padding included"""
     augment: AxisField = Choice((1.0,))
+    """strength of SpecAugment; 0 is without"""
     intermediate_ctc: AxisField = Choice((0.0,))
+    """share of a CTC loss halfway up the network"""
     consistency: AxisField = Choice((0.0,))
+    """weight of CR-CTC; doubles the work of a step"""

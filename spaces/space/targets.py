@@ -40,20 +40,35 @@ class Target(Record):
     """
 
     backend: Annotated[str, AfterValidator(_known_backend)] = "onnxruntime"
+    """the runtime: `search help backends`"""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """that the network may use"""
     runs: Annotated[int, Field(ge=10, le=10_000)] = 60
+    """at least so many a process"""
     restarts: Annotated[int, Field(ge=1, le=20)] = 3
+    """processes that a measurement is made of"""
     within: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    """a process ends when the median is known within this share"""
     max_s: Annotated[float, Field(gt=0, le=600)] = 15.0
+    """or after so many seconds"""
     stream_limit_ms: Annotated[float, Field(gt=0)] = 300.0
+    """what `streams` counts by: 99 % of the answers within this"""
     graph_level: Literal["all", "extended", "basic", "off"] = "all"
+    """how far ONNX Runtime rewrites the graph"""
     arena: bool = True
+    """ONNX Runtime's memory arena"""
     spinning: bool = False
+    """whether its threads spin while they wait"""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """what the runtime computes in"""
     agent: Annotated[str, AfterValidator(_agent_url)] | None = None
+    """address of the agent on the device, https://host:port"""
     token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """environment variable with the token of that agent"""
     ca_file: str | None = None
+    """certificate authority (PEM) to trust there"""
     adb: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+    """serial number of an Android phone"""
 
     @field_validator("graph_level", mode="before")
     @classmethod

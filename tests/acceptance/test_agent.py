@@ -26,9 +26,9 @@ import requests
 from agents import TOKEN, Raw, Serving, serving
 from shell import command
 
-from workers.targets.agent import Agent, _message_of
-from workers.errors import DeviceUnreachable, DeviceRefused, WorkError
+from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
 from workers.probe.request import Candidate, LatencyRequest
+from workers.targets.agent import Agent, _message_of
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -604,7 +604,7 @@ class Bad:
     def http(
         self, method: str, path: str, body: bytes = b"", token: str | None = TOKEN, **more: str
     ) -> bytes:
-        lines = [f"{method} /v1/{path} HTTP/1.1", "HostLock: device"]
+        lines = [f"{method} /v1/{path} HTTP/1.1", "Host: device"]
         if token is not None:
             lines.append(f"Authorization: Bearer {token}")
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
@@ -798,7 +798,7 @@ class Bad:
                 whole.replace(b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 9"),
                 whole.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked") + b"zz\r\n",
                 whole.replace(b"Content-Length: 2", b"Transfer-Encoding: gzip, gzip"),
-                whole.replace(b"HostLock: device", b"Ho st: \x00"),
+                whole.replace(b"Host: device", b"Ho st: \x00"),
                 whole[: self.rng.randrange(1, len(whole) - 1)],
             ]
         )

@@ -553,7 +553,9 @@ def test_a_study_is_steered_and_noted_and_its_coordinator_hears_of_it(
     page.get_by_role("button", name="Extend").click()
     page.get_by_role("button", name="Add trials").click()
     expect(page.get_by_text("40 of 70")).to_be_visible()
-    with_store(states, lambda s: s.studies.change(s.studies.get("running").id, state=StudyState.PAUSED))
+    with_store(
+        states, lambda s: s.studies.change(s.studies.get("running").id, state=StudyState.PAUSED)
+    )
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Resume", exact=True).click()
     expect(page.get_by_text(re.compile("resume is asked for"))).to_be_visible()
@@ -568,7 +570,9 @@ def test_a_study_is_steered_and_noted_and_its_coordinator_hears_of_it(
         ("resume", None),
         ("cancel", 3),
     ]
-    with_store(states, lambda s: s.studies.change(s.studies.get("running").id, state=StudyState.RUNNING))
+    with_store(
+        states, lambda s: s.studies.change(s.studies.get("running").id, state=StudyState.RUNNING)
+    )
 
 
 def test_notes_and_tags_are_kept_and_dropped(page: Page, states: Path, other: str) -> None:

@@ -15,13 +15,13 @@ from spaces.families import FAMILIES
 from spaces.load import parse_space
 from spaces.recipe import PARTS, Quantize, Training
 from workers.data.audio import read_audio
-from workers.data.corpus import Corpus
 from workers.data.corpora import ManifestEntry, read_split
+from workers.data.corpus import Corpus
 from workers.data.prepare import prepare, split_paths
-from workers.recognizer import open_bundle
-from workers.train.loop import Trainer
 from workers.export.student import export_quantized
+from workers.recognizer import open_bundle
 from workers.students.base import untrained_student
+from workers.train.loop import Trainer
 
 AN4 = Path(__file__).parents[3] / "shared" / "data" / "an4"
 SCHEMES = ("fp32", "fp16", "int8_static", "int8_dynamic", "int4")

@@ -12,7 +12,7 @@ from students import SECONDS, STUDENTS, audio_in, calibration, make
 
 from search.analysis.front import best
 from search.home import Home
-from search.study.pipeline import model_of
+from search.results import model_of
 from spaces.backends import BACKENDS
 from spaces.load import load_space
 from spaces.recipe import Quantize
@@ -23,9 +23,9 @@ from workers.data.corpus import Corpus
 from workers.errors import UserFault, WorkError
 from workers.export.convert import convert
 from workers.measure.latency import measure_latency
-from workers.probe.request import Candidate, LatencyRequest
 from workers.measure.timed_audio import request_for
 from workers.models import fetch_model
+from workers.probe.request import Candidate, LatencyRequest
 
 FORMATS = ("fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4")
 LENGTHS = tuple(round(s * 100) for s in SECONDS)

@@ -11,7 +11,7 @@ from spaces.families import SeparableConv
 from spaces.load import load_space, shipped_spaces
 from spaces.recipe import Distil, Quantize, Training
 from storage.artifacts import ArtifactStore
-from workers.jobs import Export, TeacherTargets, Measure, Train
+from workers.jobs import Export, Measure, TeacherTargets, Train
 from workers.measure.accuracy import utterance_errors
 from workers.stages.run import run_stage
 

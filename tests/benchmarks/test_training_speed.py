@@ -18,8 +18,8 @@ from spaces.recipe import Training
 from workers.data.audio import read_audio
 from workers.data.batches import epoch_plan, load_batch
 from workers.data.features import fbank
-from workers.train.loop import Trainer
 from workers.students.base import untrained_student
+from workers.train.loop import Trainer
 
 DIMS = SeparableConv(channels=192, blocks=8, kernel=11)
 BATCH_S = 32.0

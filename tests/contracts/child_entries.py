@@ -1,6 +1,6 @@
 """What child processes of these tests run: found by name, so in a module of its own.
 
-An entry of an executor takes a job, a place and the file for its outcome, all as text.
+An entry of an executor takes a job, a workspace and the file for its outcome, all as text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from filelock import FileLock
 from search.executors.local import run_child
 from storage.store import Store
 from workers.jobs import Export
-from workers.results import StageResult
+from workers.results import ExportResult, Reading
 
 
 def open_and_add(url: str, study: dict[str, Any], number: int) -> int:
@@ -29,17 +29,23 @@ def open_and_add(url: str, study: dict[str, Any], number: int) -> int:
     return made.id
 
 
-def work(job: Export) -> StageResult:
+def succeeded(model: str) -> ExportResult:
+    """What a job gives back that went well, with the process that did it among its readings."""
+    pid = Reading(metric="pid", value=os.getpid())
+    return ExportResult(model=model, float32="float", tokens="tokens", readings=(pid,), cpu_s=0.5)
+
+
+def work(job: Export) -> ExportResult:
     """What the jobs of these tests do, by the word in `checkpoint`."""
     word, _, rest = job.checkpoint.partition(" ")
     if word == "succeed":
-        return StageResult(artifacts={"model": rest}, facts={"pid": os.getpid()}, cpu_s=0.5)
+        return succeeded(rest)
     if word == "raise":
         raise ValueError(rest)
     raise AssertionError(word)
 
 
-def perform(job_json: str, _place_json: str, outcome: str) -> None:
+def perform(job_json: str, _workspace_json: str, outcome: str) -> None:
     """Do `work`, or die in the way the job asks for."""
     job = Export.model_validate_json(job_json)
     if job.checkpoint == "exit":
@@ -53,12 +59,12 @@ def perform(job_json: str, _place_json: str, outcome: str) -> None:
         Path(outcome).write_text('{"result": ')
         return
     if job.checkpoint == "late exit":
-        Path(outcome).write_text(json.dumps({"result": StageResult().model_dump(mode="json")}))
+        Path(outcome).write_text(json.dumps({"result": succeeded("late").model_dump(mode="json")}))
         sys.exit(5)
     Path(outcome).write_text(json.dumps({"result": work(job).model_dump(mode="json")}))
 
 
-def hold_and_run(job_json: str, place_json: str, outcome: str) -> None:
+def hold_and_run(job_json: str, workspace_json: str, outcome: str) -> None:
     """The executor's own entry, by a child that holds a lock for as long as it lives."""
     with FileLock(Path(outcome).parent / "alive"):
-        run_child(job_json, place_json, outcome)
+        run_child(job_json, workspace_json, outcome)

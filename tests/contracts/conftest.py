@@ -1,4 +1,4 @@
-"""A new database for every test."""
+"""A new database for every test: SQLite, PostgreSQL, and one in memory that a store has alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from storage.memory import IN_MEMORY
 from storage.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # child_entries.py, also for child processes
@@ -27,16 +28,27 @@ def _postgresql(request: pytest.FixtureRequest, _folder: Path) -> str:
     return f"postgresql://postgres@/{name}?host={folder}"
 
 
-_DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
+def _memory(_request: pytest.FixtureRequest, _folder: Path) -> str:
+    return IN_MEMORY
+
+
+_LASTING: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
     "sqlite": _sqlite,
     "postgresql": _postgresql,
 }
+_DATABASES = {**_LASTING, "memory": _memory}
 
 
 @pytest.fixture(params=_DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a database is that nobody has opened yet."""
     return _DATABASES[request.param](request, tmp_path)
+
+
+@pytest.fixture(params=_LASTING)
+def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a database is that many may open, at once or one after another."""
+    return _LASTING[request.param](request, tmp_path)
 
 
 @pytest.fixture

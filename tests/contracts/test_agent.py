@@ -380,7 +380,9 @@ def test_work_that_was_left_is_cleared_away(make: Make, tmp_path: Path) -> None:
 # What a device need not have
 
 
-@pytest.mark.parametrize("module", ["workers.agent.server", "search.cli.agent", "workers.isolated_call"])
+@pytest.mark.parametrize(
+    "module", ["workers.agent.server", "search.cli.agent", "workers.isolated_call"]
+)
 def test_an_agent_imports_nothing_that_a_device_lacks(module: str) -> None:
     code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

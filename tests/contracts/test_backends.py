@@ -30,9 +30,9 @@ from spaces.families import FAMILIES, Conformer, Dims, DsconvLstm, Recurrent, Se
 from workers.backends.base import missing, missing_modules, open_session
 from workers.backends.environments import interpreter_of, is_installed
 from workers.checkpoint import save_network
-from workers.isolated_call import call
 from workers.errors import UserFault, WorkError
 from workers.export.onnx import export_onnx
+from workers.isolated_call import call
 from workers.students.base import build
 
 SYMBOLS = ("<blk>", *"abcdefghijk")

@@ -14,14 +14,17 @@ import child_entries
 import pytest
 from filelock import FileLock, Timeout
 
-from search.executors.base import JobOutcome, Executor
+from search.executors.base import Executor, JobOutcome
 from search.executors.inline import InlineExecutor
 from search.executors.local import LocalExecutor
+from search.progress import StageProgress
 from spaces.recipe import Quantize
+from spaces.space import Data, Tokens
+from storage.artifacts import ArtifactStore
 from workers.jobs import Export, Prepare, key_of
-from workers.results import StageResult
-from workers.workspace import Workspace
+from workers.results import ExportResult
 from workers.stages.run import run_stage
+from workers.workspace import Workspace
 
 pytestmark = pytest.mark.timeout(120)
 NEVER_S = 600.0
@@ -38,7 +41,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def _stand_in(kind: str, workspace: Workspace) -> Executor:
-    """Runs `child_entries.work` in workspace of the stages of a trial."""
+    """Runs `child_entries.work` in place of the stages of a trial."""
     if kind == "inline":
         return InlineExecutor(child_entries.work)
     return LocalExecutor(workspace, NEVER_S, child_entries.perform)
@@ -90,6 +93,11 @@ def _ended(executor: Executor, count: int = 1) -> dict[int, JobOutcome]:
     return {d.ticket: d for d in done}
 
 
+def _model(done: JobOutcome) -> str | None:
+    """What a job of `child_entries.work` exported."""
+    return done.result.model if isinstance(done.result, ExportResult) else None
+
+
 @contextmanager
 def _blocked(workspace: Workspace, job: Export) -> Iterator[Path]:
     """Holds the lock of a job's folder, so that its stage waits; gives the child's own lock."""
@@ -123,8 +131,8 @@ def test_a_job_brings_its_result_under_its_ticket(executor: Executor) -> None:
     assert done.error is None
     assert done.log is None
     assert not done.is_user_fault
-    assert isinstance(done.result, StageResult)
-    assert done.result.artifacts == {"model": "abc"}
+    assert isinstance(done.result, ExportResult)
+    assert done.result.digests == ("abc", "float", "tokens")
     assert done.result.cpu_s == 0.5
     assert done.duration_s >= 0
 
@@ -133,16 +141,14 @@ def test_jobs_submitted_together_all_end_once(executor: Executor) -> None:
     for ticket in range(5):
         executor.submit(ticket, _job(f"succeed {ticket}"))
     done = _ended(executor, 5)
-    assert {t: d.result and d.result.artifacts["model"] for t, d in done.items()} == {
-        t: str(t) for t in range(5)
-    }
+    assert {t: _model(d) for t, d in done.items()} == {t: str(t) for t in range(5)}
 
 
 def test_equal_jobs_under_two_tickets_both_end(executor: Executor) -> None:
     executor.submit(1, _job("succeed same"))
     executor.submit(2, _job("succeed same"))
     done = _ended(executor, 2)
-    assert all(d.result and d.result.artifacts == {"model": "same"} for d in done.values())
+    assert [_model(d) for d in done.values()] == ["same", "same"]
 
 
 def test_without_jobs_nothing_ends(executor: Executor) -> None:
@@ -175,23 +181,24 @@ def test_after_an_end_other_jobs_may_follow(executor: Executor) -> None:
 # every executor, with the stages of a trial
 
 
-def test_a_stage_done_before_is_found_done(real: Executor, workspace: Workspace) -> None:
+def test_a_stage_done_before_is_found_done(
+    real: Executor, workspace: Workspace, tmp_path: Path
+) -> None:
     job = _job("0" * 64)
+    (tmp_path / "model.onnx").write_bytes(b"a model")
+    file = ArtifactStore(workspace.artifacts).put(tmp_path / "model.onnx")
+    before = ExportResult(model=file, float32=file, tokens=file, parity=0.001, cpu_s=9.0)
     _folder(workspace, job).mkdir(parents=True)
-    before = StageResult(facts={"parity": 0.001}, cpu_s=9.0)
     (_folder(workspace, job) / "result.json").write_text(before.model_dump_json())
     real.submit(1, job)
     done = _ended(real)[1]
     assert done.error is None
-    assert done.result == StageResult(facts={"parity": 0.001}, reused=True, cpu_s=0.0)
+    assert done.result == before.model_copy(update={"reused": True, "cpu_s": 0.0})
 
 
 def test_a_fault_of_the_user_is_told_in_its_own_words(real: Executor, workspace: Workspace) -> None:
-    space_yaml = (
-        "{name: t, data: {train: none.jsonl, dev: none.jsonl}, teacher: {train: {}}, "
-        "students: {recurrent: {}}}"
-    )
-    real.submit(1, Prepare(space_yaml=space_yaml, space_path=str(workspace.work / "t.yaml")))
+    none = str(workspace.work / "none.jsonl")
+    real.submit(1, Prepare(data=Data(train=none, dev=none), tokens=Tokens(), subsampling_factor=4))
     done = _ended(real)[1]
     assert done.is_user_fault
     assert done.result is None
@@ -223,7 +230,7 @@ def test_an_error_of_ours_comes_with_its_traceback(real: Executor) -> None:
 def test_every_job_has_a_process_of_its_own(children: LocalExecutor) -> None:
     for ticket in range(2):
         children.submit(ticket, _job(f"succeed {ticket}"))
-    pids = {d.result.facts["pid"] for d in _ended(children, 2).values() if d.result}
+    pids = {d.result.value("pid") for d in _ended(children, 2).values() if d.result}
     assert len(pids) == 2
     assert os.getpid() not in pids
 
@@ -251,7 +258,7 @@ def test_a_process_that_fails_after_its_result_has_a_result(children: LocalExecu
     children.submit(1, _job("late exit"))
     done = _ended(children)[1]
     assert done.error is None
-    assert done.result == StageResult()
+    assert _model(done) == "late"
 
 
 def test_a_job_that_hangs_is_ended_when_its_time_is_up(workspace: Workspace) -> None:
@@ -283,7 +290,7 @@ def test_a_job_that_failed_brings_the_last_lines_of_its_log(
 def test_a_running_job_says_how_far_it_is(children: LocalExecutor) -> None:
     children.submit(1, _job("hang"))
     _wait_for(lambda: children.progress(1))
-    assert children.progress(1) == {"what": "x", "done": 1, "of": 4}
+    assert children.progress(1) == StageProgress(what="x", done=1, of=4)
     assert children.progress(2) is None
     children.cancel(1)
     assert children.progress(1) is None
@@ -319,7 +326,8 @@ def test_a_child_ends_when_its_coordinator_is_killed(workspace: Workspace) -> No
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from child_entries import hold_and_run\n"
         "from search.executors.local import LocalExecutor\n"
-        "from workers.jobs import Export, Workspace\n"
+        "from workers.jobs import Export\n"
+        "from workers.workspace import Workspace\n"
         "executor = LocalExecutor(Workspace.model_validate_json(sys.argv[2]), 600, hold_and_run)\n"
         "executor.submit(1, Export.model_validate_json(sys.argv[3]))\n"
         "while True: executor.poll(1.0)\n"

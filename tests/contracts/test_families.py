@@ -18,7 +18,6 @@ from spaces.families import FAMILIES, Conformer, Dims, DsconvLstm, Recurrent, Se
 from spaces.recipe import Quantize
 from workers.backends.base import open_session
 from workers.checkpoint import load_network, save_network, save_tensors
-from workers.compress.pruning.dims import pruned_dims
 from workers.compress.pruning.prune import entries, prune
 from workers.compress.quantization.quantize import quantize
 from workers.errors import ParityError, TeacherFault
@@ -168,7 +167,7 @@ def _shapes(network: nn.Module) -> dict[str, torch.Size]:
 @pytest.mark.parametrize("ratio", [0.3, 0.5, 0.9])
 def test_a_pruned_network_is_built_like_any_of_its_dims(network: nn.Module, ratio: float) -> None:
     pruned = prune(network, ratio)
-    wanted = pruned_dims(network.dims, ratio)
+    wanted = network.dims.pruned(ratio)
     assert pruned.dims == wanted
     assert wanted.channels == max(8, round(WIDTH * (1 - ratio) / 8) * 8)
     assert _shapes(pruned) == _shapes(build(wanted, len(SYMBOLS)))
@@ -205,14 +204,14 @@ def test_pruning_nothing_keeps_every_output(network: nn.Module) -> None:
     ids=lambda dims: dims.family,
 )
 def test_pruning_nothing_keeps_widths_of_any_size(dims: Dims) -> None:
-    assert pruned_dims(dims, 0.0) == dims
+    assert dims.pruned(0.0) == dims
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.3, 0.5, 0.7, 0.94])
 @pytest.mark.parametrize("name", DIMS)
 def test_pruning_more_never_leaves_more(name: str, ratio: float) -> None:
     dims, more = DIMS[name], min(0.94, ratio + 0.2)
-    kept, fewer = pruned_dims(dims, ratio).model_dump(), pruned_dims(dims, more).model_dump()
+    kept, fewer = dims.pruned(ratio).model_dump(), dims.pruned(more).model_dump()
     for width in ("channels", "hidden", "feed_forward", "heads"):
         if width in kept:
             assert 1 <= fewer[width] <= kept[width] <= dims.model_dump()[width]
@@ -231,7 +230,7 @@ TO_PRUNE = {
 @pytest.mark.parametrize("name", TO_PRUNE)
 def test_units_that_do_nothing_are_the_ones_removed(name: str) -> None:
     network = _lively(TO_PRUNE[name], seed=3)
-    wanted = build(pruned_dims(network.dims, 0.5), len(SYMBOLS)).groups()
+    wanted = build(network.dims.pruned(0.5), len(SYMBOLS)).groups()
     state, n_removed = network.state_dict(), 0
     for group, target in zip(network.groups(), wanted, strict=True):
         useless = torch.randperm(group.size)[: group.size - target.size]
@@ -278,7 +277,7 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(TeacherFault, match=r"network\.safetensors: no such checkpoint$"):
         load_network(path)
     path.write_bytes(b"\x80\x04 a pickle, perhaps")
-    with pytest.raises(TeacherFault, match=r"network\.safetensors: is no safetensors checkpoint"):
+    with pytest.raises(TeacherFault, match=r"network\.safetensors: is not a safetensors checkpoint"):
         load_network(path)
     weights = {"weight": torch.zeros(3)}
     save_file(weights, path)

@@ -1,4 +1,4 @@
-"""What a store keeps, it gives back: over SQLite and over PostgreSQL alike."""
+"""What a store keeps, it gives back: over SQLite, over PostgreSQL and in memory alike."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from child_entries import open_and_add
 
 from storage import tables
-from storage.database import MIGRATIONS_FOLDER, open_database
+from storage.database import open_database
 from storage.errors import NoSuchStudy, NoSuchTrial, StorageError, StoreUnreachable
+from storage.memory import memory_store
 from storage.records import Measurement, StageRun, Study, StudyState, Trial, TrialState
+from storage.stage_runs import ALL
 from storage.store import Store
 
 STUDY: dict[str, Any] = {
@@ -37,7 +37,7 @@ STUDY: dict[str, Any] = {
     "trials_wanted": 24,
 }
 VALUES = {"family": "conformer", "conformer.channels": 96, "distil.weight": 0.1 + 0.2}
-RECIPE = {"student": {"family": "conformer", "channels": 96}, "label": "größe ▁"}
+RECIPE = {"student": {"family": "conformer", "channels": 96}, "losses": [{"name": "größe ▁"}]}
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def _add_trial(store: Store, study: Study, number: int = 0, **columns: Any) -> T
         "values": VALUES,
         "recipe": RECIPE,
         "recipe_digest": f"{number:064x}",
+        "label": "größe ▁",
         "source": "sampler",
     }
     return store.trials.add(study.id, number=number, **{**given, **columns})
@@ -67,122 +68,6 @@ def test_the_migrations_lead_to_the_tables_as_they_are_written(url: str) -> None
     assert difference == []
 
 
-def _as_of(revision: str, url: str) -> sa.Engine:
-    """A new database with the tables of an earlier version."""
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    else:
-        Path(str(parsed.database)).parent.mkdir(parents=True)
-    engine = sa.create_engine(parsed)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    return engine
-
-
-# Rows as the first version wrote them.
-OLD_ROWS: dict[str, dict[str, Any]] = {
-    "studies": {
-        **STUDY,
-        "id": 1,
-        "state": "stopped",
-        "created_at": 1_700_000_000.5,
-        "facts": {"corpus": "abc", "größe": [1, 2.5, None]},
-    },
-    "trials": {
-        "id": 1,
-        "study_id": 1,
-        "number": 0,
-        "values": VALUES,
-        "recipe": RECIPE,
-        "recipe_digest": "0" * 64,
-        "source": "expert",
-        "state": "complete",
-        "created_at": 1_700_000_001.5,
-        "reason": None,
-        "finished_at": 1_700_000_009.25,
-        "metrics": {"wer": 0.1 + 0.2},
-        "told": [0.3, 1e9],
-        "constraints": {"size_mb <= 15": -1.5},
-        "sampler_attrs": {},
-        "compute_s": 12.5,
-    },
-    "stage_runs": {
-        "study_id": 1,
-        "trial_number": 0,
-        "stage": "measure",
-        "key": "k" * 64,
-        "attempt": 2,
-        "state": "done",
-        "started_at": 1.25,
-        "duration_s": 0.5,
-        "result": {"figures": [{"value": 0.1 + 0.2}]},
-        "error": None,
-        "log": "größe\n",
-    },
-    "measurements": {
-        "id": 1,
-        "study_id": 1,
-        "subject": "0",
-        "target": "cpu",
-        "metric": "latency_p95_ms",
-        "value": 7.5,
-        "samples": [7.1, 0.1 + 0.2],
-    },
-    "events": {
-        "id": 1,
-        "study_id": 1,
-        "at": 1.5,
-        "kind": "trial",
-        "message": "größe",
-        "trial_number": 0,
-        "data": {"to": 1},
-    },
-}
-LONGEST_STAGE = "measure@" + "x" * 32  # of the longest name that a target may have
-
-
-def test_a_store_of_the_first_version_is_taken_up_with_all_its_rows(url: str) -> None:
-    engine = _as_of("0001", url)
-    first = sa.MetaData()
-    first.reflect(engine)
-    with engine.begin() as connection:
-        for table, row in OLD_ROWS.items():
-            connection.execute(first.tables[table].insert().values(row))
-    engine.dispose()
-
-    store = Store(url)
-    study = store.studies.get("edge")
-    assert {k: v for k, v in dataclasses.asdict(study).items() if k in OLD_ROWS["studies"]} == (
-        OLD_ROWS["studies"]
-    )
-    (trial,) = store.trials.of(study.id)
-    assert dataclasses.asdict(trial) == {**OLD_ROWS["trials"], "told": (0.3, 1e9)}
-    (run,) = store.stage_runs.of(study.id)
-    assert dataclasses.asdict(run) == {**OLD_ROWS["stage_runs"], "id": run.id}
-    (measured,) = store.measurements.of(study.id)
-    assert (measured.value, measured.samples) == (7.5, (7.1, 0.1 + 0.2))
-    assert [e.message for e in store.events.of(study.id)] == ["größe"]
-
-    _add_run(store, study, LONGEST_STAGE)
-    assert [r.stage for r in store.stage_runs.of(study.id, 0)] == ["measure", LONGEST_STAGE]
-    store.close()
-
-
-def test_a_store_of_every_earlier_version_ends_with_the_tables_as_they_are_written(
-    url: str,
-) -> None:
-    _as_of("0002", url).dispose()
-    engine = open_database(url)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, tables.metadata) == []
-    engine.dispose()
-
-
 def test_a_difference_between_tables_and_migrations_would_be_seen(url: str) -> None:
     engine = open_database(url)
     with engine.begin() as connection:
@@ -193,24 +78,24 @@ def test_a_difference_between_tables_and_migrations_would_be_seen(url: str) -> N
     assert [change[0] for change in difference] == ["remove_column"]
 
 
-def test_a_store_is_opened_again_with_all_it_holds(url: str) -> None:
-    first = Store(url)
+def test_a_store_is_opened_again_with_all_it_holds(lasting_url: str) -> None:
+    first = Store(lasting_url)
     study = first.studies.create(**STUDY)
     _add_trial(first, study)
     first.close()
-    second = Store(url)
-    assert second.studies() == [study]
-    assert [t.number for t in second.trials(study.id)] == [0]
+    second = Store(lasting_url)
+    assert second.studies.all() == [study]
+    assert [t.number for t in second.trials.of(study.id)] == [0]
     second.close()
 
 
-def test_threads_that_open_a_new_database_at_once_all_find_it_ready(url: str) -> None:
+def test_threads_that_open_a_new_database_at_once_all_find_it_ready(lasting_url: str) -> None:
     n_threads = 6
     together = Barrier(n_threads)
 
     def open_and_add(number: int) -> list[str]:
         together.wait()
-        store = Store(url)
+        store = Store(lasting_url)
         store.studies.create(**{**STUDY, "name": f"study-{number}"})
         names = [s.name for s in store.studies.all()]
         store.close()
@@ -219,15 +104,15 @@ def test_threads_that_open_a_new_database_at_once_all_find_it_ready(url: str) ->
     with ThreadPoolExecutor(n_threads) as pool:
         seen = list(pool.map(open_and_add, range(n_threads)))
     assert all(f"study-{i}" in names for i, names in enumerate(seen))
-    store = Store(url)
+    store = Store(lasting_url)
     assert {s.name for s in store.studies.all()} == {f"study-{i}" for i in range(n_threads)}
     store.close()
 
 
-def test_processes_that_open_a_new_database_at_once_all_find_it_ready(url: str) -> None:
+def test_processes_that_open_a_new_database_at_once_all_find_it_ready(lasting_url: str) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(3, mp_context=context) as pool:
-        ids = list(pool.map(open_and_add, [url] * 3, [STUDY] * 3, range(3)))
+        ids = list(pool.map(open_and_add, [lasting_url] * 3, [STUDY] * 3, range(3)))
     assert len(set(ids)) == 3
 
 
@@ -245,27 +130,27 @@ def test_a_new_sqlite_file_that_another_is_about_to_write_is_waited_for(tmp_path
     other.close()
 
 
-def test_two_stores_on_one_database_see_each_other(url: str) -> None:
-    one, other = Store(url), Store(url)
-    study = one.create_study(**STUDY)
+def test_two_stores_on_one_database_see_each_other(lasting_url: str) -> None:
+    one, other = Store(lasting_url), Store(lasting_url)
+    study = one.studies.create(**STUDY)
     assert other.studies.get("edge") == study
     trial = _add_trial(other, study)
-    one.save_trial(trial.evolve(state=TrialState.RUNNING))
+    one.trials.save(trial.evolve(state=TrialState.RUNNING))
     assert other.trials.get(study.id, 0).state is TrialState.RUNNING
-    one.add_command(study.id, "stop")
+    one.commands.add(study.id, "stop")
     assert [c.kind for c in other.commands.take(study.id)] == ["stop"]
-    assert one.take_commands(study.id) == []
+    assert one.commands.take(study.id) == []
     one.close()
     other.close()
 
 
-def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
-    engine = open_database(url)
+def test_tables_of_a_newer_version_are_left_alone(lasting_url: str) -> None:
+    engine = open_database(lasting_url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(StoreUnreachable) as caught:
-        Store(url)
+        Store(lasting_url)
     assert str(caught.value) == (
         "the store was written by a newer version (its tables are 9999); update this"
     )
@@ -283,8 +168,14 @@ def test_a_new_study_is_what_was_asked_for(store: Store) -> None:
         "id": study.id,
         "state": StudyState.RUNNING,
         "created_at": study.created_at,
+        "elapsed_s": 0.0,
+        "corpus": None,
+        "threads": None,
+        "teacher_threads": None,
+        "imported": None,
+        "teacher_metrics": {},
+        "baseline_metrics": {},
         "live": None,
-        "facts": {},
     }
     assert type(study.state) is StudyState
     assert study.deterministic is True
@@ -322,9 +213,20 @@ def test_a_name_is_given_once(store: Store, study: Study) -> None:
 
 def test_a_study_is_changed_by_column_and_others_are_not(store: Store, study: Study) -> None:
     other = store.studies.create(**{**STUDY, "name": "other"})
-    facts = {"corpus": "abc", "nested": {"list": [1, 2.5, None, "größe"]}}
-    store.studies.change(study.id, state=StudyState.PAUSED, trials_wanted=30, facts=facts)
-    changed = dataclasses.replace(study, state=StudyState.PAUSED, trials_wanted=30, facts=facts)
+    changes: dict[str, Any] = {
+        "state": StudyState.PAUSED,
+        "trials_wanted": 30,
+        "elapsed_s": 0.1 + 0.2,
+        "corpus": "abc",
+        "threads": 2,
+        "teacher_threads": 4,
+        "imported": {"model": "d" * 64},
+        "teacher_metrics": {"wer": 0.1 + 0.2, "latency_p95_ms@pi-5": 1e-9},
+        "baseline_metrics": {"size_mb": 9.5},
+        "live": {"nested": {"list": [1, 2.5, None, "größe"]}},
+    }
+    store.studies.change(study.id, **changes)
+    changed = dataclasses.replace(study, **changes)
     assert store.studies.get("edge") == changed
     assert store.studies.get("other") == other
 
@@ -348,6 +250,7 @@ def test_a_new_trial_is_queued_and_holds_what_it_was_given(store: Store, study: 
         values=VALUES,
         recipe=RECIPE,
         recipe_digest=f"{0:064x}",
+        label="größe ▁",
         source="sampler",
         state=TrialState.QUEUED,
         created_at=trial.created_at,
@@ -365,12 +268,13 @@ def test_trials_are_listed_by_number(store: Store, study: Study) -> None:
 
 def test_a_saved_trial_comes_back_equal(store: Store, study: Study) -> None:
     other = _add_trial(store, study, 1)
-    trial = _add_trial(store, study).evolve(
+    trial = dataclasses.replace(
+        _add_trial(store, study),
         state=TrialState.COMPLETE,
         reason='größe: it\'s "fine"',
         finished_at=1_700_000_000.123456,
         metrics={"wer": 0.1 + 0.2, "latency_p95_ms@pi-5": 1e-9},
-        told=(0.3, 1e9, -2.0),
+        objective_values=(0.3, 1e9, -2.0),
         constraints={"size_mb <= 15": -1.5},
         sampler_attrs={"generation": 2},
         compute_s=12.5,
@@ -381,10 +285,10 @@ def test_a_saved_trial_comes_back_equal(store: Store, study: Study) -> None:
     assert store.trials.of(study.id) == [trial, other]
 
 
-def test_what_was_told_can_be_taken_back(store: Store, study: Study) -> None:
-    trial = _add_trial(store, study).evolve(told=(1.0,), reason="broken")
+def test_objective_values_can_be_taken_back(store: Store, study: Study) -> None:
+    trial = _add_trial(store, study).evolve(objective_values=(1.0,), reason="broken")
     store.trials.save(trial)
-    store.trials.save(trial.evolve(told=None, reason=None))
+    store.trials.save(trial.evolve(objective_values=None, reason=None))
     again = store.trials.get(study.id, 0)
     assert again.objective_values is None
     assert again.reason is None
@@ -442,7 +346,7 @@ def _add_run(store: Store, study: Study, stage: str, **columns: Any) -> None:
 
 
 def test_a_stage_run_comes_back_as_it_went(store: Store, study: Study) -> None:
-    result = {"artifacts": {"model": "d" * 64}, "figures": [{"value": 0.1 + 0.2}], "facts": {}}
+    result = {"kind": "train", "checkpoint": "d" * 64, "readings": [{"value": 0.1 + 0.2}]}
     _add_run(store, study, "train", result=result)
     log = "line\n" * 500 + "größe"
     _add_run(store, study, "export", attempt=2, state="failed", error="ended with 3", log=log)
@@ -472,10 +376,10 @@ def test_stage_runs_are_asked_for_by_trial_or_of_the_study_itself(
     _add_run(store, other, "measure")
     said = {
         number: [run.stage for run in store.stage_runs.of(study.id, number)]
-        for number in (-1, None, 0, 1, 2)
+        for number in (ALL, None, 0, 1, 2)
     }
     assert said == {
-        -1: ["prepare", "screen", "screen", "train"],
+        ALL: ["prepare", "screen", "screen", "train"],
         None: ["prepare"],
         0: ["screen", "train"],
         1: ["screen"],
@@ -553,6 +457,26 @@ def test_events_are_told_in_order_and_the_last_few_alone(store: Store, study: St
     assert told[0].data == {}
 
 
+# time
+
+
+def test_the_time_of_what_is_written_is_that_of_the_clock(url: str) -> None:
+    now = [1_700_000_000.125]
+    store = Store(url, lambda: now[0])
+    study = store.studies.create(**STUDY)
+    now[0] += 1
+    trial = _add_trial(store, study)
+    now[0] += 1
+    event = store.events.add(study.id, "study", "starts")
+    now[0] += 1
+    store.notes.add(study.id, 0, "note", "kept", "ann")
+    (note,) = store.notes.of(study.id)
+    written = [study.created_at, trial.created_at, event.at, note.at]
+    assert written == [1_700_000_000.125 + seconds for seconds in range(4)]
+    assert store.events.of(study.id) == [event]
+    store.close()
+
+
 # commands
 
 
@@ -567,10 +491,10 @@ def test_a_command_is_taken_once(store: Store, study: Study) -> None:
     assert [c.kind for c in store.commands.take(other.id)] == ["pause"]
 
 
-def test_of_many_takers_at_once_only_one_gets_a_command(url: str) -> None:
+def test_of_many_takers_at_once_only_one_gets_a_command(lasting_url: str) -> None:
     n_takers, n_rounds = 4, 15
-    stores = [Store(url) for _ in range(n_takers)]
-    study = stores[0].create_study(**STUDY)
+    stores = [Store(lasting_url) for _ in range(n_takers)]
+    study = stores[0].studies.create(**STUDY)
     together = Barrier(n_takers)
 
     def take(store: Store) -> list[int]:
@@ -580,7 +504,7 @@ def test_of_many_takers_at_once_only_one_gets_a_command(url: str) -> None:
     with ThreadPoolExecutor(n_takers) as pool:
         for _ in range(n_rounds):
             for number in range(5):
-                stores[0].add_command(study.id, "cancel", number)
+                stores[0].commands.add(study.id, "cancel", number)
             taken = [i for ids in pool.map(take, stores) for i in ids]
             assert len(taken) == 5
             assert len(set(taken)) == 5
@@ -588,8 +512,8 @@ def test_of_many_takers_at_once_only_one_gets_a_command(url: str) -> None:
         store.close()
 
 
-def test_commands_added_while_others_are_taken_are_not_lost(url: str) -> None:
-    writer, reader = Store(url), Store(url)
+def test_commands_added_while_others_are_taken_are_not_lost(lasting_url: str) -> None:
+    writer, reader = Store(lasting_url), Store(lasting_url)
     study = writer.studies.create(**STUDY)
     n_commands = 40
     together = Barrier(2)
@@ -610,6 +534,52 @@ def test_commands_added_while_others_are_taken_are_not_lost(url: str) -> None:
     assert taken == list(range(n_commands))
     writer.close()
     reader.close()
+
+
+def test_of_many_threads_with_one_store_only_one_gets_a_command(store: Store, study: Study) -> None:
+    n_takers = 4
+    together = Barrier(n_takers)
+
+    def take(_number: int) -> list[int | None]:
+        together.wait()
+        return [c.argument for _ in range(5) for c in store.commands.take(study.id)]
+
+    for number in range(20):
+        store.commands.add(study.id, "cancel", number)
+    with ThreadPoolExecutor(n_takers) as pool:
+        taken = [number for numbers in pool.map(take, range(n_takers)) for number in numbers]
+    assert sorted(n for n in taken if n is not None) == list(range(20))
+
+
+# in memory
+
+
+def test_a_store_in_memory_is_one_alone_and_gone_with_it() -> None:
+    one, other = memory_store(), memory_store()
+    one.studies.create(**STUDY)
+    assert other.studies.all() == []
+    assert [s.name for s in one.studies.all()] == ["edge"]
+    one.close()
+    again = memory_store()
+    assert again.studies.all() == []
+    again.close()
+    other.close()
+
+
+def test_a_store_in_memory_is_the_same_for_every_thread_that_holds_it() -> None:
+    store = memory_store()
+    study = store.studies.create(**STUDY)
+    n_threads = 6
+    together = Barrier(n_threads)
+
+    def add(number: int) -> int:
+        together.wait()
+        return _add_trial(store, study, number).number
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        assert list(pool.map(add, range(n_threads))) == list(range(n_threads))
+    assert [t.number for t in store.trials.of(study.id)] == list(range(n_threads))
+    store.close()
 
 
 # what cannot be opened

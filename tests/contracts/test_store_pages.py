@@ -1,12 +1,13 @@
-"""What pages ask of a store: over SQLite and over PostgreSQL alike."""
+"""What pages ask of a store: over SQLite, over PostgreSQL and in memory alike."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from storage.records import Study, StudyState, TrialState
+from storage.records import Study, StudyState, TrialRow, TrialState
 from storage.store import Store
 
 STUDY: dict[str, Any] = {
@@ -32,6 +33,7 @@ def _add_trial(store: Store, study: Study, number: int, **values: Any) -> None:
         values=values,
         recipe={"student": values},
         recipe_digest=f"{number:064x}",
+        label=f"größe {number}",
         source="sampler",
     )
 
@@ -50,12 +52,14 @@ def test_rows_of_trials_are_what_the_trials_say(store: Store, study: Study) -> N
         )
     )
     rows = store.trials.rows(study.id)
-    assert [r["number"] for r in rows] == [0, 1, 2]
+    assert [r.number for r in rows] == [0, 1, 2]
     trials = store.trials.of(study.id)
     for row, trial in zip(rows, trials, strict=True):
-        assert row == {name: getattr(trial, name) for name in row}
-    assert rows[1]["state"] == "infeasible"
-    assert rows[1]["reason"] == "größe�"
+        names = [f.name for f in dataclasses.fields(row)]
+        assert row == TrialRow(**{name: getattr(trial, name) for name in names})
+    assert rows[1].state is TrialState.INFEASIBLE
+    assert rows[1].reason == "größe�"
+    assert rows[1].label == "größe 1"
 
 
 def test_rows_are_of_one_study(store: Store, study: Study) -> None:

@@ -23,5 +23,7 @@ def workspace(home: Home) -> Workspace:
 @pytest.fixture(scope="session")
 def corpus(workspace: Workspace) -> Corpus:
     """Forty spoken utterances, prepared."""
-    folder, _ = prepare(parse_space(TINY, "tiny.yaml"), workspace.cache)
+    space = parse_space(TINY, "tiny.yaml")
+    factor = space.contract.subsampling_factor
+    folder, _ = prepare(space.data, space.tokens, factor, workspace.cache)
     return Corpus(folder)

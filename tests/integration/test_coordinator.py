@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 
 import pytest
 from fakes import SPACE, Work, space
 
-from search.study.coordinator import Coordinator, StudyFault
+from search.analysis.front import front_numbers
+from search.analysis.trial_frame import trial_frame
+from search.errors import StudyFault
 from search.executors.inline import InlineExecutor
-from search.analysis.front import front
 from search.home import Home
-from search.study.launch import Options, open_study, study_settings, with_options
+from search.policy import policy_of
+from search.study.coordinator import Coordinator, Pace
+from search.study.launch import launch
+from search.study.opening import open_study, study_settings
+from search.study.options import Options, with_options
 from storage.records import StudyState, TrialState
 from storage.store import Store
 from workers.errors import UserFault
+from workers.jobs import key_of
+from workers.results import Reading
 
 CACHED = ("prepare", "teacher_targets")  # looked for anew at every launch: a cache may be gone
+EAGER = Pace(commands_every_s=0.0)  # looks for commands at every turn
 
 
 class Silent:
@@ -39,27 +48,35 @@ def home(tmp_path):
     return Home.at(tmp_path)
 
 
-def run(home, work, text=SPACE, view=None, executor=None, **options):
+def run(home, work, text=SPACE, view=None, executor=None, pace=None, **options):
     options = Options(**options)
     made = with_options(space(text), options)
     store = Store(home.store_url)
     study = open_study(store, made, text, "fake.yaml", options)
-    facts = study_settings(store, study, made, home)
-    executor = executor or InlineExecutor(work)
+    settings = study_settings(store, study, made, home)
     coordinator = Coordinator(
         store,
         store.studies.get(study.name),
         made,
-        facts,
-        executor,
+        settings,
+        policy_of(study.deterministic),
+        executor or InlineExecutor(work),
         view or Silent(),
-        made.search.parallel,
+        pace=pace,
     )
     try:
         state = coordinator.run()
         return state, store.trials.of(study.id), store, study
     finally:
         store.close()
+
+
+def front(trials, study, text=SPACE):
+    """The trials that nothing beats, in the order of the front."""
+    made = space(text)
+    policy = policy_of(study.deterministic)
+    numbers = front_numbers(trial_frame(trials, study, made), made.objectives, policy)
+    return [trials[number] for number in numbers]
 
 
 def test_every_trial_asked_for_is_tried_and_recorded(home):
@@ -76,8 +93,55 @@ def test_a_finished_study_launched_again_does_nothing(home):
     again = Work()
     state, trials, *_ = run(home, again)
     assert state is StudyState.FINISHED
-    assert {job.stage for job in again.jobs} <= {"prepare", "teacher_targets"}
+    assert {job.stage for job in again.jobs} <= set(CACHED)
     assert len(trials) == 14
+
+
+def _commented(text):
+    return f"# what it is for\n{text}# and who asked for it\n"
+
+
+def _longer(text):
+    return text.replace("trials: 14", "trials: 16")
+
+
+@pytest.mark.parametrize(
+    ("change", "folder", "n_trials"),
+    [
+        (_commented, "one", 14),
+        (_longer, "one", 16),
+        (str, "another", 14),
+        (lambda text: _longer(_commented(text)), "another", 16),
+    ],
+    ids=["comment", "trials", "moved", "all"],
+)
+def test_a_comment_another_number_of_trials_or_a_moved_file_repeats_no_finished_stage(
+    home, tmp_path, change, folder, n_trials
+):
+    def launched(text, folder):
+        path = tmp_path / folder / "fake.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        work = Work()
+        study, state = launch(str(path), home, Options(), Silent(), InlineExecutor(work))
+        path.unlink()
+        assert state is StudyState.FINISHED
+        with closing(Store(home.store_url)) as store:
+            return work.jobs, store.trials.of(study.id), store.stage_runs.of(study.id)
+
+    def keys(jobs, stage):
+        return {key_of(job) for job in jobs if job.stage == stage}
+
+    first_jobs, first_trials, first_runs = launched(SPACE, "one")
+    jobs, trials, runs = launched(change(SPACE), folder)
+    assert trials[:14] == first_trials
+    assert len(trials) == n_trials
+    repeated = [r for r in runs if r not in first_runs and r.stage not in CACHED]
+    assert {r.trial_number for r in repeated} == set(range(14, n_trials))  # of new trials only
+    assert len([j for j in jobs if j.stage not in CACHED]) == len(repeated)
+    for stage in CACHED:
+        assert len(keys(jobs, stage)) == 1
+        assert keys(jobs, stage) == keys(first_jobs, stage)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -112,8 +176,8 @@ def test_a_deterministic_search_tries_the_same_recipes_however_parallel(tmp_path
     outcomes = []
     for parallel in (1, 2, 4, 7):
         home = Home.at(tmp_path / str(parallel))
-        _, trials, *_ = run(home, Work(), parallel=parallel, deterministic=True)
-        on_front = front(space(), trials, deterministic=True)
+        _, trials, _, study = run(home, Work(), parallel=parallel, deterministic=True)
+        on_front = front(trials, study)
         outcomes.append(([t.recipe_digest for t in trials], [t.number for t in on_front]))
     assert all(outcome == outcomes[0] for outcome in outcomes)
 
@@ -132,17 +196,17 @@ def test_a_student_over_a_hard_budget_is_screened_out_and_never_trained(home):
 
 def test_a_measured_student_over_a_budget_is_infeasible_and_not_on_the_front(home):
     text = SPACE + 'budgets: {wer: "<= 0.2"}\n'
-    _, trials, *_ = run(home, Work(), text)
+    _, trials, _, study = run(home, Work(), text)
     infeasible = [t for t in trials if t.state is TrialState.INFEASIBLE]
     assert infeasible
     assert all(t.metrics["wer"] > 0.2 for t in infeasible)
-    assert all(t.metrics["wer"] <= 0.2 for t in front(space(text), trials))
+    assert all(t.metrics["wer"] <= 0.2 for t in front(trials, study, text))
 
 
 def test_a_budget_may_lean_on_the_teacher(home):
     text = SPACE + 'budgets: {wer: "<= teacher + 0.05"}\n'
     _, trials, *_ = run(home, Work(), text)
-    teacher = Store(home.store_url).studies.get("fake").facts["teacher"]["wer"]
+    teacher = Store(home.store_url).studies.get("fake").teacher_metrics["wer"]
     for trial in trials:
         met = trial.metrics["wer"] <= teacher + 0.05
         assert (trial.state is TrialState.COMPLETE) == met
@@ -191,14 +255,13 @@ def test_data_that_changed_under_a_study_is_refused(home):
 
     class Changed(Work):
         def _prepare(self, job):
-            return super()._prepare(job).model_copy(update={"facts": {"corpus": "corpus-2"}})
+            return super()._prepare(job).model_copy(update={"corpus": "corpus-2"})
 
     with pytest.raises(StudyFault, match="the data changed since this study began"):
         run(home, Changed(), trials=8)
 
 
-def test_commands_from_another_shell_are_obeyed(home, monkeypatch):
-    monkeypatch.setattr("search.study.coordinator._COMMANDS_EVERY_S", 0.0)
+def test_commands_from_another_shell_are_obeyed(home):
     work = Work()
 
     class Commanding(InlineExecutor):
@@ -218,15 +281,14 @@ def test_commands_from_another_shell_are_obeyed(home, monkeypatch):
             return super().poll(timeout_s)
 
     view = Silent()
-    _, trials, *_ = run(home, work, executor=Commanding(work), view=view)
+    _, trials, *_ = run(home, work, executor=Commanding(work), view=view, pace=EAGER)
     assert len(trials) == 16
     assert trials[1].state is TrialState.CANCELLED
     assert "paused: nothing new starts" in view.messages
     assert "resumed" in view.messages
 
 
-def test_stop_ends_the_study_and_a_launch_continues_it(home, monkeypatch):
-    monkeypatch.setattr("search.study.coordinator._COMMANDS_EVERY_S", 0.0)
+def test_stop_ends_the_study_and_a_launch_continues_it(home):
     work = Work()
 
     class Stopping(InlineExecutor):
@@ -237,7 +299,7 @@ def test_stop_ends_the_study_and_a_launch_continues_it(home, monkeypatch):
                 store.close()
             return super().poll(timeout_s)
 
-    state, *_ = run(home, work, executor=Stopping(work))
+    state, *_ = run(home, work, executor=Stopping(work), pace=EAGER)
     assert state is StudyState.STOPPED
     state, trials, *_ = run(home, work)
     assert state is StudyState.FINISHED
@@ -294,15 +356,12 @@ def test_a_student_that_a_finished_one_beats_even_at_the_teachers_wer_is_not_tra
     class Rivals(Work):
         """The smallest student is as good as the teacher; larger ones can only lose."""
 
-        def _measure(self, job):
-            done = super()._measure(job)
-            figures = tuple(
-                f.model_copy(update={"value": 0.01})
-                if f.metric == "wer" and job.tokens is None
-                else f
-                for f in done.readings
-            )
-            return done.model_copy(update={"figures": figures})
+        def _score(self, job):
+            result = super()._score(job)
+            if job.tokens is not None:  # the teacher brings its own
+                return result
+            perfect = Reading(metric="wer", value=0.01)
+            return result.model_copy(update={"readings": (perfect,)})
 
     text = SPACE.replace("search:", "objectives: [wer, size_mb]\nsearch:")
     _, trials, *_ = run(home, Rivals(), text)
@@ -311,8 +370,7 @@ def test_a_student_that_a_finished_one_beats_even_at_the_teachers_wer_is_not_tra
     assert all("would beat it even at the teacher's error rate" in t.reason for t in out)
 
 
-def test_a_paused_study_starts_no_further_stage(home, monkeypatch):
-    monkeypatch.setattr("search.study.coordinator._COMMANDS_EVERY_S", 0.0)
+def test_a_paused_study_starts_no_further_stage(home):
     work = Work()
     at_pause = []
 
@@ -334,7 +392,7 @@ def test_a_paused_study_starts_no_further_stage(home, monkeypatch):
             store.close()
             return done
 
-    _, trials, *_ = run(home, work, executor=Pausing(work))
+    _, trials, *_ = run(home, work, executor=Pausing(work), pace=EAGER)
     under_way = at_pause[1] - at_pause[0]
     assert under_way <= 3  # one being done when the pause was asked for, one waiting in each slot
     assert all(t.state is TrialState.COMPLETE for t in trials)
@@ -349,7 +407,7 @@ def test_data_that_changed_while_the_teacher_was_trained_is_refused(home):
 
     class Changed(Work):
         def _prepare(self, job):
-            return super()._prepare(job).model_copy(update={"facts": {"corpus": "corpus-2"}})
+            return super()._prepare(job).model_copy(update={"corpus": "corpus-2"})
 
     with pytest.raises(StudyFault, match="the data changed since this study began"):
         run(home, Changed())

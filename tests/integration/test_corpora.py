@@ -9,10 +9,11 @@ import pytest
 import soundfile
 
 from spaces.load import parse_space
+from workers.data.check import check_data
 from workers.data.corpus import Corpus
 from workers.data.features import fbank
-from workers.data.check import check_data
 from workers.data.prepare import prepare
+from workers.data.text import decode
 
 SENTENCES = ("turn on the light", "don't stop", "nine seven", "yes", "go left", "open the door")
 RATE_HZ = 16_000
@@ -23,12 +24,23 @@ def samples(i, seconds=1.0):
     return (0.1 * rng.standard_normal(round(seconds * RATE_HZ))).astype(np.float32)
 
 
-def space(data, extra=""):
-    return parse_space(
+def what_is_prepared(data, extra=""):
+    """Data, tokens and frame rate as a space tells them."""
+    space = parse_space(
         f"name: t\ndata: {json.dumps(data)}\nteacher: {{train: {{}}}}\n"
         f"students: {{separable_conv: {{}}}}\n{extra}",
         "t.yaml",
     )
+    return space.data, space.tokens, space.contract.subsampling_factor
+
+
+def checked(data, cache):
+    report, _, _ = check_data(*what_is_prepared(data), cache)
+    return report
+
+
+def prepared(data, cache, extra=""):
+    return prepare(*what_is_prepared(data, extra), cache)
 
 
 def json_lines(folder, split, first):
@@ -93,16 +105,16 @@ def test_a_corpus_is_read_in_its_own_layout(write, tmp_path):
         "dev": write(tmp_path / "corpus", "dev", 100),
         "remove_punctuation": True,
     }
-    report, _, _ = check_data(space(data), tmp_path)
+    report = checked(data, tmp_path)
     assert report.refused is None
     assert report.faults == ()
     for split in ("train", "dev"):
         assert report.splits[split].utterances == len(SENTENCES)
         assert report.splits[split].speakers == 2
         assert report.splits[split].hours * 3600 == pytest.approx(len(SENTENCES), abs=0.3)
-    folder, _ = prepare(space(data), tmp_path)
+    folder, _ = prepared(data, tmp_path)
     corpus = Corpus(folder)
-    texts = sorted(e.text for e in corpus.train)
+    texts = sorted(u.text for u in corpus.train)
     assert [
         " ".join(t.split()[: len(s.split())]) for t, s in zip(texts, sorted(SENTENCES), strict=True)
     ] == (sorted(SENTENCES))
@@ -118,27 +130,27 @@ def test_stretches_of_a_long_recording_are_utterances_of_their_own(tmp_path):
     ]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
     dev = json_lines(tmp_path / "dev", "dev", 50)
-    folder, _ = prepare(space({"train": str(tmp_path / "train.jsonl"), "dev": dev}), tmp_path)
+    folder, _ = prepared({"train": str(tmp_path / "train.jsonl"), "dev": dev}, tmp_path)
     corpus = Corpus(folder)
-    for i, entry in enumerate(corpus.train):
-        assert np.allclose(corpus.frames(entry), fbank(samples(i)), atol=1e-3)
+    for i, utterance in enumerate(corpus.train):
+        assert np.allclose(corpus.frames(utterance), fbank(samples(i)), atol=1e-3)
 
 
-def test_views_add_speeds_and_noise_to_the_training_audio_only(tmp_path):
+def test_augmentations_add_speeds_and_noise_to_the_training_audio_only(tmp_path):
     data = {
         "train": json_lines(tmp_path, "train", 0),
         "dev": json_lines(tmp_path, "dev", 50),
         "speeds": [0.8, 1.0],
         "noise_snr_db": [0, 5],
     }
-    folder, _ = prepare(space(data), tmp_path)
+    folder, _ = prepared(data, tmp_path)
     corpus = Corpus(folder)
-    assert corpus.n_views == 4
+    assert corpus.n_augmentations == 4
     lengths = [n for _, n in corpus.train[0].at]
     assert lengths == [100, 125, 100, 125]  # as it is, slower, and both again with noise
     assert np.abs(corpus.frames(corpus.train[0], 0) - corpus.frames(corpus.train[0], 2)).max() > 0.1
     assert len(corpus.dev[0].at) == 1
-    again, _ = prepare(space(data), tmp_path)
+    again, _ = prepared(data, tmp_path)
     assert again == folder  # found, not made again
 
 
@@ -149,28 +161,24 @@ def test_denoising_changes_the_training_audio(tmp_path):
         "dev": json_lines(tmp_path, "dev", 50),
         "speeds": [1.0],
     }
-    plain = Corpus(prepare(space(data), tmp_path)[0])
-    clean = Corpus(prepare(space({**data, "denoise": True}), tmp_path)[0])
+    plain = Corpus(prepared(data, tmp_path)[0])
+    clean = Corpus(prepared({**data, "denoise": True}, tmp_path)[0])
     assert clean.frames(clean.train[0]).mean() < plain.frames(plain.train[0]).mean() - 0.5
     assert np.array_equal(clean.frames(clean.dev[0]), plain.frames(plain.dev[0]))
 
 
 def test_the_spoken_corpus_is_the_same_for_the_same_seed_and_no_speaker_is_in_both(tmp_path):
+    def data(seed):
+        size = {"train_utterances": 150, "dev_utterances": 6, "speakers": 6}
+        return {"synthetic": {**size, "seed": seed}}
+
     def spoken(seed, cache):
-        data = {
-            "synthetic": {"train_utterances": 150, "dev_utterances": 6, "speakers": 6, "seed": seed}
-        }
-        return Corpus(prepare(space(data), tmp_path / cache)[0])
+        return Corpus(prepared(data(seed), tmp_path / cache)[0])
 
     first, second, other = spoken(1, "a"), spoken(1, "b"), spoken(2, "c")
     assert first.digest == second.digest
     assert first.digest != other.digest
-    report, _, _ = check_data(
-        space(
-            {"synthetic": {"train_utterances": 150, "dev_utterances": 6, "speakers": 6, "seed": 1}}
-        ),
-        tmp_path / "a",
-    )
+    report = checked(data(1), tmp_path / "a")
     assert report.faults == ()
     assert report.splits["dev"].speakers == 2
 
@@ -181,20 +189,18 @@ def test_the_spoken_corpus_is_the_same_for_the_same_seed_and_no_speaker_is_in_bo
 def test_words_and_pieces_are_tokens_too(tokens, symbol, tmp_path):
     same = json_lines(tmp_path, "train", 0)
     data = {"train": same, "dev": json_lines(tmp_path, "dev", 50)}
-    corpus = Corpus(prepare(space(data, f"tokens: {tokens}\n"), tmp_path)[0])
+    corpus = Corpus(prepared(data, tmp_path, f"tokens: {tokens}\n")[0])
     assert any(s.startswith(symbol) for s in corpus.symbols)
-    from workers.data.text import decode
-
-    for entry in corpus.train:
-        spaced = [i for token in entry.ids for i in (token, 0)]
-        assert decode(spaced, corpus.symbols) == entry.text
+    for utterance in corpus.train:
+        spaced = [i for token in utterance.ids for i in (token, 0)]
+        assert decode(spaced, corpus.symbols) == utterance.text
 
 
 def test_faults_under_the_limit_are_left_out_and_listed(tmp_path):
     train = json_lines(tmp_path, "train", 0)
     (tmp_path / "train5.wav").write_bytes(b"")
     data = {"train": train, "dev": json_lines(tmp_path, "dev", 50), "max_faulty": 0.2}
-    folder, report = prepare(space(data), tmp_path)
+    folder, report = prepared(data, tmp_path)
     assert len(Corpus(folder).train) == len(SENTENCES) - 1
     (fault,) = report.faults
     assert fault.startswith(f"{train}:6: ")

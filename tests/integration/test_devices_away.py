@@ -10,22 +10,24 @@ from typing import Any
 import pytest
 from fakes import SPACE, Work, space
 
-from search.study.device_backoff import DeviceBackoff
 from search.errors import UsageFault
 from search.executors.inline import InlineExecutor
 from search.home import Home
-from search.study.launch import Options, Remeasure, launch, measure
+from search.study.coordinator import Pace
+from search.study.device_backoff import DeviceBackoff
+from search.study.launch import Remeasure, launch, measure
+from search.study.options import Options
 from spaces.families import SeparableConv
 from spaces.recipe import Quantize
 from spaces.space import Target
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
 from workers.data.corpus import Corpus
-from workers.errors import DeviceUnreachable, DeviceRefused
+from workers.errors import DeviceRefused, DeviceUnreachable
 from workers.jobs import Job, Measure, Screen
-from workers.results import Reading, StageResult
-from workers.workspace import Workspace
+from workers.results import AnyResult, MeasureResult, Reading, ScreenResult
 from workers.stages.run import run_stage
+from workers.workspace import Workspace
 
 N_TRIALS = 6
 TARGETS = """
@@ -38,6 +40,7 @@ TEXT = SPACE.replace("trials: 14", f"trials: {N_TRIALS}") + TARGETS
 IMPATIENT = TEXT.replace("seed: 3}", "seed: 3, device_patience_s: 0}")
 AWAY = "https://pi5.example:8765: no answer (connection refused)"
 REFUSED = "https://pi5.example:8765: refuses this token"
+PACE = Pace(first_wait_s=0.002, longest_wait_s=0.02)
 
 
 class Home_:
@@ -51,13 +54,15 @@ class Home_:
         self.path.write_text(text)
         self.messages = View()
         executor = InlineExecutor(work)
-        _, state = launch(str(self.path), self.home, Options(**options), self.messages, executor)
+        wanted = Options(**options)
+        _, state = launch(str(self.path), self.home, wanted, self.messages, executor, PACE)
         return state
 
     def measure(self, work: Work, *trials: int, unsteady: bool = False) -> StudyState:
         self.messages = View()
         what = Remeasure(trials, unsteady)
-        _, state = measure("fake", self.home, what, self.messages, InlineExecutor(work))
+        executor = InlineExecutor(work)
+        _, state = measure("fake", self.home, what, self.messages, executor, PACE)
         return state
 
     @property
@@ -112,11 +117,11 @@ class Workshop(Work):
         self.tried: list[Job] = []
         self.stages: list[str] = []
 
-    def __call__(self, job: Job) -> StageResult:
+    def __call__(self, job: Job) -> AnyResult:
         self.stages.append(job.stage)
         return super().__call__(job)
 
-    def _measure(self, job: Measure) -> StageResult:
+    def _measure(self, job: Measure) -> MeasureResult:
         if job.target_name == "pi5":
             self.tried.append(job)
             if len(self.tried) > self.n_first and self.n_away > 0:
@@ -128,14 +133,15 @@ class Workshop(Work):
 @pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home_:
     monkeypatch.setenv("PI5_TOKEN", "secret")
-    monkeypatch.setattr("search.study.device_backoff._FIRST_WAIT_S", 0.002)
-    monkeypatch.setattr("search.study.device_backoff._LONGEST_WAIT_S", 0.02)
     return Home_(tmp_path)
 
 
 def both_measured(trials: list[Trial]) -> bool:
     names = ("latency_p95_ms", "latency_p95_ms@cpu", "latency_p95_ms@pi5")
-    return all(t.objective_values and len(t.objective_values) == 3 and set(names) <= set(t.metrics) for t in trials)
+    return all(
+        t.objective_values and len(t.objective_values) == 3 and set(names) <= set(t.metrics)
+        for t in trials
+    )
 
 
 def test_with_every_device_there_each_trial_is_measured_on_each(there: Home_) -> None:
@@ -161,14 +167,14 @@ def test_a_device_that_goes_and_comes_back_delays_only_its_measurements(
         "pi5 is back",
     ]
     assert set(there.stages().values()) == {1}  # an absence is no attempt that failed
-    assert "latency_p95_ms@pi5" in there.study.facts["teacher"]
+    assert "latency_p95_ms@pi5" in there.study.teacher_metrics
 
 
 def test_trainings_go_on_while_a_device_is_away(there: Home_) -> None:
     class Waiting(Workshop):
         """The device comes back when nothing else is left to do."""
 
-        def _measure(self, job: Measure) -> StageResult:
+        def _measure(self, job: Measure) -> MeasureResult:
             self.n_away = self.stages.count("export") <= N_TRIALS
             return super()._measure(job)
 
@@ -198,7 +204,7 @@ def test_one_measurement_at_a_time_is_sent_to_a_device(there: Home_) -> None:
 
     there.path.write_text(TEXT)
     executor = Watching(Workshop())
-    launch(str(there.path), there.home, Options(parallel=5), View(), executor)
+    launch(str(there.path), there.home, Options(parallel=5), View(), executor, PACE)
     assert executor.most == 1
     assert both_measured(there.trials)
 
@@ -207,7 +213,9 @@ def test_one_measurement_at_a_time_is_sent_to_a_device(there: Home_) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(DeviceUnreachable, AWAY), (DeviceRefused, REFUSED)], ids=["away", "refused"]
+    ("error", "said"),
+    [(DeviceUnreachable, AWAY), (DeviceRefused, REFUSED)],
+    ids=["away", "refused"],
 )
 def test_trials_that_waited_in_vain_end_unmeasured_and_are_measured_later(
     there: Home_, error: type[Exception], said: str
@@ -224,7 +232,7 @@ def test_trials_that_waited_in_vain_end_unmeasured_and_are_measured_later(
     assert there.messages.said[-1] == (
         f"finished: 0 of {N_TRIALS} trials complete, {N_TRIALS} wait to be measured"
     )
-    assert "latency_p95_ms@pi5" not in there.study.facts["teacher"]
+    assert "latency_p95_ms@pi5" not in there.study.teacher_metrics
 
     later = Workshop()
     assert there.measure(later) is StudyState.FINISHED
@@ -233,7 +241,7 @@ def test_trials_that_waited_in_vain_end_unmeasured_and_are_measured_later(
     assert both_measured(there.trials)
     assert set(later.stages) == {"prepare", "teacher_targets", "measure"}
     assert {job.target_name for job in later.jobs if isinstance(job, Measure)} == {"pi5"}
-    assert there.study.facts["teacher"]["latency_p95_ms@pi5"] > 0
+    assert there.study.teacher_metrics["latency_p95_ms@pi5"] > 0
     assert len(there.samples("teacher", "pi5", "latency_p95_ms")) == 1
 
 
@@ -299,7 +307,7 @@ def test_a_budget_that_leans_on_the_teacher_there_waits_for_it(there: Home_) -> 
     text = IMPATIENT + 'budgets: {"latency_p95_ms@pi5": "<= teacher + 0"}\n'
     assert there.launch(Workshop(away=1e9), text) is StudyState.FINISHED
     there.measure(Workshop())
-    limit = there.study.facts["teacher"]["latency_p95_ms@pi5"]
+    limit = there.study.teacher_metrics["latency_p95_ms@pi5"]
     for trial in there.trials:
         met = trial.metrics["latency_p95_ms@pi5"] <= limit
         assert (trial.state is TrialState.COMPLETE) == met
@@ -307,11 +315,11 @@ def test_a_budget_that_leans_on_the_teacher_there_waits_for_it(there: Home_) -> 
 
 def test_a_phone_may_be_the_first_target(there: Home_, monkeypatch) -> None:
     """It times the network alone, so that what is said of a trial has no latency."""
-    monkeypatch.setattr("search.study.launch.check", lambda _space: [])  # no adb here
+    monkeypatch.setattr("search.devices.check.check", lambda _space: [])  # no adb here
 
     class Phone(Work):
-        def _measure(self, job: Measure) -> StageResult:
-            return StageResult(readings=(Reading(metric="graph_p95_ms", value=3.0),))
+        def _measure(self, job: Measure) -> MeasureResult:
+            return MeasureResult(readings=(Reading(metric="graph_p95_ms", value=3.0),))
 
     text = TEXT.partition("targets:")[0] + (
         "targets: {phone: {adb: R58M}}\nobjectives: [wer, graph_p95_ms]\n"
@@ -331,7 +339,11 @@ def test_a_phone_may_be_the_first_target(there: Home_, monkeypatch) -> None:
     ids=["away", "refused"],
 )
 def test_screening_leaves_out_a_device_that_cannot_be_asked(
-    workspace: Workspace, corpus: Corpus, monkeypatch: pytest.MonkeyPatch, token: str | None, said: str
+    workspace: Workspace,
+    corpus: Corpus,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+    said: str,
 ) -> None:
     monkeypatch.delenv("PI5_TOKEN", raising=False)
     if token is not None:
@@ -345,8 +357,9 @@ def test_screening_leaves_out_a_device_that_cannot_be_asked(
         host=str(token),
     )
     done = run_stage(job, workspace)
-    assert {f.metric for f in done.readings} == {"size_mb", "macs", "params"}
-    assert said in done.facts["not_screened_on"]["pi5"]
+    assert isinstance(done, ScreenResult)
+    assert {r.metric for r in done.readings} == {"size_mb", "macs", "params"}
+    assert said in done.not_screened_on["pi5"]
 
 
 # measured again
@@ -359,13 +372,13 @@ class Shaky(Workshop):
         super().__init__()
         self.factor, self.unsteady = factor, unsteady
 
-    def _measure(self, job: Measure) -> StageResult:
+    def _measure(self, job: Measure) -> MeasureResult:
         done = super()._measure(job)
-        figures = [f.model_copy(update={"value": f.value * self.factor}) for f in done.readings]
+        readings = [r.model_copy(update={"value": r.value * self.factor}) for r in done.readings]
         shaken = self.unsteady and int(job.model.files["model.onnx"][:2], 16) % 2 == 0
-        figures.append(Reading(metric="unsteady", value=float(shaken)))
-        facts = {"unsteady": ["drift (+8% from the first third to the last)"] if shaken else []}
-        return StageResult(readings=tuple(figures), facts=facts)
+        readings.append(Reading(metric="unsteady", value=float(shaken)))
+        reasons = ("drift (+8% from the first third to the last)",) if shaken else ()
+        return MeasureResult(readings=tuple(readings), unsteady=reasons)
 
 
 def test_what_was_unsteady_is_measured_again_and_replaced(there: Home_) -> None:
@@ -434,32 +447,45 @@ def test_without_its_token_nothing_starts(there: Home_, monkeypatch: pytest.Monk
 # when an absent device is asked again
 
 
-def test_a_device_is_asked_again_twice_as_late_each_time_up_to_a_minute(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr("search.study.device_backoff.time.monotonic", lambda: now[0])
+class Clock:
+    """Stands still but when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+
+    def now(self) -> float:
+        return self.passed_s
+
+    def monotonic(self) -> float:
+        return self.passed_s
+
+    def sleep(self, seconds: float) -> None:
+        self.passed_s += seconds
+
+
+def test_a_device_is_asked_again_twice_as_late_each_time_up_to_a_minute() -> None:
+    clock = Clock()
     text = TEXT.replace("  pi5:", '  slow: {agent: "https://pi5.example:8765", token_env: '
                         "PI5_TOKEN, threads: 4}\n  pi5:")  # fmt: skip
-    absences = DeviceBackoff(space(text))
+    backoff = DeviceBackoff(space(text), clock)
     both = {"slow", "pi5"}
-    assert absences.unavailable_targets([]) == set()
-    assert absences.unavailable_targets(["slow"]) == both  # one device, one measurement
-    assert absences.unavailable_targets(["cpu"]) == set()
+    assert backoff.unavailable_targets([]) == set()
+    assert backoff.unavailable_targets(["slow"]) == both  # one device, one measurement
+    assert backoff.unavailable_targets(["cpu"]) == set()
     waits = []
     for attempt in range(9):
-        assert absences.mark_unreachable("pi5", "is away") == (attempt == 0)
-        assert absences.unavailable_targets([]) == both
-        begun = now[0]
-        while absences.unavailable_targets([]):
-            now[0] += 0.5
-        waits.append(now[0] - begun)
+        assert backoff.mark_unreachable("pi5", "is away") == (attempt == 0)
+        assert backoff.unavailable_targets([]) == both
+        begun = clock.monotonic()
+        while backoff.unavailable_targets([]):
+            clock.sleep(0.5)
+        waits.append(clock.monotonic() - begun)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert absences.longest_s(["slow", "cpu"]) == sum(waits)
-    assert absences.reason(["slow", "pi5"]) == "is away"
-    assert absences.are_all_away(["slow"])
-    assert not absences.are_all_away(["slow", "cpu"])
-    assert absences.mark_reachable("slow")
-    assert not absences.mark_reachable("pi5")
-    assert not absences.mark_reachable("cpu")
-    assert absences.longest_s(both) == 0
+    assert backoff.longest_s(["slow", "cpu"]) == sum(waits)
+    assert backoff.reason(["slow", "pi5"]) == "is away"
+    assert backoff.are_all_away(["slow"])
+    assert not backoff.are_all_away(["slow", "cpu"])
+    assert backoff.mark_reachable("slow")
+    assert not backoff.mark_reachable("pi5")
+    assert not backoff.mark_reachable("cpu")
+    assert backoff.longest_s(both) == 0

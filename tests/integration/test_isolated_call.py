@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import trouble
 
-from workers.isolated_call import Bounds, call
 from workers.errors import UserFault, WorkError
+from workers.isolated_call import Bounds, call
 
 N_FRAMES = 5
 IDS = [[0, 1, 2, 3, 0]]

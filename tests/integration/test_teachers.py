@@ -1,4 +1,4 @@
-"""Every kind of teacher: heard once, aligned to the students' tokens and frame rate."""
+"""Every kind of teacher: it infers once, aligned to the students' tokens and frame rate."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from workers.checkpoint import save_network
 from workers.data.text import write_tokens
 from workers.errors import TeacherFault
 from workers.export.onnx import export_onnx
+from workers.students.base import untrained_student
 from workers.teachers.base import TeacherOutput
 from workers.teachers.load import load_teacher
 from workers.teachers.runner import TeacherRunner
-from workers.teachers.targets import listen
+from workers.teachers.targets import infer_targets
 from workers.train.losses.soft_targets import SoftTargets
-from workers.students.base import untrained_student
+
+SUBSAMPLING_FACTOR = SeparableConv.contract.subsampling_factor
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,10 @@ def network(corpus):
     return untrained_student(SeparableConv(channels=16, blocks=2), corpus).eval()
 
 
-def heard(teacher, corpus, folder, key="k" * 64):
-    ear = TeacherRunner(teacher, corpus, (1.0,))
-    return SoftTargets(listen(ear, folder, key, hidden=True, progress=lambda i, n: None))
+def inferred(teacher, corpus, folder):
+    runner = TeacherRunner(teacher, corpus, (1.0,))
+    infer_targets(runner, folder, SUBSAMPLING_FACTOR, hidden=True, progress=lambda done, of: None)
+    return SoftTargets(folder)
 
 
 def test_a_checkpoint_and_its_onnx_export_say_the_same(network, corpus, tmp_path):
@@ -39,9 +42,9 @@ def test_a_checkpoint_and_its_onnx_export_say_the_same(network, corpus, tmp_path
     export_onnx(network, corpus.symbols, tmp_path / "t.onnx")
     write_tokens(corpus.symbols, tmp_path / "tokens.txt")
     config = TeacherSource(checkpoint=str(tmp_path / "t.safetensors"))
-    first = heard(load_teacher(config), corpus, tmp_path / "a")
+    first = inferred(load_teacher(config), corpus, tmp_path / "a")
     config = TeacherSource(onnx=str(tmp_path / "t.onnx"), tokens=str(tmp_path / "tokens.txt"))
-    second = heard(load_teacher(config), corpus, tmp_path / "b")
+    second = inferred(load_teacher(config), corpus, tmp_path / "b")
     items = ((0, 0), (3, 0))
     assert first.kind == second.kind == "frames"
     assert first.hidden_size == 16
@@ -58,16 +61,16 @@ def test_a_teacher_whose_tokens_stand_in_another_order_is_aligned(network, corpu
         def __init__(self, inner):
             self.inner = inner
 
-        def hear(self, features):
-            said = self.inner.hear(features)
+        def infer(self, features):
+            output = self.inner.infer(features)
             order = [0, *range(len(corpus.symbols) - 1, 0, -1)]
-            extra = np.full((len(said.log_probs), 1), -20.0, np.float32)
-            return said._replace(log_probs=np.hstack([said.log_probs[:, order], extra]))
+            extra = np.full((len(output.log_probs), 1), -20.0, np.float32)
+            return output._replace(log_probs=np.hstack([output.log_probs[:, order], extra]))
 
     save_network(network, corpus.symbols, tmp_path / "t.safetensors")
     plain = load_teacher(TeacherSource(checkpoint=str(tmp_path / "t.safetensors")))
-    first = heard(plain, corpus, tmp_path / "a")
-    second = heard(Shuffled(plain), corpus, tmp_path / "b")
+    first = inferred(plain, corpus, tmp_path / "a")
+    second = inferred(Shuffled(plain), corpus, tmp_path / "b")
     assert torch.allclose(first.log_probs(((2, 0),)), second.log_probs(((2, 0),)), atol=2e-2)
 
 
@@ -79,23 +82,22 @@ def test_a_teacher_with_other_tokens_is_used_through_its_transcripts(corpus, tmp
         n_parameters = None
 
         def __init__(self):
-            words = sorted({w for e in corpus.train for w in e.text.split()})
+            words = sorted({w for u in corpus.train for w in u.text.split()})
             self.symbols = ("<blk>", *("▁" + w for w in words))
             self.turn = 0
 
-        def hear(self, features):
-            entry = corpus.train[self.turn % len(corpus.train)]
+        def infer(self, features):
+            utterance = corpus.train[self.turn % len(corpus.train)]
             self.turn += 1
-            ids = [i for w in entry.text.split() for i in (self.symbols.index("▁" + w), 0)]
+            ids = [i for w in utterance.text.split() for i in (self.symbols.index("▁" + w), 0)]
             log_probs = np.full((len(ids), len(self.symbols)), -20.0, np.float32)
             log_probs[range(len(ids)), ids] = 0.0
             return TeacherOutput(log_probs, None)
 
-    cache = heard(Oracle(), corpus, tmp_path)
-    assert cache.kind == "transcripts"
-    assert cache.targets == [list(e.ids) for e in corpus.train]
-    index = json.loads(next((tmp_path / "teachers").iterdir()).joinpath("index.json").read_text())
-    assert index["n_pseudo_labels"] == len(corpus.train)
+    targets = inferred(Oracle(), corpus, tmp_path / "t")
+    assert targets.kind == "transcripts"
+    assert targets.targets == [list(u.ids) for u in corpus.train]
+    assert targets.n_pseudo_labels == len(corpus.train)
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +126,16 @@ def huggingface_folder(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers' own making
-def test_a_hugging_face_model_is_heard_at_its_own_frame_rate(huggingface_folder, corpus, tmp_path):
+def test_a_hugging_face_model_infers_at_its_own_frame_rate(huggingface_folder, corpus, tmp_path):
     teacher = load_teacher(TeacherSource(huggingface=str(huggingface_folder)))
     assert teacher.wants_samples
     assert teacher.symbols[0] == "<blk>"
     assert {"▁", "a", "z"} <= set(teacher.symbols)
-    said = TeacherRunner(teacher, corpus, (1.0,)).hear(corpus.train[0]).log_probs
-    assert len(said) == pytest.approx(corpus.train[0].seconds * 50, abs=2)  # 20 ms frames
-    cache = heard(teacher, corpus, tmp_path)
-    assert cache.kind == "frames"
-    assert cache.log_probs(((0, 0),)).shape[2] == len(corpus.symbols)
+    log_probs = TeacherRunner(teacher, corpus, (1.0,)).infer(corpus.train[0]).log_probs
+    assert len(log_probs) == pytest.approx(corpus.train[0].seconds * 50, abs=2)  # 20 ms frames
+    targets = inferred(teacher, corpus, tmp_path / "t")
+    assert targets.kind == "frames"
+    assert targets.log_probs(((0, 0),)).shape[2] == len(corpus.symbols)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -148,7 +150,7 @@ def test_a_hugging_face_folder_with_pickled_weights_only_is_refused(huggingface_
         load_teacher(TeacherSource(huggingface=str(folder)))
 
 
-def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
+def test_a_torchaudio_pipeline_infers(corpus, tmp_path, monkeypatch):
     import torchaudio
 
     class Bundle:
@@ -181,8 +183,7 @@ def test_a_torchaudio_pipeline_is_heard(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchaudio.pipelines, "TINY_ASR", Bundle(), raising=False)
     teacher = load_teacher(TeacherSource(torchaudio="TINY_ASR"))
-    cache = heard(teacher, corpus, tmp_path)
-    assert cache.kind == "frames"
+    assert inferred(teacher, corpus, tmp_path / "t").kind == "frames"
 
 
 def test_a_checkpoint_that_is_not_ours_is_refused(tmp_path):

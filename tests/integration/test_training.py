@@ -7,22 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from corpora import TINY
 
 from spaces.families import SeparableConv
 from spaces.recipe import Distil, Quantize, Training
 from spaces.space import Target
 from storage.artifacts import ArtifactStore
-from workers.checkpoint import load_network, load_tensors
+from workers.checkpoint import load_network
 from workers.data.batches import epoch_plan, load_batch, spec_augment
-from workers.jobs import Compress, Export, TeacherTargets, Measure, Score, Screen, Train, key_of
+from workers.jobs import Compress, Export, Measure, Score, Screen, TeacherTargets, Train, key_of
 from workers.results import Model
-from workers.teachers.targets import output_steps
-from workers.train.losses.soft_targets import SoftTargets
-from workers.train.loop import Trainer
-from workers.train.schedule import learning_rate_at
 from workers.stages.run import run_stage
 from workers.students.base import untrained_student
+from workers.teachers.targets import output_steps
+from workers.train.loop import Trainer
+from workers.train.losses.soft_targets import SoftTargets
+from workers.train.schedule import learning_rate_at
 
 DIMS = SeparableConv(channels=16, blocks=2, kernel=5)
 
@@ -31,12 +30,13 @@ class Cut(Exception):
     """Stands for a kill in the middle of training."""
 
 
-def train(corpus, folder, epochs=6, cut_after=None, trunk=None, **settings):
+def train(corpus, folder, epochs=6, cut_after=None, **settings):
     folder.mkdir(exist_ok=True)
     torch.manual_seed(1)
 
-    def report(said):
-        if said["epoch"] == cut_after:
+    def report(what, done, of):
+        assert (what, of) == ("epochs", epochs)
+        if done == cut_after:
             raise Cut
 
     trainer = Trainer(
@@ -45,8 +45,8 @@ def train(corpus, folder, epochs=6, cut_after=None, trunk=None, **settings):
         Training(epochs=epochs, **settings),
         1,
         folder,
-        trunk=trunk,
         report=report,
+        save_every_s=0.0,
     )
     return trainer, trainer.run()
 
@@ -68,35 +68,25 @@ def test_the_same_recipe_and_seed_give_the_same_weights(corpus, tmp_path):
 
 @pytest.mark.parametrize("cut_after", [1, 4, 5])
 def test_training_cut_off_and_resumed_gives_the_weights_of_an_uncut_run(
-    corpus, tmp_path, monkeypatch, cut_after
+    corpus, tmp_path, cut_after
 ):
-    monkeypatch.setattr("workers.train.loop._STATE_EVERY_S", 0.0)
     whole, whole_history = train(corpus, tmp_path / "whole")
     with pytest.raises(Cut):
         train(corpus, tmp_path / "cut", cut_after=cut_after)
     resumed, history = train(corpus, tmp_path / "cut")
     assert torch.equal(weights(whole.network), weights(resumed.network))
-    assert [p["train_ctc"] for p in history] == [p["train_ctc"] for p in whole_history]
-
-
-def test_a_student_is_continued_from_its_trunk_to_a_larger_budget(corpus, tmp_path):
-    train(corpus, tmp_path / "small", epochs=5)
-    trunk = tmp_path / "small" / "trunk.safetensors"
-    _, header = load_tensors(trunk)
-    assert header["epoch"] == 3  # where the decay of five epochs begins
-    _, history = train(corpus, tmp_path / "large", epochs=10, trunk=trunk)
-    assert [p["epoch"] for p in history] == list(range(1, 11))
-    assert history[-1]["train_ctc"] < history[2]["train_ctc"]
+    assert [e.epoch for e in history] == list(range(1, 7))
+    assert [e.train_ctc for e in history] == [e.train_ctc for e in whole_history]
 
 
 def test_training_lowers_the_loss(corpus, tmp_path):
     _, history = train(corpus, tmp_path / "t", epochs=12, learning_rate=5e-3, batch_s=8)
-    assert history[-1]["train_ctc"] < 0.6 * history[0]["train_ctc"]
+    assert history[-1].train_ctc < 0.6 * history[0].train_ctc
 
 
 def test_two_consistent_views_train_too(corpus, tmp_path):
     _, history = train(corpus, tmp_path / "t", epochs=3, consistency=0.2, intermediate_ctc=0.3)
-    assert history[-1]["train_ctc"] < history[0]["train_ctc"]
+    assert history[-1].train_ctc < history[0].train_ctc
 
 
 def test_the_learning_rate_warms_up_stays_and_decays_to_zero():
@@ -134,51 +124,54 @@ def train_job(corpus, **changes):
     return Train(**{**fields, **changes})
 
 
-def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
+@pytest.fixture(scope="module")
+def soft_targets(corpus, workspace):
+    """What a teacher makes of the corpus."""
+    teacher = run_stage(train_job(corpus, seed=7), workspace)
+    job = TeacherTargets(
+        corpus=corpus.folder.name,
+        checkpoint=teacher.checkpoint,
+        hidden=True,
+        subsampling_factor=DIMS.contract.subsampling_factor,
+    )
+    return run_stage(job, workspace).soft_targets
+
+
+def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, workspace, soft_targets):
     targets = {"cpu": Target(runs=10)}
     screened = run_stage(
         Screen(student=DIMS, quantize=Quantize(), corpus=corpus.folder.name, targets=targets),
-        place,
-    )
-    teacher = run_stage(train_job(corpus, seed=7), place)
-    heard = run_stage(
-        TeacherTargets(
-            space_yaml=TINY + "distil: {hidden_weight: [0.5]}\n",
-            space_path="tiny.yaml",
-            corpus=corpus.folder.name,
-            checkpoint=teacher.artifacts["checkpoint"],
-        ),
-        place,
+        workspace,
     )
     distil = Distil(weight=0.6, temperature=2.0, hidden_weight=0.5)
-    taught = run_stage(train_job(corpus, distil=distil, teacher=heard.facts["teacher"]), place)
+    taught = run_stage(train_job(corpus, distil=distil, soft_targets=soft_targets), workspace)
     pruned = run_stage(
         Compress(
-            checkpoint=taught.artifacts["checkpoint"],
+            checkpoint=taught.checkpoint,
             ratio=0.5,
             training=Training(epochs=2),
             distil=distil,
-            teacher=heard.facts["teacher"],
+            soft_targets=soft_targets,
             corpus=corpus.folder.name,
             seed=0,
             threads=1,
         ),
-        place,
+        workspace,
     )
     exported = run_stage(
         Export(
-            checkpoint=pruned.artifacts["checkpoint"],
+            checkpoint=pruned.checkpoint,
             quantize=Quantize(encoder="int8_static"),
             corpus=corpus.folder.name,
         ),
-        place,
+        workspace,
     )
     model = Model(
         backend="onnxruntime",
         main="model.onnx",
-        files={"model.onnx": exported.artifacts["model"]},
+        files={"model.onnx": exported.model},
     )
-    scored = run_stage(Score(runtime="cpu", model=model, corpus=corpus.folder.name), place)
+    scored = run_stage(Score(runtime="cpu", model=model, corpus=corpus.folder.name), workspace)
     measured = run_stage(
         Measure(
             target_name="cpu",
@@ -187,46 +180,46 @@ def test_every_stage_of_a_trial_works_on_what_the_last_one_made(corpus, place):
             corpus=corpus.folder.name,
             macs=exported.value("macs"),
         ),
-        place,
+        workspace,
     )
-    assert exported.facts["parity"] < 1e-3
+    assert exported.parity < 1e-3
     assert exported.value("params") < screened.value("params")
     total, features, graph = (
         measured.value(m) for m in ("latency_p50_ms", "features_p50_ms", "graph_p50_ms")
     )
     assert 0 < graph < total
     assert features < total
-    n_utterances = len(measured.facts["utterances_s"])
-    samples = next(f.samples for f in measured.readings if f.metric == "latency_p50_ms")
+    n_utterances = len(measured.utterances_s)
+    samples = next(r.samples for r in measured.readings if r.metric == "latency_p50_ms")
     assert len(samples) >= 30 and len(samples) % n_utterances == 0
-    assert measured.facts["profile"][0]["time_ms"] > 0
+    assert measured.profile[0].time_ms > 0
     assert 0 <= scored.value("wer_low") <= scored.value("wer") <= scored.value("wer_high")
-    assert sum(scored.facts["errors"]) == round(scored.value("wer") * scored.value("n_words"))
+    assert sum(scored.errors) == round(scored.value("wer") * scored.value("n_words"))
 
 
-def test_a_stage_that_is_done_is_found_and_not_done_again(corpus, place):
+def test_a_stage_that_is_done_is_found_and_not_done_again(corpus, workspace):
     job = train_job(corpus, seed=42)
-    first = run_stage(job, place)
-    again = run_stage(job, place)
+    first = run_stage(job, workspace)
+    again = run_stage(job, workspace)
     assert not first.reused
     assert again.reused
-    assert again.artifacts == first.artifacts
+    assert again.checkpoint == first.checkpoint
 
 
-def test_a_stage_whose_artifact_was_lost_is_done_again(corpus, place):
+def test_a_stage_whose_artifact_was_lost_is_done_again(corpus, workspace):
     job = train_job(corpus, seed=43)
-    digest = run_stage(job, place).artifacts["checkpoint"]
-    store = ArtifactStore(place.artifacts)
-    (Path(place.artifacts) / digest[:2] / digest).unlink()
-    again = run_stage(job, place)
+    digest = run_stage(job, workspace).checkpoint
+    store = ArtifactStore(workspace.artifacts)
+    (Path(workspace.artifacts) / digest[:2] / digest).unlink()
+    again = run_stage(job, workspace)
     assert not again.reused
-    assert again.artifacts["checkpoint"] == digest  # the same work gives the same file
+    assert again.checkpoint == digest  # the same work gives the same file
     assert store.has(digest)
 
 
-def test_a_checkpoint_describes_itself(corpus, place, tmp_path):
-    digest = run_stage(train_job(corpus, seed=0), place).artifacts["checkpoint"]
-    path = ArtifactStore(place.artifacts).fetch(digest, tmp_path / "c.safetensors")
+def test_a_checkpoint_describes_itself(corpus, workspace, tmp_path):
+    digest = run_stage(train_job(corpus, seed=0), workspace).checkpoint
+    path = ArtifactStore(workspace.artifacts).fetch(digest, tmp_path / "c.safetensors")
     network, symbols, _ = load_network(path)
     assert network.dims == DIMS
     assert symbols == corpus.symbols
@@ -236,11 +229,12 @@ def test_jobs_with_other_seeds_have_other_keys(corpus):
     assert key_of(train_job(corpus, seed=1)) != key_of(train_job(corpus, seed=2))
 
 
-def test_what_the_teacher_said_has_the_students_frame_rate(corpus, place):
-    cached = next((place.cache / "teachers").iterdir())
-    teacher = SoftTargets(cached)
+def test_what_the_teacher_said_has_the_students_frame_rate(corpus, workspace, soft_targets):
+    teacher = SoftTargets(workspace.soft_targets(soft_targets))
     items = ((0, 0), (1, 0))
     said = teacher.log_probs(items)
-    lengths = [output_steps(corpus.train[i].at[v][1]) for i, v in items]
+    lengths = [
+        output_steps(corpus.train[i].at[a][1], DIMS.contract.subsampling_factor) for i, a in items
+    ]
     assert said.shape == (2, max(lengths), len(corpus.symbols))
     assert said[0, : lengths[0]].exp().sum(-1).sub(1).abs().max() < 0.02

@@ -27,8 +27,8 @@ from onnx.helper import (
 )
 from shell import command
 
-from workers.targets.agent import Agent
 from workers.probe.request import Candidate, LatencyRequest
+from workers.targets.agent import Agent
 
 TOKEN = "test-token-0123456789abcdefghijklmnopqrstuv"
 SYMBOLS = ("<blk>", "a", "b")

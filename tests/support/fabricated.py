@@ -90,8 +90,12 @@ def fabricate(
         trials_wanted=wanted or count,
     )
     begun = time.time() - 100.0 * (count + 1)
-    facts = {"teacher": metrics_of(0.05, 6.0, 4.1), "corpus": "gone", "elapsed_s": 100.0 * count}
-    store.studies.change(study.id, **{"state": state, "created_at": begun, "facts": facts, **columns})
+    told = {
+        "teacher_metrics": metrics_of(0.05, 6.0, 4.1),
+        "corpus": "gone",
+        "elapsed_s": 100.0 * count,
+    }
+    store.studies.change(study.id, **{"state": state, "created_at": begun, **told, **columns})
     rng = np.random.default_rng(seed)
     rows = [_trial(space, study.id, n, begun, rng) for n in range(count)]
     _insert(store, t.trials, iter(rows))
@@ -113,7 +117,7 @@ def _insert(store: Store, table: sa.Table, rows: Iterator[dict[str, Any]]) -> No
 
 
 def _write(store: Store, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    with store._engine.begin() as connection:
+    with store.engine.begin() as connection:
         connection.execute(sa.insert(table), rows)
 
 
@@ -136,13 +140,14 @@ def _trial(
         "values": values,
         "recipe": recipe_of(values).model_dump(mode="json"),
         "recipe_digest": f"{number:064x}",
-        "source": "expert" if number < 8 else "sampler",
+        "label": recipe_of(values).label(),
+        "source": "initial_design" if number < 8 else "sampler",
         "state": "infeasible" if size_mb > 5 else "complete",
         "created_at": begun + 100.0 * number,
         "reason": "size_mb 5.1 > 5" if size_mb > 5 else None,
         "finished_at": begun + 100.0 * number + 190.0,
         "metrics": metrics_of(wer, latency_p50_ms, size_mb),
-        "told": [wer, latency_p50_ms * 1.6, size_mb],
+        "objective_values": [wer, latency_p50_ms * 1.6, size_mb],
         "constraints": {"size_mb <= 5": size_mb - 5},
         "sampler_attrs": {},
         "compute_s": 90.0,
@@ -163,12 +168,16 @@ def _stage_runs(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     samples = [row["metrics"]["latency_p50_ms"] * (1 + 0.01 * (i % 60)) for i in range(300)]
     timed = {"target": "cpu", "metric": "latency_p50_ms", "value": samples[0], "samples": samples}
     errors, words = [0, 1, 2, 0, 1] * 24, [4] * 120
+    digest = "0" * 64
     results: dict[str, dict[str, Any]] = {
         "screen": {},
-        "train": {"facts": {"history": history}, "cpu_s": 80.0},
-        "export": {"facts": {"sizes": [{"part": "encoder", "scheme": "fp32", "bytes": 400000}]}},
-        "score@cpu": {"facts": {"errors": errors, "words": words}},
-        "measure@cpu": {"figures": [timed], "facts": {"machine": {"processor": "a processor"}}},
+        "train": {"checkpoint": digest, "history": history, "cpu_s": 80.0},
+        "export": {
+            **dict.fromkeys(("model", "float32", "tokens"), digest),
+            "sizes": [{"part": "encoder", "format": "fp32", "bytes": 400000}],
+        },
+        "score@cpu": {"texts": digest, "errors": errors, "words": words},
+        "measure@cpu": {"readings": [timed], "machine": {"processor": "a processor"}},
     }
     for i, (stage, result) in enumerate(results.items()):
         yield {
@@ -180,7 +189,7 @@ def _stage_runs(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "state": "done",
             "started_at": row["created_at"] + i,
             "duration_s": 20.0,
-            "result": {"artifacts": {}, "figures": [], "facts": {}, "cpu_s": 1.0, **result},
+            "result": {"kind": stage.partition("@")[0], "cpu_s": 1.0, **result},
             "error": None,
             "log": None,
         }

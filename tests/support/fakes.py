@@ -6,7 +6,21 @@ from collections import Counter
 
 from spaces.load import parse_space
 from workers.jobs import Job, key_of
-from workers.results import Reading, Model, StageResult
+from workers.results import (
+    AnyResult,
+    CompressResult,
+    ConvertResult,
+    ExportResult,
+    ExtraResult,
+    MeasureResult,
+    Model,
+    PrepareResult,
+    Reading,
+    ScoreResult,
+    ScreenResult,
+    TeacherTargetsResult,
+    TrainResult,
+)
 
 SPACE = """
 name: fake
@@ -37,58 +51,53 @@ class Work:
         self.done: Counter[str] = Counter()
         self.jobs: list[Job] = []
 
-    def __call__(self, job: Job) -> StageResult:
+    def __call__(self, job: Job) -> AnyResult:
         self.done[key_of(job)] += 1
         self.jobs.append(job)
         return getattr(self, f"_{job.stage}")(job)
 
     def _prepare(self, job):
-        return StageResult(facts={"corpus": "corpus-1"})
+        return PrepareResult(corpus="corpus-1")
 
     def _screen(self, job):
-        return StageResult(readings=self._sizes(job.student, job.quantize.encoder))
+        return ScreenResult(readings=self._sizes(job.student, job.quantize.encoder))
 
     def _train(self, job):
-        return StageResult(
-            artifacts={"checkpoint": key_of(job)}, facts={"dims": job.student.model_dump()}
-        )
+        return TrainResult(checkpoint=key_of(job))
 
-    _compress = lambda self, job: StageResult(artifacts={"checkpoint": key_of(job)})  # noqa: E731
+    def _compress(self, job):
+        return CompressResult(checkpoint=key_of(job))
 
     def _export(self, job):
         bits = 4 if job.quantize.encoder == "fp32" else 1
         size_mb = (int(job.checkpoint[:4], 16) % 1000 + 500) / 500 * bits
-        return StageResult(
-            artifacts={"model": key_of(job), "float": key_of(job), "tokens": "t"},
-            readings=(Reading(metric="size_mb", value=size_mb), *self._counts(job.checkpoint)),
-        )
+        key = key_of(job)
+        readings = (Reading(metric="size_mb", value=size_mb), *self._counts(job.checkpoint))
+        return ExportResult(model=key, float32=key, tokens="t", readings=readings)
+
+    def _extra(self, job):
+        return ExtraResult(notes=(job.name,))
 
     def _convert(self, job):
         model = Model(backend=job.backend, main="main", files={"main": key_of(job)})
-        return StageResult(
-            artifacts=model.files,
-            readings=(Reading(metric="size_mb", value=int(key_of(job)[:4], 16) / 1000),),
-            facts={"model": model.model_dump(mode="json")},
-        )
+        size = Reading(metric="size_mb", value=int(key_of(job)[:4], 16) / 1000)
+        return ConvertResult(model=model, readings=(size,))
 
     def _score(self, job):
         value = int(job.model.files[job.model.main][:6], 16) / 0xFFFFFF
-        return StageResult(
-            artifacts={"texts": "texts"},
-            readings=(Reading(metric="wer", value=0.1 + 0.4 * value),),
-        )
+        return ScoreResult(texts="texts", readings=(Reading(metric="wer", value=0.1 + 0.4 * value),))
 
     def _measure(self, job):
         timed = 1 + 9 * int(job.model.files[job.model.main][6:10], 16) / 0xFFFF
-        return StageResult(
+        return MeasureResult(
             readings=(
                 *(Reading(metric=f"latency_p{q}_ms", value=timed) for q in (50, 95, 99)),
                 Reading(metric="rtf", value=timed / 1000),
             ),
         )
 
-    def _listen(self, job):
-        return StageResult(facts={"teacher": "teacher-1"})
+    def _teacher_targets(self, job):
+        return TeacherTargetsResult(soft_targets="teacher-1")
 
     def _counts(self, digest):
         macs = float(int(digest[4:10], 16))
@@ -102,3 +111,4 @@ class Work:
             Reading(metric="params", value=size_mb * 1e5),
             Reading(target="cpu", metric="latency_p95_ms", value=0.1),
         )
+

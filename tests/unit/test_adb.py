@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from search.cli.main import run
-from search.devices.calibrate import calibrate, check
+from search.devices.calibrate import calibrate
+from search.devices.check import check
 from search.errors import UsageFault
 from search.home import Home
 from spaces.space import Space
-from workers.errors import DeviceUnreachable, DeviceRefused, WorkError
-from workers.targets.adb import BINARY, Phone, times_of
+from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
 from workers.measure.latency import measure_latency
 from workers.probe.request import Candidate, LatencyRequest
+from workers.targets.adb import BINARY, Phone, times_of
 
 SERIAL = "R58M123"
 # Answers as a phone does, or fails in the way that ADB_MODE names.
@@ -159,13 +160,10 @@ def test_a_tool_that_tells_too_little_is_a_failure(
         Phone(SERIAL).run(request_)
 
 
-def test_a_phone_that_does_not_answer_is_away(
-    adb: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_phone_that_does_not_answer_is_away(adb: Callable[[str], Path]) -> None:
     adb("asleep")
-    monkeypatch.setattr("workers.targets.adb._TIMEOUT_S", 0.2)
     with pytest.raises(DeviceUnreachable, match="no answer in 0 s"):
-        Phone(SERIAL).device()
+        Phone(SERIAL, timeout_s=0.2).device()
 
 
 def test_without_adb_a_phone_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -213,7 +211,7 @@ def test_devices_of_a_space_are_asked(
     here, phone = check(space)
     assert (here.target, here.state, here.device) == ("cpu", "ready", "this machine")
     assert (phone.target, phone.state, phone.device) == ("phone", state, f"adb {SERIAL}")
-    assert said in phone.said
+    assert said in phone.message
 
 
 def test_the_command_that_checks_devices_fails_when_one_is_away(
@@ -239,4 +237,4 @@ def test_a_phone_by_adb_has_no_anchor_to_be_calibrated_by(
     adb: Callable[[str], Path], space: Space, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageFault, match="phone: a phone by adb runs no anchor"):
-        calibrate(space, "phone", Home.at(tmp_path).workspace())
+        calibrate(space, "phone", Home.at(tmp_path).workspace().locks)

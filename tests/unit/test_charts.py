@@ -13,11 +13,9 @@ from search.report.charts import (
     COLOURS,
     SYMBOLS,
     bars,
-    distribution,
     correlation_heatmap,
-    label,
+    distribution,
     learning_curves,
-    name_of,
     over_time,
     parallel_coordinates,
     scatter_by_utterance,
@@ -25,6 +23,8 @@ from search.report.charts import (
     waveform,
 )
 from search.report.front_charts import Marks, front_chart, front_in_space
+from search.report.labels import metric_label, metric_name
+from workers.results import Epoch
 
 NO_MARKS = Marks({}, {})
 MARKUP = "<b onclick=alert(1)>x</b>"
@@ -66,8 +66,8 @@ def chart(frame: pd.DataFrame, marks: Marks = NO_MARKS, x: str = "latency_p95_ms
     ],
 )
 def test_an_axis_says_its_unit_and_target(metric: str, said: str) -> None:
-    assert label(metric) == said
-    assert said.startswith(name_of(metric))
+    assert metric_label(metric) == said
+    assert said.startswith(metric_name(metric))
 
 
 def test_every_trial_is_drawn_once_and_knows_its_number() -> None:
@@ -220,16 +220,18 @@ def test_a_distribution_of_many_samples_keeps_its_quartiles() -> None:
 
 
 def test_the_curve_in_question_is_drawn_last_and_thick() -> None:
-    curves = {
-        f"trial {i}": [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}] for i in range(3)
-    }
-    figure = learning_curves(curves, "loss")
+    history = [Epoch(epoch=e, epochs=2, train_ctc=3.0 - e, cpu_s=1.0) for e in (1, 2)]
+    curves = {f"trial {i}": history for i in range(3)}
+    figure = learning_curves(curves, "train_ctc")
     assert figure.data[-1].name == "trial 0"
     assert figure.data[-1].line.width > figure.data[0].line.width
 
 
 def test_a_curve_skips_epochs_that_were_not_scored() -> None:
-    history = [{"epoch": e, "dev_wer": 0.5 / e if e % 2 == 0 else None} for e in (1, 2, 3, 4)]
+    history = [
+        Epoch(epoch=e, epochs=4, train_ctc=1.0, cpu_s=1.0, dev_wer=None if e % 2 else 0.5 / e)
+        for e in (1, 2, 3, 4)
+    ]
     figure = learning_curves({"trial 0": history}, "dev_wer")
     assert list(figure.data[0].x) == [2, 4]
     assert list(figure.data[0].y) == [25.0, 12.5]

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from search.analysis.compare import Difference, Side, compare, paired_difference, side_of
 from search.cli.main import run
-from search.analysis.compare import Difference, Side, compare, side_of, paired_difference
 from search.errors import UsageFault
+from search.results import TrialResults
 from spaces.families import SeparableConv
 from spaces.recipe import Recipe
 from storage.errors import NoSuchTrial
 from storage.records import Study, TrialState
 from storage.store import Store
+from workers.results import (
+    AnyResult,
+    ExportResult,
+    MeasureResult,
+    Reading,
+    ScoreResult,
+    ScreenResult,
+)
 
 N_UTTERANCES, N_WORDS = 200, 8
+EXPORTED = ExportResult(model="m", float32="f", tokens="t")
 SPACE = """\
 name: tiny
 data: {synthetic: {}}
@@ -28,31 +39,38 @@ students: {separable_conv: {channels: 32}}
 """
 
 
-def score(errors: Sequence[int] | np.ndarray) -> dict[str, Any]:
-    facts = {"errors": [int(e) for e in errors], "words": [N_WORDS] * len(errors)}
-    return {"figures": [], "facts": facts, "artifacts": {}}
+def score(errors: Sequence[int] | np.ndarray) -> ScoreResult:
+    counts = tuple(int(e) for e in errors)
+    return ScoreResult(texts="texts", errors=counts, words=(N_WORDS,) * len(counts))
 
 
 def measure(
     ratios: Sequence[float], end_to_end_ms: np.ndarray | None = None, n_utterances: int = 4
-) -> dict[str, Any]:
-    figures: list[dict[str, Any]] = [
-        {"metric": "anchor_ratio", "value": float(np.median(ratios)), "samples": list(ratios)},
-        {"metric": "rtf", "value": 0.1, "samples": None},
+) -> MeasureResult:
+    middle = float(np.median(ratios))
+    readings = [
+        Reading(metric="anchor_ratio", value=middle, samples=tuple(ratios)),
+        Reading(metric="rtf", value=0.1),
     ]
     if end_to_end_ms is not None:
-        samples = end_to_end_ms.ravel().tolist()
-        figures.append({"metric": "latency_p50_ms", "value": 1.0, "samples": samples})
+        samples = tuple(end_to_end_ms.ravel().tolist())
+        readings.append(Reading(metric="latency_p50_ms", value=1.0, samples=samples))
     n_passes = 0 if end_to_end_ms is None else len(end_to_end_ms) // len(ratios)
-    facts = {"utterances_s": [1.0] * n_utterances, "passes": [n_passes] * len(ratios)}
-    return {"figures": figures, "facts": facts, "artifacts": {}}
+    return MeasureResult(
+        readings=tuple(readings),
+        utterances_s=(1.0,) * n_utterances,
+        passes=(n_passes,) * len(ratios),
+    )
 
 
-def side(**results: dict[str, Any]) -> Side:
-    return Side("trial 0", {}, {name.replace("_at_", "@"): r for name, r in results.items()})
+def side(**results: AnyResult) -> Side:
+    found = TrialResults()
+    for name, result in results.items():
+        found = found.having(name.replace("_at_", "@"), result)
+    return Side("trial 0", {}, found)
 
 
-def only(a: dict[str, Any], b: dict[str, Any], kind: str) -> Difference:
+def only(a: AnyResult, b: AnyResult, kind: str) -> Difference:
     (found,) = compare(side(**{kind: a}), side(**{kind: b}))
     return found
 
@@ -182,13 +200,13 @@ def test_both_run_in_turn_are_told_apart_by_what_each_restart_found() -> None:
 
 def test_only_what_both_were_measured_with_is_compared() -> None:
     a = side(score_at_cpu=score([1]), score_at_ov=score([1]), measure_at_cpu=measure([1, 2, 3]))
-    b = side(score_at_cpu=score([2]), measure_at_pi5=measure([1, 2, 3]), export=score([1]))
+    b = side(score_at_cpu=score([2]), measure_at_pi5=measure([1, 2, 3]), export=EXPORTED)
     assert [(d.metric, d.target) for d in compare(a, b)] == [("wer", "cpu")]
     assert compare(a, side()) == []
 
 
 def test_a_phone_that_tells_no_anchor_is_left_out() -> None:
-    told = {"figures": [{"metric": "graph_p50_ms", "value": 1.0, "samples": [1.0]}], "facts": {}}
+    told = MeasureResult(readings=(Reading(metric="graph_p50_ms", value=1.0, samples=(1.0,)),))
     assert compare(side(measure_at_phone=told), side(measure_at_phone=told)) == []
 
 
@@ -214,11 +232,12 @@ def home(tmp_path: Path) -> Path:
             values={"family": "separable_conv"},
             recipe=recipe.model_dump(mode="json"),
             recipe_digest=recipe.digest(),
-            source="expert",
+            label=recipe.label(),
+            source="initial_design",
         )
         store.trials.save(trial.evolve(state=state))
 
-    def ran(number: int | None, stage: str, result: dict[str, Any], state: str = "done") -> None:
+    def ran(number: int | None, stage: str, result: AnyResult | None, state: str = "done") -> None:
         store.stage_runs.add(
             study.id,
             trial_number=number,
@@ -228,16 +247,16 @@ def home(tmp_path: Path) -> Path:
             state=state,
             started_at=0.0,
             duration_s=1.0,
-            result=result,
+            result={} if result is None else result.model_dump(mode="json"),
         )
 
     for number in (None, 0, 2):
         ran(number, "score@cpu", score(np.arange(N_UTTERANCES) % (4 if number is None else 3)))
-    ran(1, "screen", score([1]))
+    ran(1, "screen", ScreenResult())
     ran(None, "measure@cpu", measure(ratios(8.0, 0, 3)))
     ran(0, "measure@cpu", measure(ratios(4.0, 1, 3)))
     ran(2, "measure@cpu", measure(ratios(4.0, 2, 3)))
-    ran(2, "measure@cpu", {}, "failed")
+    ran(2, "measure@cpu", None, "failed")
     ran(2, "measure@cpu", measure(ratios(2.0, 3, 3)))
     store.close()
     return tmp_path
@@ -254,7 +273,9 @@ def test_a_side_is_a_trial_or_the_teacher(stored: tuple[Store, Study]) -> None:
     store, study = stored
     teacher, trial = side_of(store, study, "teacher"), side_of(store, study, "0")
     assert (teacher.name, trial.name) == ("teacher", "trial 0")
-    assert set(teacher.results) == set(trial.results) == {"score@cpu", "measure@cpu"}
+    for results in (teacher.results, trial.results):
+        assert set(results.scored) == set(results.measured) == {"cpu"}
+        assert replace(results, scored={}, measured={}).is_empty
     found = {d.metric: d for d in compare(teacher, trial)}
     assert found["anchor_ratio"].difference == pytest.approx(-0.5, abs=0.03)
     assert found["anchor_ratio"].is_real

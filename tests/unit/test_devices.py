@@ -59,9 +59,7 @@ def test_nothing_finer_than_restarts_ever_were_is_promised(spread: float, apart:
     assert calibration(anchor_ratio_spread=spread).tells_apart == apart
 
 
-def test_five_restarts_of_one_student_are_compared(
-    make_space: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_five_restarts_of_one_student_are_compared(make_space: Make, tmp_path: Path) -> None:
     asked: list[LatencyRequest] = []
 
     def run(request: LatencyRequest) -> list[ProcessSample]:
@@ -90,9 +88,8 @@ def test_five_restarts_of_one_student_are_compared(
             )
         ]
 
-    monkeypatch.setattr("search.devices.calibrate.runner_for", lambda target: run)
     space = make_space(targets={"cpu": {"threads": 2, "runs": 40}})
-    done = calibrate(space, "cpu", Home.at(tmp_path).workspace())
+    done = calibrate(space, "cpu", Home.at(tmp_path).workspace().locks, run)
     assert len(asked) == 5
     assert all(len(r.candidates) == 1 and len(r.audio) == 6 for r in asked)
     assert asked[0].threads == 2
@@ -109,4 +106,4 @@ def test_five_restarts_of_one_student_are_compared(
 
 def test_a_target_of_another_space_is_not_calibrated(make_space: Make, tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match=r'^no target "gpu" \(targets: cpu\)$'):
-        calibrate(make_space(), "gpu", Home.at(tmp_path).workspace())
+        calibrate(make_space(), "gpu", Home.at(tmp_path).workspace().locks)

@@ -27,7 +27,7 @@ def test_every_number_format_is_in_the_readme(scheme):
     assert f"| `{scheme}` |" in README
 
 
-@pytest.mark.parametrize("kind", [k for k in Teacher.model_fields if k != "tokens"])
+@pytest.mark.parametrize("kind", [k for k in TeacherSource.model_fields if k != "tokens"])
 def test_every_kind_of_teacher_is_in_the_readme_and_in_the_space_to_start_from(kind):
     assert f"teacher: {{{kind}: " in README
     assert f"{kind}:" in EDGE

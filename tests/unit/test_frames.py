@@ -1,4 +1,4 @@
-"""A study as a frame: what pages and reports say agrees with what the command line says."""
+"""A study as a frame: what commands, pages and reports are made of."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ import pandas as pd
 import pytest
 from fabricated import fabricate
 
-from search.cli.common import space_of
-from search.analysis.frames import (
-    as_csv,
-    as_parquet,
-    axes_in,
-    best_number,
-    common_axes,
-    fits,
-    frame_of,
+from search.analysis.front import (
     front_numbers,
+    hypervolume,
     hypervolumes,
     knee_number,
-    label_of,
+    reference_point,
+)
+from search.analysis.importance import axis_importances
+from search.analysis.pick import best_number, best_trial, fits, limits_of
+from search.analysis.trial_frame import (
+    axes_in,
+    common_axes,
+    downsample,
     metrics_in,
     rank_correlations,
-    reference_in,
-    downsample,
+    study_frame,
+    trial_frame,
 )
-from search.analysis.front import best, front, hypervolume, knee, reference_of
-from search.analysis.importance import axis_importances
+from search.cli.common import space_of
+from search.report.export import as_csv, as_parquet
+from spaces.metrics import MetricRef
+from spaces.points import recipe_of
 from storage.records import Study
 from storage.store import Store
 
-OBJECTIVES = ["wer", "latency_p95_ms", "size_mb"]
+WER, LATENCY, SIZE = (MetricRef(n) for n in ("wer", "latency_p95_ms", "size_mb"))
+OBJECTIVES = (WER, LATENCY, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -48,35 +51,20 @@ def study(store: Store) -> Study:
 
 @pytest.fixture(scope="module")
 def frame(store: Store, study: Study) -> pd.DataFrame:
-    return frame_of(store, study, space_of(study))
+    return study_frame(store, study, space_of(study))
 
 
-def test_the_front_is_that_of_the_command_line(
+def test_light_rows_of_trials_make_the_frame_that_whole_trials_make(
     store: Store, study: Study, frame: pd.DataFrame
 ) -> None:
-    expected = front(space_of(study), store.trials.of(study.id))
-    assert set(frame["number"][frame["on_front"]]) == {t.number for t in expected}
+    whole = trial_frame(store.trials.of(study.id), study, space_of(study))
+    pd.testing.assert_frame_equal(frame, whole)
 
 
-def test_the_knee_is_that_of_the_command_line(
-    store: Store, study: Study, frame: pd.DataFrame
-) -> None:
-    space = space_of(study)
-    expected = knee(space, front(space, store.trials.of(study.id)), study.deterministic)
-    assert expected is not None
-    assert knee_number(frame, OBJECTIVES) == expected.number
-
-
-def test_the_knee_of_a_deterministic_study_is_that_of_the_command_line(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    for seed in range(8):
-        study = fabricate(store, f"study {seed}", 40, seed=seed)
-        store.studies.change(study.id, deterministic=True)
-        study, space = store.studies.get(study.name), space_of(study)
-        frame = frame_of(store, study, space)
-        expected = knee(space, front(space, store.trials.of(study.id), True), True)
-        assert expected is not None
-        assert knee_number(frame, space.objectives, deterministic=True) == expected.number
+def test_the_knee_is_on_the_front(study: Study, frame: pd.DataFrame) -> None:
+    on_front = frame["number"][frame["on_front"]]
+    assert set(on_front) == set(front_numbers(frame, space_of(study).objectives))
+    assert knee_number(frame, OBJECTIVES) in set(on_front)
 
 
 def test_what_is_shared_as_a_file_names_no_places_and_holds_no_formulas(
@@ -101,38 +89,49 @@ def test_importance_is_about_the_better_trials_whichever_way_better_is(
     assert axis_importances(space_of(study), turned, "throughput") == pytest.approx(of_errors)
 
 
-def test_the_best_within_limits_is_that_of_the_command_line(
-    store: Store, study: Study, frame: pd.DataFrame
-) -> None:
-    expected = best(store.trials.of(study.id), "wer", "size_mb<=0.5 and latency_p95_ms<=2.5")
-    found = best_number(frame, "wer", {"size_mb": 0.5, "latency_p95_ms": 2.5})
-    assert found == expected.number
-    assert best_number(frame, "throughput", {"throughput": 1e12}) is None
-    assert best_number(frame, "energy_mj", {}) is None
+def test_the_best_within_limits_is_the_one_that_a_condition_finds(frame: pd.DataFrame) -> None:
+    found = best_number(frame, WER, limits_of({"size_mb": 0.5, "latency_p95_ms": 2.5}))
+    assert found == best_trial(frame, "wer", "size_mb<=0.5 and latency_p95_ms<=2.5")
+    inside = frame[(frame["size_mb"] <= 0.5) & (frame["latency_p95_ms"] <= 2.5)]
+    inside = inside[inside["state"] == "complete"]
+    assert inside.set_index("number")["wer"].idxmin() == found
+    assert best_number(frame, MetricRef("throughput"), limits_of({"throughput": 1e12})) is None
+    assert best_number(frame, MetricRef("energy_mj")) is None
 
 
-def test_the_hypervolume_of_all_trials_is_that_of_the_command_line(
-    store: Store, study: Study, frame: pd.DataFrame
+def test_the_hypervolume_is_seen_from_the_teachers_cost_with_every_word_wrong(
+    study: Study, frame: pd.DataFrame
 ) -> None:
-    trials, teacher = store.trials.of(study.id), study.facts["teacher"]
-    reference = reference_of(space_of(study), trials, teacher)
-    assert reference_in(frame, OBJECTIVES, teacher) == pytest.approx(reference)
+    teacher = study.teacher_metrics
+    assert reference_point(frame, OBJECTIVES, teacher) == {
+        WER: 1.0,
+        LATENCY: teacher["latency_p95_ms"],
+        SIZE: teacher["size_mb"],
+    }
+    throughput = MetricRef("throughput")
+    worst = {SIZE: frame["size_mb"].max(), throughput: frame["throughput"].min()}
+    assert reference_point(frame, (SIZE, throughput), {}) == worst
+    assert reference_point(frame, (MetricRef("energy_mj"),), {}) == {"energy_mj": 1.0}
+
+
+def test_the_hypervolume_grows_to_that_of_all_trials(study: Study, frame: pd.DataFrame) -> None:
+    reference = reference_point(frame, OBJECTIVES, study.teacher_metrics)
     grown = hypervolumes(frame, OBJECTIVES, reference)
     complete = frame[frame["state"] == "complete"]
     assert grown["trials"].iloc[-1] == len(complete)
     assert grown["finished_at"].iloc[-1] == complete["finished_at"].max()
     last = grown["hypervolume"].iloc[-1]
-    assert last == pytest.approx(hypervolume(space_of(study), trials, reference))
+    assert 0 < last == pytest.approx(hypervolume(frame, OBJECTIVES, reference))
     assert grown.apply(lambda column: column.is_monotonic_increasing).all()
     assert hypervolumes(frame[:0], OBJECTIVES, reference).empty
 
 
 def test_limits_hold_in_the_direction_of_their_figure(frame: pd.DataFrame) -> None:
-    inside = frame[fits(frame, {"size_mb": 1.0, "throughput": 500.0})]
+    inside = frame[fits(frame, limits_of({"size_mb": 1.0, "throughput": 500.0}))]
     assert 0 < len(inside) < len(frame)
     assert (inside["size_mb"] <= 1.0).all()
     assert (inside["throughput"] >= 500.0).all()
-    assert not fits(frame, {"energy_mj": 1.0}).any()
+    assert not fits(frame, limits_of({"energy_mj": 1.0})).any()
 
 
 def test_a_chart_carries_the_whole_front_and_a_sample_of_the_rest(frame: pd.DataFrame) -> None:
@@ -151,9 +150,11 @@ def test_equal_axes_of_several_families_become_one(frame: pd.DataFrame) -> None:
 
 def test_a_frame_without_trials_has_no_front_no_knee_and_no_best(store: Store) -> None:
     empty = fabricate(store, "empty", 0)
-    frame = frame_of(store, empty, space_of(empty))
+    frame = study_frame(store, empty, space_of(empty))
     assert front_numbers(frame, OBJECTIVES) == []
-    assert best_number(frame, "wer", {}) is None
+    assert knee_number(frame, OBJECTIVES) is None
+    assert best_number(frame, WER) is None
+    assert hypervolume(frame, OBJECTIVES, dict.fromkeys(OBJECTIVES, 1.0)) == 0.0
     assert metrics_in(frame) == axes_in(frame) == []
 
 
@@ -165,9 +166,10 @@ def test_larger_students_are_seen_to_be_larger(frame: pd.DataFrame) -> None:
 
 def test_a_label_says_family_width_pruning_and_number_format() -> None:
     values = {"family": "conformer", "conformer.channels": 96, "quantize.scheme": "int8_dynamic"}
-    assert label_of(values) == "conformer 96 int8_dynamic"
-    assert label_of({**values, "prune.ratio": 0.4}) == "conformer 96 -40% int8_dynamic"
-    assert label_of({**values, "quantize.head": "fp32"}) == "conformer 96 mixed"
+    assert recipe_of(values).label() == "conformer 96 int8_dynamic"
+    assert recipe_of({**values, "prune.ratio": 0.4}).label() == "conformer 96 -40% int8_dynamic"
+    mixed = {**values, "quantize.head": "fp32"}
+    assert recipe_of(mixed).label() == "conformer 96 mixed int8_dynamic"
 
 
 def test_parquet_gives_back_the_figures(frame: pd.DataFrame) -> None:

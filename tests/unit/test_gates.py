@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from search.objectives import broken, timed_gates_decide
+from search.objectives import violation_message
+from search.policy import policy_of
 from spaces.errors import SpaceError
 from spaces.gates import Gates, judge
 from spaces.load import parse_space
@@ -80,7 +81,11 @@ FAULTS = {
     "empty_output: [0.1]": (5, "gate.empty_output", "Input should be a valid number"),
     "olive_asr: often": (5, "gate.olive_asr", "'often': input should be a valid boolean"),
     "olive: true": (5, "gate.olive", 'unknown key; did you mean "olive_asr"?'),
-    "regression: old.zip": (5, "gate.regression", "is no mapping of keys; known: against, limit"),
+    "regression: old.zip": (
+        5,
+        "gate.regression",
+        "is not a mapping of keys; known: against, limit",
+    ),
     "regression: {limit: 1.1}": (5, "gate.regression.against", "is missing"),
     "regression: {against: a, limit: 0}": (
         5,
@@ -121,7 +126,9 @@ def verdict(
     timed: bool = True,
 ) -> str | None:
     """As a search says it."""
-    return broken({}, metrics, (), judge(gates, metrics, teacher or {}, ("cpu", "ov"), timed))
+    return violation_message(
+        {}, metrics, (), judge(gates, metrics, teacher or {}, ("cpu", "ov"), timed)
+    )
 
 
 def scored(texts: Sequence[str], teacher_texts: Sequence[str] = SAID) -> dict[str, float]:
@@ -267,9 +274,9 @@ def test_in_a_deterministic_study_timed_gates_decide_nothing_and_others_do() -> 
     gates = Gates(olive_asr=True, regression=REGRESSION.regression, qoi=0.95)
     metrics = {"regression@cpu": 2.0, "wer@cpu": 0.9, "throughput@cpu": 1.0, "qoi": 0.5}
     teacher = {"wer": 0.1, "throughput@cpu": 100.0}
-    timed = timed_gates_decide(deterministic=True)
-    assert verdict(gates, metrics, teacher, timed) == "breaks gate qoi >= 0.95 (is 0.5)"
-    said = verdict(gates, metrics, teacher, timed_gates_decide(deterministic=False))
+    said = verdict(gates, metrics, teacher, policy_of(deterministic=True).timed_decides)
+    assert said == "breaks gate qoi >= 0.95 (is 0.5)"
+    said = verdict(gates, metrics, teacher, policy_of(deterministic=False).timed_decides)
     assert said is not None
     assert "regression@cpu" in said
     assert "olive_asr@cpu" in said

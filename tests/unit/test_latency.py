@@ -182,7 +182,7 @@ def measured(machine: Machine, request: LatencyRequest = REQUEST) -> Latency:
 def test_quiet_restarts_are_taken_once_each() -> None:
     machine = Machine(restart())
     latency = measured(machine)
-    assert len(machine.asked) == len(latency.restarts) == 3
+    assert len(machine.asked) == len(latency.samples) == 3
     assert latency.unsteady == ()
 
 
@@ -197,7 +197,7 @@ def test_a_disturbed_restart_is_taken_again(n_disturbed: int) -> None:
     machine = Machine(*[DISTURBED] * n_disturbed, restart())
     latency = measured(machine)
     assert len(machine.asked) == 3 + n_disturbed
-    assert latency.restarts == (restart(),) * 3
+    assert latency.samples == (restart(),) * 3
     assert latency.unsteady == ()
 
 
@@ -205,13 +205,13 @@ def test_a_restart_that_stays_disturbed_is_kept_after_three_tries_and_says_so() 
     machine = Machine(DISTURBED, DISTURBED, DISTURBED, restart())
     latency = measured(machine)
     assert len(machine.asked) == 5
-    assert latency.restarts == (DISTURBED, restart(), restart())
+    assert latency.samples == (DISTURBED, restart(), restart())
     assert latency.unsteady == tuple(DISTURBED.unsteady)
 
 
 def test_on_a_machine_that_gives_no_quiet_later_restarts_are_tried_once() -> None:
     machine = Machine(DISTURBED)
-    assert measured(machine).restarts == (DISTURBED,) * 3
+    assert measured(machine).samples == (DISTURBED,) * 3
     assert len(machine.asked) == 5
 
 
@@ -230,7 +230,7 @@ def test_two_more_restarts_are_taken_where_the_first_differ() -> None:
 
 def test_restarts_that_differ_all_the_same_are_told() -> None:
     latency = measured(Machine(*[restart(10 + i) for i in range(5)]))
-    assert len(latency.restarts) == 5
+    assert len(latency.samples) == 5
     assert latency.unsteady == ("restarts differ by 18%",)
 
 
@@ -241,7 +241,7 @@ def test_restarts_of_the_network_alone_are_compared_too() -> None:
 
 def test_one_restart_is_enough_where_one_is_asked_for() -> None:
     machine = Machine(restart())
-    assert len(measured(machine, replace(REQUEST, restarts=1)).restarts) == 1
+    assert len(measured(machine, replace(REQUEST, restarts=1)).samples) == 1
 
 
 def test_candidates_share_their_restarts() -> None:
@@ -249,7 +249,7 @@ def test_candidates_share_their_restarts() -> None:
     machine = Machine(*[(restart(10), restart(20 + 5 * i)) for i in range(3)])
     request = replace(REQUEST, candidates=REQUEST.candidates * 2)
     one, other = measure_latency(request, machine)
-    assert len(machine.asked) == len(one.restarts) == len(other.restarts) == 5
+    assert len(machine.asked) == len(one.samples) == len(other.samples) == 5
     assert one.unsteady == ()
     assert np.median(other.pooled("end_to_end_ms")) > np.median(one.pooled("end_to_end_ms"))
 
@@ -263,5 +263,5 @@ def test_an_answer_is_read_back_as_it_was_given() -> None:
 
 @pytest.mark.parametrize("answer", [[{}], [3], [{"end_to_end_ms": []}], ["text"]])
 def test_what_is_no_measurement_is_refused(answer: list[Any]) -> None:
-    with pytest.raises(ValueError, match="is no measurement"):
+    with pytest.raises(ValueError, match="is not a measurement"):
         process_samples_of(answer)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.strategy.initial_design import initial_design
 from spaces.errors import SpaceError
 from spaces.load import find_space, load_space, parse_space, shipped_spaces
-from search.strategy.initial_design import initial_design
 from spaces.points import enumerate_values, random_values, recipe_of
 from spaces.recipe import Recipe
 from spaces.space import Space
@@ -126,11 +126,11 @@ def test_what_is_no_space_is_refused_with_the_names_of_those_shipped(
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_experts_of_a_shipped_space_survive_json(name: str) -> None:
+def test_first_guesses_of_a_shipped_space_survive_json(name: str) -> None:
     space = load_space(name)
-    experts = initial_design(space, 20)
-    assert experts
-    for values in experts:
+    guesses = initial_design(space, 20)
+    assert guesses
+    for values in guesses:
         recipe = recipe_of(values)
         assert _again(recipe) == recipe
         assert _again(recipe).digest() == recipe.digest()

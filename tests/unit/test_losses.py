@@ -155,7 +155,13 @@ def test_at_any_rate_the_order_and_the_range_are_kept(n_rows: int, n_steps: int)
 
 @given(st.integers(1, 5000))
 def test_a_student_has_a_frame_for_every_four_begun(n_frames: int) -> None:
-    assert output_steps(n_frames) == -(-n_frames // 4)
+    assert output_steps(n_frames, 4) == -(-n_frames // 4)
+
+
+@given(st.integers(1, 5000), st.integers(1, 8))
+def test_whatever_it_subsamples_by_the_last_frame_begun_is_whole(n_frames: int, by: int) -> None:
+    n_steps = output_steps(n_frames, by)
+    assert (n_steps - 1) * by < n_frames <= n_steps * by
 
 
 # a teacher's symbols in the student's order

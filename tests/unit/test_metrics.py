@@ -28,7 +28,7 @@ def test_a_timed_metric_may_name_its_target(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n, m in METRICS.items() if not m.per_target])
 def test_a_metric_that_holds_everywhere_names_no_target(name: str) -> None:
-    with pytest.raises(ValueError, match=f'"{name}@pi5" is no metric; did you mean "{name}"\\?'):
+    with pytest.raises(ValueError, match=f'"{name}@pi5" is not a metric; did you mean "{name}"\\?'):
         metric_named(f"{name}@pi5")
 
 
@@ -36,12 +36,12 @@ def test_a_metric_that_holds_everywhere_names_no_target(name: str) -> None:
     ("wrong", "near"), [("latency_p95", "latency_p95_ms"), ("size", "size_mb"), ("wre", "wer")]
 )
 def test_a_misspelt_metric_is_answered_with_the_nearest(wrong: str, near: str) -> None:
-    with pytest.raises(ValueError, match=f'^"{wrong}" is no metric; did you mean "{near}"\\?$'):
+    with pytest.raises(ValueError, match=f'^"{wrong}" is not a metric; did you mean "{near}"\\?$'):
         metric_named(wrong)
 
 
 def test_a_metric_like_no_other_is_answered_with_all() -> None:
-    with pytest.raises(ValueError, match=r'^"zzz" is no metric \(known: wer, cer, '):
+    with pytest.raises(ValueError, match=r'^"zzz" is not a metric \(known: wer, cer, '):
         metric_named("zzz")
 
 

@@ -1,4 +1,4 @@
-"""Which stage is next and what its figures are called, where targets have own runtimes."""
+"""Which stage is next and what its readings are called, where targets have own runtimes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import pytest
 from fakes import Work
 
 from search.errors import UsageFault
+from search.results import TrialResults, model_of, readings_of
 from search.study.pipeline import (
-    StudySettings,
-    figures_of,
+    Complete,
+    Step,
+    Submit,
+    Wait,
+    next_study_step,
+    next_trial_step,
     study_context,
-    model_of,
-    next_study_job,
-    next_trial_job,
-    waiting_for,
 )
+from search.study.settings import StudySettings
 from spaces.families import SeparableConv
 from spaces.recipe import PARTS, Distil, Prune, Quantize, Recipe
 from spaces.space import Space
-from workers.jobs import Convert, Job, Measure, Score, name_of
-from workers.results import StageResult
+from storage.records import StageRun
+from workers.jobs import Convert, Job, Measure, Score, key_of, name_of
 
 Make = Callable[..., Space]
-FACTS = StudySettings(
-    space_yaml="", space_path="", seed=0, threads=1, teacher_threads=1, host="here", brought={}
-)
+SETTINGS = StudySettings(seed=0, threads=1, teacher_threads=1, host="here", imported={})
 PLAIN = Recipe(student=SeparableConv(channels=32), distil=Distil(weight=0.0))
 BF16 = {"precision": "bf16"}
 PI5 = {"agent": "https://pi5:8765", "token_env": "PI5"}
@@ -39,30 +39,38 @@ def _all(scheme: str) -> Quantize:
 
 
 def _work_through(
-    ask: Callable[[dict[str, StageResult]], Job | None],
-) -> tuple[list[Job], dict[str, StageResult]]:
-    work, results = Work(), {}
-    while (job := ask(results)) is not None:
-        assert name_of(job) not in results
-        results[name_of(job)] = work(job)
+    ask: Callable[[TrialResults], Step], unavailable_targets: Collection[str]
+) -> tuple[list[Job], TrialResults]:
+    """Every job that is asked for until nothing is left but to wait for what cannot be asked."""
+    work, results = Work(), TrialResults()
+    while isinstance(step := ask(results), Submit):
+        assert name_of(step.job) not in names(work.jobs)
+        results = results.having(name_of(step.job), work(step.job))
+    assert step == (Wait(tuple(unavailable_targets)) if unavailable_targets else Complete())
     return work.jobs, results
 
 
 def of_study(
-    space: Space, facts: StudySettings = FACTS, unavailable_targets: Collection[str] = ()
-) -> tuple[list[Job], dict[str, StageResult]]:
-    return _work_through(lambda results: next_study_job(space, facts, results, unavailable_targets))
+    space: Space, settings: StudySettings = SETTINGS, unavailable_targets: Collection[str] = ()
+) -> tuple[list[Job], TrialResults]:
+    return _work_through(
+        lambda results: next_study_step(space, settings, results, unavailable_targets),
+        unavailable_targets,
+    )
 
 
 def of_trial(
     space: Space,
     recipe: Recipe = PLAIN,
-    facts: StudySettings = FACTS,
+    settings: StudySettings = SETTINGS,
     unavailable_targets: Collection[str] = (),
-) -> tuple[list[Job], dict[str, StageResult]]:
-    ground = study_context(space, of_study(space, facts)[1])
+) -> tuple[list[Job], TrialResults]:
+    context = study_context(space, of_study(space, settings)[1])
     return _work_through(
-        lambda results: next_trial_job(space, facts, ground, recipe, results, unavailable_targets)
+        lambda results: next_trial_step(
+            space, settings, context, recipe, results, unavailable_targets
+        ),
+        unavailable_targets,
     )
 
 
@@ -72,6 +80,26 @@ def replace_recipe(**sections: Any) -> Recipe:
 
 def names(jobs: list[Job]) -> list[str]:
     return [name_of(job) for job in jobs]
+
+
+def recorded_runs(jobs: list[Job]) -> list[StageRun]:
+    """What the store holds of these jobs."""
+    work = Work()
+    return [
+        StageRun(
+            id=i,
+            study_id=1,
+            trial_number=0,
+            stage=name_of(job),
+            key=key_of(job),
+            attempt=1,
+            state="done",
+            started_at=0.0,
+            duration_s=1.0,
+            result=work(job).model_dump(mode="json"),
+        )
+        for i, job in enumerate(jobs)
+    ]
 
 
 def one(jobs: list[Job], name: str) -> Any:
@@ -88,9 +116,9 @@ def test_a_target_of_onnx_runtime_is_scored_and_measured_with_the_exported_file(
     jobs, results = of_trial(make_space(), replace_recipe(prune=Prune(ratio=0.4)))
     stages = ["screen", "train", "compress", "export", "score@cpu", "measure@cpu"]
     assert names(jobs) == stages
-    exported = results["export"].artifacts["model"]
+    assert results.export is not None
     for job in (one(jobs, "score@cpu"), one(jobs, "measure@cpu")):
-        assert job.model.files == {"model.onnx": exported}
+        assert job.model.files == {"model.onnx": results.export.model}
 
 
 def test_runtimes_are_converted_once_scored_once_and_measured_on_each_target(
@@ -115,7 +143,9 @@ def test_without_a_target_of_onnx_runtime_students_are_scored_there_to_be_compar
 ) -> None:
     jobs, results = of_trial(make_space(targets={"ov": {"backend": "openvino"}}))
     assert names(jobs)[3:] == ["score@=onnx", "convert@openvino", "score@ov", "measure@ov"]
-    assert one(jobs, "score@ov").onnx_texts == results["score@=onnx"].artifacts["texts"]
+    scored = results.score("=onnx")
+    assert scored is not None
+    assert one(jobs, "score@ov").onnx_texts == scored.texts
     assert one(jobs, "score@=onnx").onnx_texts is None
 
 
@@ -138,8 +168,9 @@ def test_another_runtime_starts_from_the_float32_file_and_the_network(make_space
     recipe = replace_recipe(quantize=_all("int8"), prune=Prune(ratio=0.4))
     jobs, results = of_trial(space, recipe)
     convert = one(jobs, "convert@openvino")
-    assert convert.onnx == results["export"].artifacts["float"]
-    assert convert.network == results["compress"].artifacts["checkpoint"]
+    assert results.export is not None and results.compress is not None
+    assert convert.onnx == results.export.float32
+    assert convert.network == results.compress.checkpoint
     assert convert.quantize == recipe.quantize
     assert convert.long_audio
     assert all(job.long_audio for job in jobs if isinstance(job, Score | Convert))
@@ -149,25 +180,29 @@ def test_a_target_that_is_put_off_is_left_for_later_and_nothing_else(make_space:
     space = make_space(targets={"pi5": PI5, "cpu": {}, "ov": {"backend": "openvino"}})
     jobs, results = of_trial(space, unavailable_targets=("pi5",))
     assert names(jobs)[-4:] == ["measure@cpu", "convert@openvino", "score@ov", "measure@ov"]
-    assert waiting_for(space, results) == ["pi5"]
-    study = study_context(space, of_study(space)[1])
-    left = next_trial_job(space, FACTS, study, PLAIN, results)
-    assert left is not None
-    assert name_of(left) == "measure@pi5"
-    assert waiting_for(space, {**results, "measure@pi5": results["measure@cpu"]}) == []
+    context = study_context(space, of_study(space)[1])
+    step = next_trial_step(space, SETTINGS, context, PLAIN, results, ("pi5",))
+    assert step == Wait(("pi5",))
+    left = next_trial_step(space, SETTINGS, context, PLAIN, results)
+    assert isinstance(left, Submit)
+    assert name_of(left.job) == "measure@pi5"
+    measured = results.having("measure@pi5", results.measured["cpu"])
+    assert next_trial_step(space, SETTINGS, context, PLAIN, measured, ("pi5",)) == Complete()
 
 
 def test_what_a_device_writes_is_compared_with_what_was_written_here(make_space: Make) -> None:
     jobs, results = of_trial(make_space(targets={"cpu": {}, "pi5": PI5}))
     there, here = one(jobs, "measure@pi5"), one(jobs, "measure@cpu")
-    assert (there.texts, here.texts) == (results["score@cpu"].artifacts["texts"], None)
+    scored = results.score("cpu")
+    assert scored is not None
+    assert (there.texts, here.texts) == (scored.texts, None)
     assert (there.host, here.host) == ("", "here")  # which machine it is there nobody knows
     assert (there.reusable, here.reusable) == (False, True)
 
 
 def test_a_calibrated_target_is_told_its_anchor(make_space: Make) -> None:
-    facts = replace(FACTS, anchors_ms={"pi5": 1.5})
-    jobs, _ = of_trial(make_space(targets={"cpu": {}, "pi5": PI5}), facts=facts)
+    settings = replace(SETTINGS, anchors_ms={"pi5": 1.5})
+    jobs, _ = of_trial(make_space(targets={"cpu": {}, "pi5": PI5}), settings=settings)
     anchors = [j.calibrated_anchor_ms for j in jobs if isinstance(j, Measure)]
     assert anchors == [None, 1.5]
 
@@ -177,13 +212,13 @@ def test_a_baseline_is_run_in_turn_where_onnx_runtime_has_an_anchor(make_space: 
         targets={"cpu": {}, "pi5": PI5, "ov": {"backend": "openvino"}, "phone": {"adb": "R58M"}},
         gate={"regression": {"against": "old"}},
     )
-    brought = {"baseline": "b" * 64, "baseline_tokens": "t" * 64}
-    facts = replace(FACTS, brought=brought)
-    jobs, _ = of_trial(space, facts=facts)
+    imported = {"baseline": "b" * 64, "baseline_tokens": "t" * 64}
+    settings = replace(SETTINGS, imported=imported)
+    jobs, _ = of_trial(space, settings=settings)
     with_it = [j.target_name for j in jobs if isinstance(j, Measure) and j.baseline]
     assert with_it == ["cpu", "pi5"]
     assert one(jobs, "measure@cpu").baseline_tokens == "t" * 64
-    assert not [j for j in of_study(space, facts)[0] if isinstance(j, Measure) and j.baseline]
+    assert not [j for j in of_study(space, settings)[0] if isinstance(j, Measure) and j.baseline]
 
 
 def test_a_teacher_is_not_prepared_for_runtimes_that_take_minutes_for_it(
@@ -196,23 +231,23 @@ def test_a_teacher_is_not_prepared_for_runtimes_that_take_minutes_for_it(
     assert names(of_study(space)[0]) == stages
 
 
-def test_a_teacher_is_heard_while_a_device_is_away(make_space: Make) -> None:
+def test_a_teacher_gives_its_targets_while_a_device_is_away(make_space: Make) -> None:
     space = make_space(targets={"pi5": PI5})
     jobs, results = of_study(space, unavailable_targets=("pi5",))
     assert names(jobs)[-2:] == ["score@pi5", "teacher_targets"]
-    left = next_study_job(space, FACTS, results)
-    assert left is not None
-    assert name_of(left) == "measure@pi5"
+    left = next_study_step(space, SETTINGS, results)
+    assert isinstance(left, Submit)
+    assert name_of(left.job) == "measure@pi5"
 
 
-# figures
+# readings
 
 
 def test_what_a_runtime_scored_holds_for_each_of_its_targets(make_space: Make) -> None:
     ov = {"backend": "openvino"}
     space = make_space(targets={"cpu": {}, "pi5": PI5, "ov": ov, "ov4": {**ov, "threads": 4}})
     _, results = of_trial(space)
-    found = {(f.metric, f.target): f.value for f in figures_of(space, results)}
+    found = {(r.metric, r.target): r.value for r in readings_of(space, results)}
     targets = ("cpu", "pi5", "ov", "ov4")
     for metric in ("wer", "size_mb", "latency_p95_ms"):
         assert {t for m, t in found if m == metric} == set(targets)
@@ -227,9 +262,9 @@ def test_a_plain_name_is_a_figure_of_the_first_target(make_space: Make, first: s
     targets = {"cpu": {}, "ov": {"backend": "openvino"}}
     order = sorted(targets, key=lambda name: name != first)
     space = make_space(targets={name: targets[name] for name in order})
-    ground = study_context(space, of_study(space)[1])
+    context = study_context(space, of_study(space)[1])
     for metric in ("wer", "size_mb", "latency_p95_ms"):
-        assert ground.teacher_metrics[metric] == ground.teacher_metrics[f"{metric}@{first}"]
+        assert context.teacher_metrics[metric] == context.teacher_metrics[f"{metric}@{first}"]
 
 
 def test_a_teacher_that_the_first_target_is_too_slow_for_has_the_errors_of_onnx_runtime(
@@ -251,13 +286,13 @@ def test_a_teacher_that_the_first_target_is_too_slow_for_has_the_errors_of_onnx_
 def test_the_model_that_was_measured_is_found_again(make_space: Make) -> None:
     space = make_space(targets={"cpu": {}, "ov": {"backend": "openvino"}})
     jobs, results = of_trial(space)
-    recorded = {name: result.model_dump(mode="json") for name, result in results.items()}
+    recorded = TrialResults.of(recorded_runs(jobs))
+    assert recorded == results
     for name in ("cpu", "ov"):
         model, tokens = model_of(space, name, recorded)
         assert model == one(jobs, f"measure@{name}").model
         assert tokens == "t"
-    del recorded["convert@openvino"]
     with pytest.raises(UsageFault, match="it was never converted for openvino"):
-        model_of(space, "ov", recorded)
+        model_of(space, "ov", replace(recorded, converted={}))
     with pytest.raises(UsageFault, match="it has no exported file"):
-        model_of(space, "cpu", {})
+        model_of(space, "cpu", TrialResults())

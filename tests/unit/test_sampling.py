@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.strategy.sampling import GENERATION, Proposal, propose
-from spaces.load import load_space, shipped_spaces
+from search.policy import AS_MEASURED, DETERMINISTIC, Policy
 from search.strategy.initial_design import initial_design
-from spaces.points import breaks_rule, enumerate_values, recipe_of
+from search.strategy.moves import Nothing, Propose
+from search.strategy.sampling import propose
+from spaces.load import load_space, shipped_spaces
+from spaces.points import enumerate_values, recipe_of, refusal
 from spaces.space import Space
 from storage.records import Trial, TrialState
 
@@ -43,7 +45,7 @@ def _figures(space: Space, values: Mapping[str, Any]) -> tuple[float, ...]:
     return (1.0 / size + noise / 50, size / 4 + noise, size / 20)
 
 
-def _trial(space: Space, number: int, proposal: Proposal, **changes: Any) -> Trial:
+def _trial(space: Space, number: int, proposal: Propose, **changes: Any) -> Trial:
     columns: dict[str, Any] = {
         "id": number + 1,
         "study_id": 1,
@@ -51,6 +53,7 @@ def _trial(space: Space, number: int, proposal: Proposal, **changes: Any) -> Tri
         "values": proposal.values,
         "recipe": {},
         "recipe_digest": recipe_of(proposal.values).digest(),
+        "label": recipe_of(proposal.values).label(),
         "source": proposal.source,
         "state": TrialState.RUNNING,
         "created_at": 0.0,
@@ -60,21 +63,20 @@ def _trial(space: Space, number: int, proposal: Proposal, **changes: Any) -> Tri
 
 
 def _completed(space: Space, trial: Trial) -> Trial:
-    return trial.evolve(state=TrialState.COMPLETE, told=_figures(space, trial.values))
+    return trial.evolve(state=TrialState.COMPLETE, objective_values=_figures(space, trial.values))
 
 
 def _with_every_end(space: Space, trial: Trial) -> Trial:
     """A trial ended in one of all the ways there are, by its number."""
-    told = _figures(space, trial.values)
+    values = _figures(space, trial.values)
     met = {"size_mb <= 5": -1.0, "latency_p95_ms <= 50": -2.0}
     broken = {"size_mb <= 5": 0.5, "latency_p95_ms <= 50": -2.0}
     ends: list[dict[str, Any]] = [
-        {"state": TrialState.COMPLETE, "told": told, "constraints": met},
-        {"state": TrialState.INFEASIBLE, "told": told, "constraints": broken},
+        {"state": TrialState.COMPLETE, "objective_values": values, "constraints": met},
+        {"state": TrialState.INFEASIBLE, "objective_values": values, "constraints": broken},
         {"state": TrialState.SCREENED_OUT, "constraints": {"size_mb <= 5": 3.0}},
-        {"state": TrialState.COMPLETE, "told": told, "constraints": met},
+        {"state": TrialState.COMPLETE, "objective_values": values, "constraints": met},
         {"state": TrialState.FAILED, "reason": "its process ended with 3"},
-        {"state": TrialState.STOPPED},
         {"state": TrialState.CANCELLED},
         {"state": TrialState.UNMEASURED},
         {"state": TrialState.RUNNING},
@@ -87,12 +89,12 @@ def _run(
     n_trials: int,
     end: Callable[[Space, Trial], Trial] = _completed,
     seed: int = 0,
-    deterministic: bool = False,
+    policy: Policy = AS_MEASURED,
 ) -> list[Trial]:
     trials: list[Trial] = []
     for number in range(n_trials):
-        proposal = propose(space, seed, number, trials, deterministic)
-        if proposal is None:
+        proposal = propose(space, policy, seed, number, trials)
+        if isinstance(proposal, Nothing):
             break
         trials.append(end(space, _trial(space, number, proposal)))
     return trials
@@ -127,19 +129,19 @@ def test_equal_records_give_equal_proposals(make_space: MakeSpace, sampler: str)
     space, trials = _records(make_space, sampler, 13)
     random.seed(1)
     np.random.seed(1)
-    first = propose(space, 0, 13, trials)
+    first = propose(space, AS_MEASURED, 0, 13, trials)
     random.seed(2)
     np.random.seed(2)
-    assert first is not None
-    assert propose(space, 0, 13, _from_json(trials)) == first
+    assert isinstance(first, Propose)
+    assert propose(space, AS_MEASURED, 0, 13, _from_json(trials)) == first
     assert first.source == "sampler"
 
 
 def test_another_seed_gives_other_proposals(make_space: MakeSpace) -> None:
     space = _space(make_space, "tpe")
     trials = _run(space, 8)
-    proposals = [propose(space, seed, 8, trials) for seed in range(4)]
-    digests = {recipe_of(p.values).digest() for p in proposals if p is not None}
+    proposals = [propose(space, AS_MEASURED, seed, 8, trials) for seed in range(4)]
+    digests = {recipe_of(p.values).digest() for p in proposals if isinstance(p, Propose)}
     assert len(digests) > 1
 
 
@@ -148,68 +150,75 @@ def test_a_deterministic_study_ignores_results_of_the_generation_under_way(
     make_space: MakeSpace, sampler: str
 ) -> None:
     space = _space(make_space, sampler)
-    number = 5 * GENERATION + GENERATION - 1
-    trials = _run(space, number, deterministic=True)
-    first = number - number % GENERATION
+    assert DETERMINISTIC.generation is not None
+    first = 5 * DETERMINISTIC.generation
+    number = first + DETERMINISTIC.generation - 1
+    trials = _run(space, number, policy=DETERMINISTIC)
     ends: list[dict[str, Any]] = [
-        {"state": TrialState.RUNNING, "told": None},
-        {"state": TrialState.COMPLETE, "told": (0.0, 0.0, 0.0)},
-        {"state": TrialState.INFEASIBLE, "told": (9.0, 9.0, 9.0), "constraints": {"a": 1.0}},
-        {"state": TrialState.FAILED, "told": None},
-        {"state": TrialState.SCREENED_OUT, "told": None, "constraints": {"a": 1.0}},
+        {"state": TrialState.RUNNING, "objective_values": None},
+        {"state": TrialState.COMPLETE, "objective_values": (0.0, 0.0, 0.0)},
+        {
+            "state": TrialState.INFEASIBLE,
+            "objective_values": (9.0, 9.0, 9.0),
+            "constraints": {"a": 1.0},
+        },
+        {"state": TrialState.FAILED, "objective_values": None},
+        {"state": TrialState.SCREENED_OUT, "objective_values": None, "constraints": {"a": 1.0}},
     ]
     proposals = [
         propose(
             space,
+            DETERMINISTIC,
             0,
             number,
             [t if t.number < first else t.evolve(**end) for t in trials],
-            deterministic=True,
         )
         for end in ends
     ]
-    assert proposals[0] is not None
+    assert isinstance(proposals[0], Propose)
     assert all(p == proposals[0] for p in proposals)
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("policy", [AS_MEASURED, DETERMINISTIC])
 def test_results_of_earlier_generations_are_learnt_from(
-    make_space: MakeSpace, deterministic: bool
+    make_space: MakeSpace, policy: Policy
 ) -> None:
     space = _space(make_space, "tpe")
-    trials = _run(space, 24, deterministic=deterministic)
-    turned = [t.evolve(told=tuple(-v for v in t.objective_values or ())) for t in trials]
-    one = [propose(space, seed, 24, trials, deterministic) for seed in range(4)]
-    other = [propose(space, seed, 24, turned, deterministic) for seed in range(4)]
+    trials = _run(space, 24, policy=policy)
+    turned = [
+        t.evolve(objective_values=tuple(-v for v in t.objective_values or ())) for t in trials
+    ]
+    one = [propose(space, policy, seed, 24, trials) for seed in range(4)]
+    other = [propose(space, policy, seed, 24, turned) for seed in range(4)]
     assert one != other
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
-def test_experts_come_first(name: str) -> None:
+def test_the_initial_design_comes_first(name: str) -> None:
     space = load_space(name)
-    experts = initial_design(space, 6)
+    design = initial_design(space, 6)
     trials = _run(space, 6)
-    assert [t.source for t in trials] == ["expert"] * len(experts)
-    assert [t.values for t in trials] == experts
-    following = propose(space, 0, 6, trials)
-    assert following is not None
+    assert [t.source for t in trials] == ["initial_design"] * len(design)
+    assert [t.values for t in trials] == design
+    following = propose(space, AS_MEASURED, 0, 6, trials)
+    assert isinstance(following, Propose)
     assert following.source == "sampler"
 
 
-def test_the_number_of_experts_is_the_users(make_space: MakeSpace) -> None:
-    few = _space(make_space, "random", search={"expert_trials": 2})
-    assert [t.source for t in _run(few, 4)] == ["expert", "expert", "sampler", "sampler"]
-    none = _space(make_space, "random", search={"expert_trials": 0})
+@pytest.mark.parametrize("key", ["initial_trials", "expert_trials"])
+def test_the_size_of_the_initial_design_is_the_users(make_space: MakeSpace, key: str) -> None:
+    few = _space(make_space, "random", search={key: 2})
+    assert [t.source for t in _run(few, 4)] == ["initial_design"] * 2 + ["sampler"] * 2
+    none = _space(make_space, "random", search={key: 0})
     assert [t.source for t in _run(none, 2)] == ["sampler", "sampler"]
 
 
-def test_an_expert_that_was_tried_already_is_passed_over(make_space: MakeSpace) -> None:
+def test_what_was_tried_already_of_the_initial_design_is_passed_over(make_space: MakeSpace) -> None:
     space = _space(make_space, "random")
     second = initial_design(space, 6)[1]
-    by_hand = _trial(space, 0, Proposal(second, "user"))
-    proposed = propose(space, 0, 1, [_completed(space, by_hand)])
-    assert proposed is not None
-    assert proposed == Proposal(initial_design(space, 6)[2], "expert")
+    by_hand = _trial(space, 0, Propose(second, "user"))
+    proposed = propose(space, AS_MEASURED, 0, 1, [_completed(space, by_hand)])
+    assert proposed == Propose(initial_design(space, 6)[2], "initial_design")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -217,8 +226,8 @@ def test_a_sampler_learns_from_trials_however_they_ended(
     make_space: MakeSpace, sampler: str
 ) -> None:
     space, trials = _records(make_space, sampler, 32, _with_every_end, budgets=BUDGETS)
-    proposal = propose(space, 0, 32, trials)
-    assert proposal is not None
+    proposal = propose(space, AS_MEASURED, 0, 32, trials)
+    assert isinstance(proposal, Propose)
     assert proposal.source == "sampler"
     assert len(trials) == 32
     assert {t.state for t in trials} == set(TrialState) - {TrialState.QUEUED}
@@ -241,14 +250,14 @@ def test_every_recipe_of_a_small_space_is_tried_once_and_then_none(
         students={"separable_conv": {"channels": [16, 24]}, "recurrent": {}},
         distil={"weight": [0.0, 0.5], "temperature": [1.0, 2.0]},
         forbid=[{"channels": 24, "distil.weight": 0}],
-        search={"sampler": sampler, "expert_trials": 2},
+        search={"sampler": sampler, "initial_trials": 2},
     )
     every = {recipe_of(values).digest() for values in enumerate_values(space)}
     assert len(every) == 8
     trials = _run(space, 50)
     assert [t.recipe_digest for t in trials].count(trials[0].recipe_digest) == 1
     assert sorted(t.recipe_digest for t in trials) == sorted(every)
-    assert propose(space, 0, len(trials), trials) is None
+    assert propose(space, AS_MEASURED, 0, len(trials), trials) == Nothing(is_exhausted=True)
 
 
 def test_a_recipe_is_tried_once_although_every_part_overrides_the_scheme(
@@ -296,11 +305,11 @@ def test_no_proposal_breaks_a_rule(make_space: MakeSpace, sampler: str) -> None:
     space = _space(make_space, sampler, forbid=rules)
     trials = _run(space, 16)
     assert len(trials) == 16
-    assert all(breaks_rule(space, t.values) is None for t in trials)
+    assert all(refusal(space, t.values) is None for t in trials)
 
 
 def test_after_many_trials_a_proposal_is_still_new_and_still_pure(make_space: MakeSpace) -> None:
-    space = _space(make_space, "random", search={"expert_trials": 0})
+    space = _space(make_space, "random", search={"initial_trials": 0})
     rng = random.Random(0)
     trials = []
     for number in range(1700):
@@ -312,9 +321,9 @@ def test_after_many_trials_a_proposal_is_still_new_and_still_pure(make_space: Ma
             "distil.weight": 0.0,
             "prune.ratio": 0.0,
         }
-        trial = _trial(space, number, Proposal(values, "sampler"))
+        trial = _trial(space, number, Propose(values, "sampler"))
         trials.append(_completed(space, trial) if number % 3 else trial)
-    proposal = propose(space, 0, 1700, trials)
-    assert proposal is not None
-    assert proposal == propose(space, 0, 1700, trials)
+    proposal = propose(space, AS_MEASURED, 0, 1700, trials)
+    assert isinstance(proposal, Propose)
+    assert proposal == propose(space, AS_MEASURED, 0, 1700, trials)
     assert recipe_of(proposal.values).digest() not in {t.recipe_digest for t in trials}

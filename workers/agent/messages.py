@@ -13,6 +13,7 @@ from typing import Any
 
 from spaces.backends import PRECISIONS
 from workers.backends.base import Settings
+from workers.probe.request import GivenSettings
 
 VERSION = 1  # of these messages; both ends have to speak the same
 MOST_JSON_BYTES = 1_000_000
@@ -38,7 +39,7 @@ class JobCandidate:
     files: Mapping[str, str]  # plain name → digest
     main: str
     tokens: str
-    settings: Mapping[str, Any]
+    settings: GivenSettings
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def parse_job(body: bytes) -> JobMessage:
     Raises:
         MessageFault: when anything of it is not as it should be.
     """
-    given = parse_json(body)
+    given: Any = parse_json(body)
     faults: list[str] = []
     _check_job(given, "job", faults)
     if faults:
@@ -84,7 +85,7 @@ def parse_job(body: bytes) -> JobMessage:
     return JobMessage(**job)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> object:
     """Strict JSON in UTF-8: no NaN, no name given twice, no nesting without end.
 
     Raises:
@@ -104,7 +105,7 @@ def _no_constant(name: str) -> None:
     raise MessageFault(f"{name} is no number of JSON")
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
         raise MessageFault("a name is given twice")
@@ -112,11 +113,11 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # A check says what is wrong with a value by adding to the faults.
-_Check = Callable[[Any, str, list[str]], None]
+_Check = Callable[[object, str, list[str]], None]
 
 
 def _whole(low: int, high: int) -> _Check:
-    def check(value: Any, where: str, faults: list[str]) -> None:
+    def check(value: object, where: str, faults: list[str]) -> None:
         if type(value) is not int or not low <= value <= high:
             faults.append(f"{where}: has to be a whole number from {low} to {high}")
 
@@ -124,15 +125,19 @@ def _whole(low: int, high: int) -> _Check:
 
 
 def _number(above: float, most: float) -> _Check:
-    def check(value: Any, where: str, faults: list[str]) -> None:
-        if type(value) not in (int, float) or not above < value <= most:  # nor NaN
+    def check(value: object, where: str, faults: list[str]) -> None:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not above < value <= most
+        ):  # nor NaN
             faults.append(f"{where}: has to be a number above {above:g}, at most {most:g}")
 
     return check
 
 
 def _text(pattern: re.Pattern[str], what: str) -> _Check:
-    def check(value: Any, where: str, faults: list[str]) -> None:
+    def check(value: object, where: str, faults: list[str]) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             faults.append(f"{where}: is no {what}")
 
@@ -140,20 +145,20 @@ def _text(pattern: re.Pattern[str], what: str) -> _Check:
 
 
 def _choice(known: Iterable[str]) -> _Check:
-    def check(value: Any, where: str, faults: list[str]) -> None:
+    def check(value: object, where: str, faults: list[str]) -> None:
         if not isinstance(value, str) or value not in known:
             faults.append(f"{where}: has to be one of {', '.join(known)}")
 
     return check
 
 
-def _flag(value: Any, where: str, faults: list[str]) -> None:
+def _flag(value: object, where: str, faults: list[str]) -> None:
     if not isinstance(value, bool):
         faults.append(f"{where}: has to be true or false")
 
 
 def _list(item: _Check, most: int) -> _Check:
-    def check(value: Any, where: str, faults: list[str]) -> None:
+    def check(value: object, where: str, faults: list[str]) -> None:
         if not isinstance(value, list) or not 1 <= len(value) <= most:
             faults.append(f"{where}: has to be a list of 1 to {most}")
             return
@@ -164,7 +169,7 @@ def _list(item: _Check, most: int) -> _Check:
 
 
 def _record(known: Mapping[str, _Check], all_needed: bool = True) -> _Check:
-    def check(value: Any, where: str, faults: list[str]) -> None:
+    def check(value: object, where: str, faults: list[str]) -> None:
         if not isinstance(value, dict):
             faults.append(f"{where}: has to be an object")
             return
@@ -187,7 +192,7 @@ _digest = _text(DIGEST, "SHA-256 in hexadecimal")
 _file_name = _text(_FILE_NAME, "plain file name")
 
 
-def _files(value: Any, where: str, faults: list[str]) -> None:
+def _files(value: object, where: str, faults: list[str]) -> None:
     if not isinstance(value, dict) or not 1 <= len(value) <= 16:
         faults.append(f"{where}: has to be an object of 1 to 16 files")
         return
@@ -196,7 +201,7 @@ def _files(value: Any, where: str, faults: list[str]) -> None:
         _digest(digest, f"{where}: {_said(name)}", faults)
 
 
-def _of_setting(name: str, default: Any) -> _Check:
+def _of_setting(name: str, default: object) -> _Check:
     if isinstance(default, bool):
         return _flag
     if isinstance(default, int):

@@ -7,7 +7,6 @@ outside the cache. What a model does to its runtime ends a child process and one
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
 import math
@@ -15,8 +14,7 @@ import os
 import re
 import resource
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,11 +27,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spaces.backends import BACKENDS, backend_info
 from spaces.registry import UnknownName
 from workers.agent.cache import Cache, Missing, NoRoom, TooBig, WrongDigest, WrongOffset
+from workers.agent.connection import HEAD_S, MOST_REQUESTS, Connection
+from workers.agent.guard import Guard, json_response
 from workers.agent.jobs import Job, Jobs, OtherJob, QueueFull
 from workers.agent.messages import (
     DIGEST,
@@ -48,20 +47,12 @@ from workers.backends.base import missing_modules
 from workers.isolated_call import Bounds
 from workers.probe.machine import report
 
-_HEAD_S = 5.0  # for the head of a request, once a connection is open or its last answer is given
-_PART_S = 15.0  # for the next part of a body
 _BODY_S = 30.0  # for all of a JSON body
 _MOST_WAIT_S = 30.0
 _MOST_HEAD_BYTES = 16_384
-_MOST_REQUESTS = 64  # at once; connections beyond twice as many are cut
-_LOGGED = re.compile(r"/v1/(?:device|(?:files|jobs)/[A-Za-z0-9_-]{8})", re.ASCII)
-_METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "POST", "OPTIONS")
 _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 
 log = logging.getLogger("search.agent")
-_Scope = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -100,9 +91,9 @@ def serve(
     os.environ.update(TMPDIR=str(cache.work), XDG_CACHE_HOME=str(cache.work))
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     config = uvicorn.Config(
-        _Guard(make_app(cache, limits), token),
+        Guard(make_app(cache, limits), token),
         loop="asyncio",
-        http=_Connection,
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -110,8 +101,8 @@ def serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_MOST_REQUESTS,
-        timeout_keep_alive=int(_HEAD_S),
+        limit_concurrency=MOST_REQUESTS,
+        timeout_keep_alive=int(HEAD_S),
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
         ssl_certfile=tls.cert if tls else None,
@@ -122,6 +113,10 @@ def serve(
         _Server(config).run(sockets=[listening])
     finally:
         cache.close()
+
+
+def _failed(_request: Request, _error: Exception) -> Response:
+    return json_response({"error": "failed; see the log"}, 500)
 
 
 def make_app(cache: Cache, limits: Limits) -> Starlette:
@@ -147,9 +142,9 @@ def make_app(cache: Cache, limits: Limits) -> Starlette:
         exception_handlers={
             _Refusal: _refused,
             HTTPException: _refused_by_starlette,
-            TimeoutError: lambda _request, _error: _json({"error": "too slow"}, 408),
+            TimeoutError: lambda _request, _error: json_response({"error": "too slow"}, 408),
             ClientDisconnect: lambda _request, _error: Response(status_code=400),  # to nobody
-            Exception: lambda _request, _error: _json({"error": "failed; see the log"}, 500),
+            Exception: _failed,
         },
         lifespan=alive,
     )
@@ -168,20 +163,15 @@ class _Refusal(Exception):
         self.content = {"error": error, **more}
 
 
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """ASCII throughout, so that nothing a client sent can fail to be said back."""
-    return Response(json.dumps(content), status, headers, media_type="application/json")
-
-
 def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, _Refusal)
-    return _json(error.content, error.status, error.headers)
+    return json_response(error.content, error.status, error.headers)
 
 
 def _refused_by_starlette(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     said = {404: "no such thing", 405: "not with this method"}
-    return _json({"error": said.get(error.status_code, "refused")}, error.status_code)
+    return json_response({"error": said.get(error.status_code, "refused")}, error.status_code)
 
 
 class _Agent:
@@ -191,7 +181,7 @@ class _Agent:
 
     async def device(self, _request: Request) -> Response:
         machine = await asyncio.to_thread(report)
-        return _json(
+        return json_response(
             {
                 "version": VERSION,
                 "machine": asdict(machine),
@@ -288,7 +278,7 @@ class _Agent:
             return Response(body, media_type="application/json")
         if job.error:
             content["error"] = job.error
-        return _json({**content, "before": self._jobs.n_before(job)}, status)
+        return json_response({**content, "before": self._jobs.n_before(job)}, status)
 
 
 def usable_backends() -> list[str]:
@@ -344,109 +334,6 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-class _Guard:
-    """In front of everything: the token, the time that a body may take, and the log."""
-
-    def __init__(self, app: Starlette, token: str) -> None:
-        self.app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        exchange = _Exchange(scope, receive, send)
-        if not self._admits(scope):
-            headers = {"WWW-Authenticate": "Bearer"}
-            refusal = _json({"error": "needs the token of this agent"}, 401, headers)
-            await refusal(scope, receive, exchange.send)
-            return
-        try:
-            await self.app(scope, exchange.receive, exchange.send)
-        except Exception as error:  # answered already; only the log hears more
-            log.error("%s in %s", type(error).__name__, _where(error))
-
-    def _admits(self, scope: _Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
-        self._began = time.monotonic()
-        self._unread = any(
-            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-            for name, value in scope["headers"]
-        )
-
-    async def receive(self) -> MutableMapping[str, Any]:
-        async with asyncio.timeout(_PART_S):
-            message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            self._unread = False
-        return message
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            if self._unread:  # nobody will read it: the connection ends here
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
-            self._log(message["status"])
-        await self._send(message)
-
-    def _log(self, status: int) -> None:
-        """Never a query, a header, or a path that is not ours: any of them may hold a secret."""
-        scope = self._scope
-        method = scope["method"] if scope["method"] in _METHODS else "?"
-        known = None if status == 401 else _LOGGED.match(scope["path"])
-        client = scope["client"][0] if scope["client"] else "?"
-        took_ms = (time.monotonic() - self._began) * 1000
-        path = known.group() if known else "-"
-        log.info("%s %s %s %d %.0f ms", client, method, path, status, took_ms)
-
-
-def _where(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "?"
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-
-
-class _Connection(H11Protocol):
-    """uvicorn's, with what it lacks: an end to connections that do not get to a request."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > 2 * _MOST_REQUESTS:
-            transport.abort()
-            return
-        # asyncio does so for its own sockets only; answers would wait 40 ms for their second half.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._watch(None)
-
-    def _watch(self, last: object) -> None:
-        self._timer = self.loop.call_later(_HEAD_S, self._look, last)
-
-    def _look(self, last: object) -> None:
-        """Whoever has sent no whole head since the last look is cut off."""
-        if self.transport.is_closing():
-            return
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and self.cycle is last:
-            self.transport.abort()
-            return
-        self._watch(self.cycle)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if hasattr(self, "_timer"):
-            self._timer.cancel()
-
-
 class _Server(uvicorn.Server):
     """Ends the running job at once when it is told to end."""
 
@@ -457,5 +344,5 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         guard = self.config.app
-        assert isinstance(guard, _Guard)
+        assert isinstance(guard, Guard)
         self._loop.call_soon_threadsafe(guard.app.state.close)

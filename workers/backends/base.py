@@ -13,7 +13,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -120,8 +120,7 @@ def load_backend(name: str) -> Backend:
     lacking = missing_modules(info)
     if lacking:
         raise missing(info, lacking)
-    backend: Backend = importlib.import_module(info.module)  # type: ignore[assignment]
-    return backend
+    return cast(Backend, importlib.import_module(info.module))
 
 
 def missing_modules(info: BackendInfo) -> list[str]:

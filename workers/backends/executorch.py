@@ -95,7 +95,7 @@ class _Student(nn.Module):
         self.network = fold_norms(load_network(checkpoint)[0])
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        normalised = self.network.frontend.normalise(features)  # type: ignore[union-attr,operator]
+        normalised = self.network.normalise(features)
         return F.log_softmax(self.network(normalised, lengths).logits, -1)
 
 

@@ -82,20 +82,21 @@ def _converted(checkpoint: Path, lengths: tuple[int, ...]) -> Any:
     from torch.nn import functional as F
 
     from workers.checkpoint import load_network
+    from workers.students.base import Student
     from workers.students.blocks.fold import fold_norms
 
-    class Student(torch.nn.Module):
+    class WholeStudent(torch.nn.Module):
         """Log-probabilities float32 [1, T', V] of raw log-mels, as in the ONNX file."""
 
-        def __init__(self, network: torch.nn.Module) -> None:
+        def __init__(self, network: Student) -> None:
             super().__init__()
-            self.network: Any = network
+            self.network = network
 
         def forward(self, x: torch.Tensor, x_lens: torch.Tensor) -> torch.Tensor:
-            features = self.network.frontend.normalise(x)
+            features = self.network.normalise(x)
             return F.log_softmax(self.network(features, x_lens).logits, -1)
 
-    student = Student(fold_norms(load_network(checkpoint)[0])).eval()
+    student = WholeStudent(fold_norms(load_network(checkpoint)[0])).eval()
     converter = litert_torch.Converter()
     for length in lengths:
         example = {

@@ -87,7 +87,7 @@ def _trace(checkpoint: Path, target: Path) -> None:
             self.network = network
 
         def forward(self, features: Tensor) -> Tensor:
-            normalised = network.frontend.normalise(features)  # type: ignore[union-attr,operator]
+            normalised = network.normalise(features)
             return network(normalised, torch.tensor([features.shape[1]])).logits
 
     with _without_masks(), warnings.catch_warnings(), torch.no_grad():

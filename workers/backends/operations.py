@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from workers.backends.base import Settings, Source, load_backend
 from workers.data.features import N_MELS
+from workers.isolated_call import Request
 
 
-def prepare(request: dict[str, Any]) -> list[str]:
+def prepare(request: Request) -> list[str]:
     """Write a student in a runtime's own form; names of the files, the main one first."""
     calibration: list[np.ndarray] = []
     if request["calibration"]:
@@ -29,7 +29,7 @@ def prepare(request: dict[str, Any]) -> list[str]:
     return list(load_backend(request["backend"]).prepare(source, folder))
 
 
-def recognise(request: dict[str, Any]) -> list[list[int]]:
+def recognise(request: Request) -> list[list[int]]:
     """The likeliest symbol of each output frame, utterance by utterance, as on a device."""
     session = load_backend(request["backend"]).open_session(
         Path(request["model"]), Settings(**request["settings"])
@@ -43,7 +43,7 @@ def recognise(request: dict[str, Any]) -> list[list[int]]:
     return ids
 
 
-def infer(request: dict[str, Any]) -> None:
+def infer(request: Request) -> None:
     """Log-probabilities of one utterance, from one .npy file into another."""
     session = load_backend(request["backend"]).open_session(
         Path(request["model"]), Settings(**request["settings"])

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from workers.backends.base import OperatorTime, Settings, Source
 from workers.checkpoint import load_network
 from workers.data.features import N_MELS
 from workers.errors import UserFault
+from workers.students.base import Student
 from workers.students.blocks.fold import fold_norms
 from workers.students.blocks.recurrent import RecurrentLayer
 
@@ -43,7 +44,7 @@ class _Graph:
 class TorchSession:
     """A network on its device."""
 
-    def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
+    def __init__(self, network: Student, device: torch.device, precision: str) -> None:
         self._network, self._device = network.to(device), device
         self._low = _LOW.get(precision)
         self._graphs: OrderedDict[int, _Graph] = OrderedDict()
@@ -69,7 +70,7 @@ class TorchSession:
             else nullcontext()
         )
         with torch.inference_mode(), low:
-            normalised = self._network.frontend.normalise(features)  # type: ignore[union-attr,operator]
+            normalised = self._network.normalise(features)
             return F.log_softmax(self._network(normalised, lengths).logits.float(), -1)
 
     def _replay(self, features: np.ndarray) -> np.ndarray:

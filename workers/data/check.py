@@ -92,7 +92,7 @@ def check_data(
     """
     checked: dict[str, list[Checked]] = {}
     faults: list[str] = []
-    over_limit = []
+    over_limit: list[str] = []
     for split, paths in split_paths(data, cache).items():
         items = read_split(paths, data)
         good, bad = _check_items(items, data, f"checking {split}", progress)
@@ -100,18 +100,7 @@ def check_data(
         faults += bad
         if len(bad) > data.max_faulty * len(items):
             over_limit.append(f"{len(bad)} of {len(items)} items of {split} are faulty")
-    shared_audio = _shared_audio(checked)
-    if len(shared_audio) > data.max_faulty * max(1, len(checked["dev"])):
-        over_limit.append(f"{len(shared_audio)} utterances are in train and dev")
-    faults += shared_audio.values()
-    checked["train"] = [c for c in checked["train"] if c.digest not in shared_audio]
-    shared_speakers = _shared_speakers(checked)
-    faults += shared_speakers
-    if shared_speakers and not data.allow_shared_speakers:
-        over_limit.append(
-            f"{len(shared_speakers)} speakers are in train and dev "
-            "(if that is meant: data.allow_shared_speakers: true)"
-        )
+    _check_splits(checked, data, faults, over_limit)
     tokenizer, unknown, unwritable = _tokens(tokens, checked, subsampling_factor)
     for split, bad in unwritable.items():
         faults += bad
@@ -129,6 +118,24 @@ def check_data(
         unknown_characters=unknown,
     )
     return report, checked, tokenizer
+
+
+def _check_splits(
+    checked: dict[str, list[Checked]], data: Data, faults: list[str], over_limit: list[str]
+) -> None:
+    """Train and dev have nothing in common; what has is told, and left out of train."""
+    shared_audio = _shared_audio(checked)
+    if len(shared_audio) > data.max_faulty * max(1, len(checked["dev"])):
+        over_limit.append(f"{len(shared_audio)} utterances are in train and dev")
+    faults += shared_audio.values()
+    checked["train"] = [c for c in checked["train"] if c.digest not in shared_audio]
+    shared_speakers = _shared_speakers(checked)
+    faults += shared_speakers
+    if shared_speakers and not data.allow_shared_speakers:
+        over_limit.append(
+            f"{len(shared_speakers)} speakers are in train and dev "
+            "(if that is meant: data.allow_shared_speakers: true)"
+        )
 
 
 def _refusal(over_limit: list[str], max_faulty: float) -> str | None:

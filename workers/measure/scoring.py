@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jiwer
 import numpy as np
 
+from workers.atomic import new_folder
 from workers.backends.environments import interpreter_of
 from workers.data.audio import read_audio
 from workers.data.corpus import Corpus
@@ -36,7 +34,7 @@ class BatchDecoder:
 
     backend: str
     model: Path
-    settings: dict[str, Any]
+    settings: Mapping[str, object]
     symbols: Sequence[str]
     shared: Callable[[], AbstractContextManager[None]] = nullcontext  # held while it computes
     report: Callable[[str, int, int], None] = lambda _what, _done, _of: None
@@ -51,7 +49,7 @@ class BatchDecoder:
         request = {
             "backend": self.backend,
             "model": str(self.model),
-            "settings": self.settings,
+            "settings": dict(self.settings),
             "features": str(features),
         }
         texts = []
@@ -98,7 +96,14 @@ def long_slices(corpus: Corpus) -> Slices:
     """
     folder = corpus.folder / "long"
     if not folder.exists():
-        _write_slices(corpus, folder)
+        members = _members(corpus.dev)
+        if not members:
+            raise DataFault(
+                f"gate.long_audio: dev holds less than two utterances or {LEAST_SLICE_S:g} s of "
+                "audio: too little for a slice; give more of it or take the gate out"
+            )
+        with new_folder(folder) as partial:
+            _write_slices(corpus, members, partial)
     index = json.loads((folder / "index.json").read_text())
     return Slices(
         folder / "features.f32",
@@ -107,29 +112,17 @@ def long_slices(corpus: Corpus) -> Slices:
     )
 
 
-def _write_slices(corpus: Corpus, folder: Path) -> None:
-    members = _members(corpus.dev)
-    if not members:
-        raise DataFault(
-            f"gate.long_audio: dev holds less than two utterances or {LEAST_SLICE_S:g} s of audio: "
-            "too little for a slice; give more of it or take the gate out"
-        )
-    partial = folder.with_name(f"long.{uuid.uuid4().hex}.partial")
-    partial.mkdir()
+def _write_slices(corpus: Corpus, members: list[list[int]], folder: Path) -> None:
     at, begin = [], 0
-    with (partial / "features.f32").open("wb") as file:
+    with (folder / "features.f32").open("wb") as file:
         for numbers in members:
-            entries = [corpus.dev[i] for i in numbers]
-            samples = [read_audio(e.audio, e.offset_s, e.duration_s) for e in entries]
+            utterances = [corpus.dev[i] for i in numbers]
+            samples = [read_audio(u.audio, u.offset_s, u.duration_s) for u in utterances]
             features = fbank(np.concatenate(samples))
             features.tofile(file)
             at.append((begin, len(features)))
             begin += len(features)
-    (partial / "index.json").write_text(json.dumps({"at": at, "members": members}))
-    try:
-        partial.rename(folder)
-    except OSError:  # another process was first
-        shutil.rmtree(partial)
+    (folder / "index.json").write_text(json.dumps({"at": at, "members": members}))
 
 
 def _members(dev: Sequence[Utterance]) -> list[list[int]]:

@@ -1,6 +1,8 @@
 """What a machine is, and what it did while something was measured on it.
 
-Read from where Linux tells it; what a system does not tell is absent or None, never a guess.
+By psutil; what that does not know (the processor's name, its governor, throttling, energy, the
+peak of a process's memory) is read from where Linux tells it. What a system does not tell is
+absent or None, never a guess.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 _CPU = Path("/sys/devices/system/cpu")
-_THERMAL = Path("/sys/class/thermal")
 _RAPL = Path("/sys/class/powercap")
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @dataclass(frozen=True)
@@ -51,23 +53,24 @@ def report() -> MachineReport:
         architecture=platform.machine(),
         processor=_processor(),
         cores=usable_cores(),
-        memory_mb=_memory_mb(),
+        memory_mb=psutil.virtual_memory().total / 1e6,
         governor=_text(_CPU / "cpu0/cpufreq/scaling_governor"),
         frequency_mhz=frequency_mhz(),
         temperature_c=temperature_c(),
-        load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        load_1min=psutil.getloadavg()[0],
         python=platform.python_version(),
         runtimes=_runtimes(),
         features_by=features_by(),
     )
 
 
-def report_of(_request: dict[str, Any]) -> dict[str, Any]:
+def report_of(_request: Mapping[str, object]) -> dict[str, object]:
     """The same, as a child process answers it."""
     return asdict(report())
 
 
 def usable_cores() -> int:
+    """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -100,25 +103,21 @@ def _processor() -> str:
     return (model or platform.processor() or platform.machine()).strip("\0")
 
 
-def _memory_mb() -> float | None:
-    for line in (_text(Path("/proc/meminfo")) or "").splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return None
-
-
 def frequency_mhz() -> float | None:
     """Of the fastest core now: the others may be asleep."""
-    found = [_number(p) for p in _CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    each = [f for f in found if f is not None]
-    return max(each) / 1000 if each else None
+    try:
+        each = [f.current for f in psutil.cpu_freq(percpu=True) if f.current]
+    except (OSError, AttributeError, NotImplementedError):  # not told here
+        return None
+    return max(each, default=None)
 
 
 def temperature_c() -> float | None:
-    """The hottest zone."""
-    found = [_number(p) for p in _THERMAL.glob("thermal_zone*/temp")]
-    each = [t for t in found if t is not None]
-    return max(each) / 1000 if each else None
+    """The hottest sensor."""
+    read = getattr(psutil, "sensors_temperatures", None)
+    sensors = [] if read is None else [s for found in read().values() for s in found]
+    each = [s.current for s in sensors if s.current]
+    return max(each, default=None)
 
 
 def _throttled() -> float:
@@ -151,22 +150,19 @@ def _gpu_energy_j() -> list[float]:
 @dataclass(frozen=True)
 class _Ticks:
     busy_s: float
-    stolen_s: float
+    stolen_s: float | None
 
 
-def _ticks() -> _Ticks | None:
-    first = (_text(Path("/proc/stat")) or "").partition("\n")[0].split()
-    if len(first) < 9 or first[0] != "cpu":
-        return None
-    user, nice, system, _idle, _wait, irq, softirq, stolen = (
-        int(n) / _TICKS_PER_S for n in first[1:9]
-    )
-    return _Ticks(user + nice + system + irq + softirq, stolen)
+def _ticks() -> _Ticks:
+    spent = psutil.cpu_times()
+    kinds = ("user", "nice", "system", "irq", "softirq")
+    busy_s = sum(getattr(spent, kind, 0.0) for kind in kinds)
+    return _Ticks(busy_s, getattr(spent, "steal", None))
 
 
 def _own_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    used = psutil.Process().cpu_times()
+    return used.user + used.system
 
 
 @dataclass(frozen=True)
@@ -190,11 +186,10 @@ class LoadMonitor:
 
     def end(self) -> LoadReport:
         wall_s = max(time.monotonic() - self._began, 1e-3)
-        ticks = _ticks()
-        others = stolen = None
-        if ticks is not None and self._ticks is not None:
-            own_s = _own_cpu_s() - self._own_s
-            others = max(0.0, ticks.busy_s - self._ticks.busy_s - own_s) / wall_s
+        ticks, own_s = _ticks(), _own_cpu_s() - self._own_s
+        others = max(0.0, ticks.busy_s - self._ticks.busy_s - own_s) / wall_s
+        stolen = None
+        if ticks.stolen_s is not None and self._ticks.stolen_s is not None:
             stolen = (ticks.stolen_s - self._ticks.stolen_s) / wall_s
         frequency = frequency_mhz()
         ratio = frequency / self._frequency if frequency and self._frequency else None
@@ -213,22 +208,16 @@ def reset_peak_memory() -> float:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return peak_memory_mb()
-    return _status_mb("VmRSS") or peak_memory_mb()
+    return psutil.Process().memory_info().rss / 1e6
 
 
 def peak_memory_mb() -> float:
-    told = _status_mb("VmHWM")
-    if told is not None:
-        return told
+    """The most that was in use since `reset_peak_memory`, or since the process began."""
+    for line in (_text(Path("/proc/self/status")) or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def _status_mb(name: str) -> float | None:
-    for line in (_text(Path("/proc/self/status")) or "").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return None
 
 
 def _text(path: Path) -> str | None:

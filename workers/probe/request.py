@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Settings = Mapping[str, int | str | bool]
+GivenSettings = Mapping[str, Any]  # the fields of `workers.backends.base.Settings`
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Candidate:
     backend: str
     model: str  # path of its main file
     tokens: str
-    settings: Settings
+    settings: GivenSettings
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,10 @@ def process_samples_of(answer: Sequence[Any]) -> list[ProcessSample]:
     if not all(isinstance(a, dict) and set(a) == _FIELDS for a in answer):
         raise ValueError("is not a measurement")
     return [ProcessSample(**a) for a in answer]
+
+
+def request_of(given: Mapping[str, Any]) -> LatencyRequest:
+    """From JSON, as `dataclasses.asdict` wrote it."""
+    candidates = tuple(Candidate(**candidate) for candidate in given["candidates"])
+    sequences = {"audio": tuple(given["audio"]), "audio_s": tuple(given["audio_s"])}
+    return LatencyRequest(**{**given, **sequences, "candidates": candidates})

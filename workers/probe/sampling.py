@@ -11,21 +11,24 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from workers.backends.base import Session, Settings, load_backend
 from workers.data.text import decode, read_tokens
+from workers.isolated_call import Request
 from workers.probe.anchor import Anchor, peak_gflops
 from workers.probe.machine import (
     LoadMonitor,
+    LoadReport,
+    MachineReport,
     energy_j,
     features_by,
     peak_memory_mb,
     report,
     reset_peak_memory,
 )
+from workers.probe.request import Candidate, LatencyRequest, ProcessSample, request_of
 from workers.probe.steadiness import half_interval, unsteady
 
 _STEADY = 0.03  # a pass of the warm-up this near to the best so far ends it
@@ -44,9 +47,8 @@ class _Candidate:
     load_ms: float
     first_ms: float
     peak_memory_mb: float
-    end_to_end_ms: list[list[float]] = field(
-        default_factory=list
-    )  # passes × utterances, as all these
+    # passes × utterances, as all that follow
+    end_to_end_ms: list[list[float]] = field(default_factory=list)
     features_ms: list[list[float]] = field(default_factory=list)
     model_ms: list[list[float]] = field(default_factory=list)
     decode_ms: list[list[float]] = field(default_factory=list)
@@ -88,54 +90,50 @@ class _Candidate:
             into.append(list(row))
 
 
-def measure(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Samples of each candidate, as `workers.measure.latency.Restart` names them."""
-    fbank = _fbank()
-    audio = [np.load(path) for path in request["audio"]]
+def measure(given: Request) -> list[dict[str, object]]:
+    """Samples of each candidate of a `LatencyRequest`: each a `ProcessSample`, as JSON."""
+    request, fbank = request_of(given), _fbank()
+    audio = [np.load(path) for path in request.audio]
     fbank(audio[0])
-    for name in {c["backend"] for c in request["candidates"]}:
+    for name in {c.backend for c in request.candidates}:
         load_backend(name)  # the runtime's own size and start are not the model's
-    candidates = [_opened(c, audio, fbank) for c in request["candidates"]]
+    candidates = [_opened(c, audio, fbank) for c in request.candidates]
     anchor = Anchor()
-    _warm_up(candidates, audio, fbank, anchor, request["max_s"] * _WARM_UP_SHARE)
-    watch = LoadMonitor()
+    _warm_up(candidates, audio, fbank, anchor, request.max_s * _WARM_UP_SHARE)
+    monitor = LoadMonitor()
     _take_passes(candidates, audio, fbank, anchor, request)
-    watched = watch.end()
-    machine = asdict(report())
-    out = []
-    for candidate in candidates:
-        samples = np.array(candidate.end_to_end_ms)
-        out.append(
-            {
-                **{n: getattr(candidate, n) for n in _SAMPLES},
-                "load_ms": candidate.load_ms,
-                "first_ms": candidate.first_ms,
-                "peak_memory_mb": candidate.peak_memory_mb,
-                "unsteady": unsteady(
-                    samples, watched, machine["cores"], _wall_over_cpu(candidate, request)
-                ),
-                "machine": machine,
-                "peak_gflops": peak_gflops() if request["details"] else None,
-                "texts": [candidate.transcribe(a, fbank) for a in audio],
-                "energy_mj": (
-                    _energy_mj(candidate, audio, fbank, request["gpu"])
-                    if request["details"]
-                    else None
-                ),
-                "profile": _profile(candidate, audio, fbank) if request["details"] else None,
-            }
-        )
-    return out
+    load, machine = monitor.end(), report()
+    return [asdict(_summed_up(c, audio, fbank, request, load, machine)) for c in candidates]
 
 
-_SAMPLES = (
-    "end_to_end_ms",
-    "features_ms",
-    "model_ms",
-    "decode_ms",
-    "graph_cpu_ms",
-    "anchor_cpu_ms",
-)
+def _summed_up(
+    candidate: _Candidate,
+    audio: list[np.ndarray],
+    fbank: Fbank,
+    request: LatencyRequest,
+    load: LoadReport,
+    machine: MachineReport,
+) -> ProcessSample:
+    """What one candidate's samples say; with details, what only a closer look tells."""
+    samples, details = np.array(candidate.end_to_end_ms), request.details
+    wall_over_cpu = _wall_over_cpu(candidate, request)
+    return ProcessSample(
+        end_to_end_ms=candidate.end_to_end_ms,
+        features_ms=candidate.features_ms,
+        model_ms=candidate.model_ms,
+        decode_ms=candidate.decode_ms,
+        graph_cpu_ms=candidate.graph_cpu_ms,
+        anchor_cpu_ms=candidate.anchor_cpu_ms,
+        load_ms=candidate.load_ms,
+        first_ms=candidate.first_ms,
+        peak_memory_mb=candidate.peak_memory_mb,
+        unsteady=list(unsteady(samples, load, machine.cores, wall_over_cpu)),
+        machine=asdict(machine),
+        peak_gflops=peak_gflops() if details else None,
+        texts=[candidate.transcribe(a, fbank) for a in audio],
+        energy_mj=_energy_mj(candidate, audio, fbank, request.gpu) if details else None,
+        profile=_profile(candidate, audio, fbank) if details else None,
+    )
 
 
 def _fbank() -> Fbank:
@@ -148,12 +146,12 @@ def _fbank() -> Fbank:
     return fbank
 
 
-def _opened(given: dict[str, Any], audio: list[np.ndarray], fbank: Fbank) -> _Candidate:
-    backend = load_backend(given["backend"])
-    symbols = read_tokens(Path(given["tokens"]))
+def _opened(given: Candidate, audio: list[np.ndarray], fbank: Fbank) -> _Candidate:
+    backend = load_backend(given.backend)
+    symbols = read_tokens(Path(given.tokens))
     before_mb = reset_peak_memory()
     start = time.perf_counter()
-    session = backend.open_session(Path(given["model"]), Settings(**given["settings"]))
+    session = backend.open_session(Path(given.model), Settings(**given.settings))
     loaded = time.perf_counter()
     candidate = _Candidate(session, symbols, (loaded - start) * 1000, 0.0, 0.0)
     candidate.transcribe(audio[0], fbank)
@@ -191,12 +189,12 @@ def _take_passes(
     audio: list[np.ndarray],
     fbank: Fbank,
     anchor: Anchor,
-    request: dict[str, Any],
+    request: LatencyRequest,
 ) -> None:
     """Until the median of every candidate is known within the wanted share, or time is up."""
     rng = np.random.default_rng(0)
-    end = time.perf_counter() + request["max_s"]
-    least = max(2, -(-request["min_runs"] // len(audio)))
+    end = time.perf_counter() + request.max_s
+    least = max(2, -(-request.min_runs // len(audio)))
     for n_passes in range(1, max(least, _MOST_PASSES) + 1):
         if time.perf_counter() > end and n_passes > _LEAST_PASSES:
             return
@@ -209,13 +207,13 @@ def _take_passes(
             candidate.keep(taken)
         if n_passes < least:
             continue
-        if all(half_interval(np.array(c.end_to_end_ms)) <= request["within"] for c in candidates):
+        if all(half_interval(np.array(c.end_to_end_ms)) <= request.within for c in candidates):
             return
 
 
-def _wall_over_cpu(candidate: _Candidate, request: dict[str, Any]) -> float | None:
+def _wall_over_cpu(candidate: _Candidate, request: LatencyRequest) -> float | None:
     """Of the network, where it computes in one thread on the CPU."""
-    if request["threads"] != 1 or request["gpu"]:
+    if request.threads != 1 or request.gpu:
         return None
     return float(np.sum(candidate.model_ms) / max(np.sum(candidate.graph_cpu_ms), 1e-9))
 
@@ -238,7 +236,7 @@ def _energy_mj(
 
 def _profile(
     candidate: _Candidate, audio: list[np.ndarray], fbank: Fbank
-) -> list[dict[str, Any]] | None:
+) -> list[dict[str, object]] | None:
     middle = fbank(sorted(audio, key=len)[len(audio) // 2])
     times = candidate.session.profile(middle, _PROFILE_RUNS)
     return None if times is None else [asdict(t) for t in times]

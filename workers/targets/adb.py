@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from workers.probe.request import Candidate, LatencyRequest, ProcessSample
 
 FOLDER = "/data/local/tmp/compression-search"
 BINARY = f"{FOLDER}/onnxruntime_perf_test"
-_TIMEOUT_S = 600.0
 _AWAY = re.compile(
     r"no devices|device ('.*' )?not found|device offline|device unauthorized|waiting for device"
 )
@@ -32,17 +30,20 @@ _AWAY = re.compile(
 class Phone:
     """A phone by its serial number, as `adb devices` tells it.
 
+    Args:
+        timeout_s: a phone that takes longer for one command is away.
+
     Raises:
         DeviceRefused: when adb is not installed here.
     """
 
-    def __init__(self, serial: str) -> None:
+    def __init__(self, serial: str, timeout_s: float = 600.0) -> None:
         adb = shutil.which("adb")
         if adb is None:
             raise DeviceRefused("adb is not installed here (Debian and Ubuntu: apt install adb)")
-        self._adb, self._serial = adb, serial
+        self._adb, self._serial, self._timeout_s = adb, serial, timeout_s
 
-    def device(self) -> dict[str, Any]:
+    def device(self) -> dict[str, object]:
         """Processor, cores and Android's version.
 
         Raises:
@@ -73,7 +74,7 @@ class Phone:
         return [self._measured(c, request, machine) for c in request.candidates]
 
     def _measured(
-        self, candidate: Candidate, request: LatencyRequest, machine: dict[str, Any]
+        self, candidate: Candidate, request: LatencyRequest, machine: dict[str, object]
     ) -> ProcessSample:
         runs = max(10, -(-request.min_runs // len(request.audio)))
         with tempfile.TemporaryDirectory() as work:
@@ -127,11 +128,11 @@ class Phone:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=_TIMEOUT_S,
+                timeout=self._timeout_s,
             )
         except subprocess.TimeoutExpired as error:
             raise DeviceUnreachable(
-                f"adb {self._serial}: no answer in {_TIMEOUT_S:.0f} s"
+                f"adb {self._serial}: no answer in {self._timeout_s:.0f} s"
             ) from error
         if done.returncode == 0:
             return done.stdout

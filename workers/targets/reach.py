@@ -18,8 +18,13 @@ from workers.targets.agent import Agent
 from workers.targets.local import run_here
 
 
-def measure_on(target: Target, request: LatencyRequest, locks: Path) -> tuple[Latency, ...]:
+def measure_on(
+    target: Target, request: LatencyRequest, locks: Path, run: Runner | None = None
+) -> tuple[Latency, ...]:
     """Time models while nothing that we started disturbs the device.
+
+    Args:
+        run: performs the request; by default as the target is reached.
 
     Raises:
         DeviceUnreachable: when the device cannot be reached now.
@@ -27,7 +32,7 @@ def measure_on(target: Target, request: LatencyRequest, locks: Path) -> tuple[La
         WorkError: when a model or its runtime fails.
     """
     with undisturbed(target, locks):
-        return measure_latency(request, runner_for(target))
+        return measure_latency(request, run or runner_for(target))
 
 
 @contextmanager

@@ -16,6 +16,11 @@ def _study() -> sa.Column:
 
 
 def upgrade() -> None:
+    _studies_and_trials()
+    _what_happened()
+
+
+def _studies_and_trials() -> None:
     op.create_table(
         "studies",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -51,6 +56,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("study_id", "number"),
     )
     op.create_index("ix_trials_study_id_state", "trials", ["study_id", "state"])
+
+
+def _what_happened() -> None:
     op.create_table(
         "stage_runs",
         sa.Column("id", sa.Integer, primary_key=True),

@@ -1,0 +1,36 @@
+"""The end of a run of a study: its state, and what is told of it."""
+
+from __future__ import annotations
+
+from search.study.ledger import Ledger
+from storage.records import StudyState, TrialState
+
+
+def conclude(
+    ledger: Ledger,
+    state: StudyState,
+    propose_new: bool,
+    is_exhausted: bool,
+    is_out_of_time: bool,
+) -> StudyState:
+    """Put the state that the study ends in into the record, and say why it ends."""
+    has_more = len(ledger.trials) < ledger.study.trials_wanted
+    if state is StudyState.STOPPED:
+        message = "stopped; what was running continues from its checkpoints"
+    elif not propose_new and has_more:
+        state, message = StudyState.STOPPED, "measured what there was; `search launch` goes on"
+    else:
+        message = _closing_message(ledger, is_exhausted, is_out_of_time)
+    ledger.set_state(state)
+    ledger.event("study", message)
+    return state
+
+
+def _closing_message(ledger: Ledger, is_exhausted: bool, is_out_of_time: bool) -> str:
+    unmeasured = ledger.count(TrialState.UNMEASURED)
+    waits = f", {unmeasured} wait to be measured" if unmeasured else ""
+    why = "every recipe of the space has been tried" if is_exhausted else "finished"
+    if is_out_of_time:
+        why = "time is up"
+    complete = ledger.count(TrialState.COMPLETE)
+    return f"{why}: {complete} of {len(ledger.trials)} trials complete{waits}"

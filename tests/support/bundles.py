@@ -1,0 +1,46 @@
+"""Models and bundles in the contract of the exports, written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+
+def write_onnx(path: Path, n_mels: int = 80, n_symbols: int = 3, has_lengths: bool = True) -> None:
+    """A model in the contract of the exports: every fourth frame, its first mel bins."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "T", n_mels])
+    lengths = helper.make_tensor_value_info("x_lens", TensorProto.INT64, ["N"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", "S", n_symbols])
+    numbers = {"starts": [0, 0], "ends": [2**31, n_symbols], "axes": [1, 2], "steps": [4, 1]}
+    constants = [helper.make_tensor(k, TensorProto.INT64, [2], v) for k, v in numbers.items()]
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["x", *numbers], ["y"])],
+        "tiny",
+        [x, lengths] if has_lengths else [x],
+        [y],
+        constants,
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+def write_tokens(path: Path, *symbols: str) -> None:
+    path.write_text("".join(f"{s} {i}\n" for i, s in enumerate(symbols)), encoding="utf-8")
+
+
+def write_bundle(folder: Path, manifest: str | None = None, junk: bool = False) -> Path:
+    folder.mkdir()
+    write_onnx(folder / "model.onnx")
+    write_tokens(folder / "tokens.txt", "<blk>", "▁a", "b")
+    if junk:
+        (folder / "model.onnx").write_bytes(b"junk")
+    if manifest is not None:
+        (folder / "bundle.json").write_text(manifest)
+    return folder
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
