@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -62,10 +62,10 @@ class TrialResults:
     def having(self, name: str, result: AnyResult) -> TrialResults:
         """With one result more, by the name of its job."""
         stage, _, which = name.partition("@")
-        if stage not in _SEVERAL:
-            return _changed(self, stage, result)
-        known = getattr(self, _SEVERAL[stage])
-        return _changed(self, _SEVERAL[stage], {**known, which: result})
+        changed: dict[str, Any] = {stage: result}
+        if stage in _SEVERAL:
+            changed = {_SEVERAL[stage]: {**getattr(self, _SEVERAL[stage]), which: result}}
+        return replace(self, **changed)
 
     @property
     def is_empty(self) -> bool:
@@ -85,12 +85,6 @@ class TrialResults:
     def measure(self, target: str) -> MeasureResult | None:
         found = self.measured.get(target)
         return found if isinstance(found, MeasureResult) else None
-
-
-def _changed(results: TrialResults, field_name: str, value: object) -> TrialResults:
-    changed = copy.copy(results)
-    object.__setattr__(changed, field_name, value)  # a copy of our own, seen by nobody yet
-    return changed
 
 
 def read_result(run: StageRun) -> AnyResult | None:

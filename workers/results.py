@@ -105,18 +105,19 @@ class PartSize(Record):
 
 
 class ExportResult(StageResult):
-    """`model` is what ships, `float32` the same network before it was quantized."""
+    """`model` is what ships, `float32` the same network before it was quantized; None where a
+    version before other runtimes than ONNX Runtime exported it."""
 
     kind: Literal["export"] = "export"
     model: str
-    float32: str
+    float32: str | None
     tokens: str
     parity: float | None = None
     sizes: tuple[PartSize, ...] = ()
 
     @property
     def digests(self) -> tuple[str, ...]:
-        return (self.model, self.float32, self.tokens)
+        return tuple(d for d in (self.model, self.float32, self.tokens) if d is not None)
 
 
 class ConvertResult(StageResult):

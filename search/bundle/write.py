@@ -1,14 +1,6 @@
 """Writes the package of one trial: a folder, or a zip with the same content.
 
-model.onnx         loaded as it is by sherpa-onnx's OfflineRecognizer.from_zipformer_ctc; for a
-                   target of another runtime, that runtime's own files in its place
-tokens.txt         symbols by id
-features.json      what the model expects of its input
-recipe.json        how it was made
-measurements.json  what was measured on this file, with raw samples, and of the teacher
-CARD.md            for people: figures, use, limits
-LICENSE-NOTICE.txt whose terms apply
-bundle.json        digests of all of these
+`README.md` says what its files hold.
 """
 
 from __future__ import annotations

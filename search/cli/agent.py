@@ -1,6 +1,7 @@
 """`search agent serve | pack`: measure on this device for searches on other machines.
 
-Runs without torch: what it imports has to do with onnxruntime, numpy, psutil, starlette, uvicorn, click.
+Runs without torch: what it imports makes do with onnxruntime, numpy, psutil, starlette, uvicorn
+and click.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ COMMANDS = {
     "devices": "check and calibrate the devices of a space",
     "agent": "measure for searches on other machines: run this on a device",
     "doctor": "check versions, audio, devices and the store",
+    "help": "the language of spaces, runtimes, devices, measurements: pages to read",
 }
 
 EXAMPLES = """\b
@@ -42,6 +43,7 @@ Examples:
   search front edge --plot front.html        the front as a page
   search export --study edge --best wer --where "size_mb<=15" student.zip
   search transcribe student.zip call.wav
+  search help space                          every key of a space file
 """
 
 

@@ -46,6 +46,9 @@ def show_command(
     _print_recipe(console, study, record)
     _print_stages(console, runs)
     _print_figures(console, figures, study.teacher_metrics)
+    for stage, extra in results.extra.items():
+        for note in extra.notes:
+            console.print(f"{stage}: {note}", markup=False, highlight=False)
     for text, excess in record.constraints.items():
         verdict = "met" if excess <= 0 else f"broken by {excess:.3g}"
         console.print(f"{text}: {verdict}", markup=False, highlight=False)
@@ -71,6 +74,9 @@ def _as_json(record: Trial, runs: list[StageRun], results: TrialResults) -> dict
             for r in runs
         ],
         "limits": dict(record.constraints),
+        **(
+            {"extra": {n: list(e.notes) for n, e in results.extra.items()}} if results.extra else {}
+        ),
         "measured": {
             target: found.model_dump(mode="json", include={"machine", "unsteady", "profile"})
             for target, found in measured.items()

@@ -34,7 +34,8 @@ def write_png(path: Path, figures: Sequence[go.Figure], title: str) -> None:
         for trace in figure.data:
             _draw(axes, trace)
         _set_axes(axes, figure)
-    page.axes[0].legend(fontsize="small")
+    if page.axes[0].get_legend_handles_labels()[0]:
+        page.axes[0].legend(fontsize="small")
     page.suptitle(title)
     page.savefig(str(path), dpi=_DPI)
 

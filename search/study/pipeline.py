@@ -143,10 +143,10 @@ def next_trial_step(
         return Submit(_compress(settings, context, recipe, results.train.checkpoint))
     network = results.checkpoint
     assert network is not None
-    if results.export is None:
+    exported = results.export
+    if exported is None or exported.float32 is None:
         quantize = recipe.quantize
         return Submit(Export(checkpoint=network, quantize=quantize, corpus=context.corpus))
-    exported = results.export
     for name in space.stages:
         if name not in results.extra:
             model, tokens = onnx_model(exported.model), exported.tokens

@@ -377,9 +377,9 @@ def _first_text(store: Store, home: Path, number: int) -> tuple[Any, str]:
     label = space_of(study).runtimes()[0].label
     runs = {r.stage: r.result for r in store.stage_runs.of(study.id, number)}
     texts = ArtifactStore(home / "artifacts").fetch(
-        runs[f"score@{label}"]["artifacts"]["texts"], home / "texts.json"
+        runs[f"score@{label}"]["texts"], home / "texts.json"
     )
-    folder = home / "cache" / "corpora" / str(study.facts["corpus"])
+    folder = home / "cache" / "corpora" / str(study.corpus)
     return dev_utterances(folder)[0], json.loads(texts.read_text())[0]
 
 
@@ -530,6 +530,7 @@ def _more_trials(store: Store, name: str, count: int, better: float = 1.0) -> No
             values=like.values,
             recipe=like.recipe,
             recipe_digest=like.recipe_digest,
+            label=like.label,
             source="sampler",
         )
         store.trials.save(

@@ -15,10 +15,11 @@ from spaces.families import FAMILIES
 from spaces.load import parse_space
 from spaces.recipe import PARTS, Quantize, Training
 from workers.data.audio import read_audio
+from workers.data.check import split_paths
 from workers.data.corpora import ManifestEntry, read_split
 from workers.data.corpus import Corpus
-from workers.data.prepare import prepare, split_paths
-from workers.export.student import export_quantized
+from workers.data.prepare import prepare
+from workers.export.student import export_student
 from workers.recognizer import open_bundle
 from workers.students.base import untrained_student
 from workers.train.loop import Trainer
@@ -66,7 +67,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(cache):
-    folder, _ = prepare(space(SPOKEN), cache)
+    spoken = space(SPOKEN)
+    folder, _ = prepare(spoken.data, spoken.tokens, spoken.contract.subsampling_factor, cache)
     return Corpus(folder)
 
 
@@ -84,8 +86,8 @@ def students(request, corpus, tmp_path_factory):
         folder = folders[scheme] = work / scheme
         folder.mkdir()
         parts = Quantize(**dict.fromkeys(PARTS, scheme))
-        _, model, _ = export_quantized(network, corpus.symbols, corpus, parts, folder)
-        model.rename(folder / "model.onnx")
+        exported = export_student(network, corpus.symbols, corpus, parts, folder)
+        exported.model.rename(folder / "model.onnx")
         (folder / "tokens.txt").write_bytes((corpus.folder / "tokens.txt").read_bytes())
     return folders
 

@@ -92,7 +92,7 @@ def test_a_device_that_dies_twice_delays_its_measurements_and_fails_nothing(tmp_
         assert {"latency_p95_ms@cpu", "latency_p95_ms@board"} <= set(trial.metrics)
         stages = [r.stage for r in store.stage_runs.of(study.id, trial.number)]
         assert len(stages) == len(set(stages)), "something was done twice"
-    assert "latency_p50_ms@board" in study.facts["teacher"]
+    assert "latency_p50_ms@board" in study.teacher_metrics
     said = [e.message for e in store.events.of(study.id) if e.kind == "device"]
     assert any("its measurements wait" in m for m in said)
     assert "board is back" in said

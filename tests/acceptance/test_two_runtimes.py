@@ -99,7 +99,7 @@ def test_the_size_of_either_file_is_known_before_a_student_is_trained(
     runs = store.stage_runs.of(store.studies.get("tiny").id, 0)
     store.close()
     (screened,) = (run.result for run in runs if run.stage == "screen")
-    sizes = {f["target"]: f["value"] for f in screened["figures"] if f["metric"] == "size_mb"}
+    sizes = {f["target"]: f["value"] for f in screened["readings"] if f["metric"] == "size_mb"}
     for target in ("cpu", "ov"):
         assert sizes[target] == pytest.approx(trials[0]["metrics"][f"size_mb@{target}"], rel=0.01)
 

@@ -24,5 +24,7 @@ def workspace() -> Workspace:
 def an4(workspace: Workspace) -> Corpus:
     if not AN4.exists():
         pytest.skip(f"the recorded corpus is not at {AN4}")
-    folder, _ = prepare(load_space("an4.yaml"), workspace.cache)
+    space = load_space("an4.yaml")
+    factor = space.contract.subsampling_factor
+    folder, _ = prepare(space.data, space.tokens, factor, workspace.cache)
     return Corpus(folder)

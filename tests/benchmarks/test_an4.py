@@ -9,14 +9,17 @@ from pathlib import Path
 
 from folders import HOME
 
-from search.analysis.front import front
+from search.analysis.front import front_numbers
+from search.analysis.trial_frame import trial_frame
 from search.home import Home
-from search.study.launch import Options, read_space
+from search.results import TrialResults
+from search.study.options import Options, read_space
 from storage.artifacts import ArtifactStore
 from storage.store import Store
 from workers.measure.latency import measure_latency
 from workers.measure.timed_audio import request_for
 from workers.recognizer import MODEL, TOKENS
+from workers.targets.local import run_here
 
 SHERPA = """
 import json, sys, time, numpy as np, sherpa_onnx
@@ -46,31 +49,31 @@ def test_an4(an4, tmp_path):
     store = Store(home.store_url)
     study = store.studies.get("an4")
     trials = store.trials.of(study.id)
-    teacher = study.facts["teacher"]
+    teacher = study.teacher_metrics
     for run in store.stage_runs.of(study.id, None):
         if run.stage == "train":
             print(f"\nteacher trained in {run.duration_s / 60:.1f} min ({run.state})")
     span_s = max(t.finished_at for t in trials) - min(t.created_at for t in trials)
     print(f"search of {len(trials)} trials: {span_s / 60:.1f} min")
     print(f"teacher: WER {teacher['wer']:.2%} of {teacher['n_words']:.0f} words")
+    on_front = [
+        trials[n] for n in front_numbers(trial_frame(trials, study, space), space.objectives)
+    ]
     print("trial  WER (interval)  points  size  1/size")
-    for t in front(space, trials):
+    for t in on_front:
         m = t.metrics
         print(
             f"{t.number:5d}  {m['wer']:.2%} ({m['wer_low']:.1%} to {m['wer_high']:.1%})  "
             f"{(m['wer'] - teacher['wer']) * 100:+.1f}  {m['size_mb']:.2f} MB  "
             f"{teacher['size_mb'] / m['size_mb']:.1f}x"
         )
-    _speeds(store, study, front(space, trials), space, home, an4, tmp_path)
-    _same_in_sherpa(store, study, front(space, trials), home, an4, tmp_path)
+    _speeds(store, study, on_front, space, home, an4, tmp_path)
+    _same_in_sherpa(store, study, on_front, home, an4, tmp_path)
 
 
-def _made(store, study, number) -> dict[str, str]:
-    """Artifacts of a trial, or of the teacher (None)."""
-    made: dict[str, str] = {}
-    for run in store.stage_runs.of(study.id, number):
-        made |= run.result.get("artifacts", {})
-    return made
+def _results(store, study, number) -> TrialResults:
+    """What the stages of a trial, or of the teacher (None), gave back."""
+    return TrialResults.of(store.stage_runs.of(study.id, number))
 
 
 def _speeds(store, study, on_front, space, home, corpus, folder):
@@ -79,17 +82,17 @@ def _speeds(store, study, on_front, space, home, corpus, folder):
     target = next(iter(space.targets.values()))
 
     def files(number):
-        made, into = _made(store, study, number), folder / f"timed-{number}"
+        exported, into = _results(store, study, number).export, folder / f"timed-{number}"
         return (
             "onnxruntime",
-            artifacts.fetch(made["model"], into / MODEL),
-            artifacts.fetch(made["tokens"], into / TOKENS),
+            artifacts.fetch(exported.model, into / MODEL),
+            artifacts.fetch(exported.tokens, into / TOKENS),
         )
 
     print("trial  pipeline p50 (teacher)  graph p50 (teacher), ms, one thread")
     for trial in on_front:
         request = request_for(target, corpus, [files(None), files(trial.number)])
-        teacher, student = (t.summary() for t in measure_latency(request))
+        teacher, student = (t.summary() for t in measure_latency(request, run_here))
         cells = [
             f"{student[m]:.2f} ({teacher[m]:.2f}) {teacher[m] / student[m]:.1f}x"
             for m in ("latency_p50_ms", "graph_p50_ms")
@@ -111,11 +114,12 @@ def _same_in_sherpa(store, study, on_front, home, corpus, folder):
     artifacts = ArtifactStore(home.artifacts_url)
     teacher_ms = None
     for number in (None, *(t.number for t in on_front)):
-        made = _made(store, study, number)
+        results = _results(store, study, number)
         bundle = folder / str(number)
-        artifacts.fetch(made["model"], bundle / MODEL)
-        artifacts.fetch(made["tokens"], bundle / TOKENS)
-        ours = json.loads(artifacts.fetch(made["texts"], bundle / "texts.json").read_text())
+        artifacts.fetch(results.export.model, bundle / MODEL)
+        artifacts.fetch(results.export.tokens, bundle / TOKENS)
+        (scored, *_) = results.scored.values()
+        ours = json.loads(artifacts.fetch(scored.texts, bundle / "texts.json").read_text())
         done = subprocess.run(
             [sys.executable, "-c", SHERPA, str(bundle), str(folder / "list.json")],
             capture_output=True,

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from students import SECONDS, STUDENTS, audio_in, calibration, make
 
-from search.analysis.front import best
+from search.analysis.pick import best_number
+from search.analysis.trial_frame import trial_frame
 from search.home import Home
-from search.results import model_of
+from search.results import TrialResults, model_of
 from spaces.backends import BACKENDS
 from spaces.load import load_space
+from spaces.metrics import MetricRef
 from spaces.recipe import Quantize
 from storage.artifacts import ArtifactStore
 from storage.store import Store
@@ -26,6 +28,7 @@ from workers.measure.latency import measure_latency
 from workers.measure.timed_audio import request_for
 from workers.models import fetch_model
 from workers.probe.request import Candidate, LatencyRequest
+from workers.targets.local import run_here
 
 FORMATS = ("fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4")
 LENGTHS = tuple(round(s * 100) for s in SECONDS)
@@ -73,7 +76,7 @@ def _row(backend, made, scheme, features, audio, folder) -> str:
         audio_s=SECONDS,
         max_s=4.0,
     )
-    (timed,) = measure_latency(request)
+    (timed,) = measure_latency(request, run_here)
     size = sum(f.stat().st_size for f in files) / 1e6
     wall = float(np.percentile(timed.pooled("model_ms"), 50))
     cpu = float(np.percentile(timed.pooled("graph_cpu_ms"), 25, axis=0).mean())
@@ -94,7 +97,7 @@ targets:
   openvino: {backend: openvino}
   litert: {backend: litert}
 objectives: [wer, graph_cpu_ms@onnxruntime, graph_cpu_ms@openvino, graph_cpu_ms@litert]
-search: {trials: 3, parallel: 1, expert_trials: 0}
+search: {trials: 3, parallel: 1, initial_trials: 0}
 """
 FASTEST = {
     "separable_conv": "separable_conv: {channels: 128, blocks: 6, kernel: 11, expand: 2.0}",
@@ -122,23 +125,23 @@ def test_search_picks_the_fastest_format_of_each_runtime(tmp_path: Path) -> None
 def _one_target(store, study, space, target, home, folder) -> None:
     trials = store.trials.of(study.id)
     metric = f"graph_cpu_ms@{target}"
-    picked = best(trials, metric)
+    picked = best_number(trial_frame(trials, study, space), MetricRef(metric))
     artifacts = ArtifactStore(home.artifacts_url)
-    corpus = Corpus(home.workspace().corpus(study.facts["corpus"]))
+    corpus = Corpus(home.workspace().corpus(study.corpus))
     models = []
     for trial in trials:
-        runs = {r.stage: r.result for r in store.stage_runs.of(study.id, trial.number)}
-        model, tokens = model_of(space, target, runs)
+        results = TrialResults.of(store.stage_runs.of(study.id, trial.number))
+        model, tokens = model_of(space, target, results)
         into = folder / str(trial.number)
         into.mkdir(parents=True)
         main = fetch_model(model, artifacts, into)
         models.append((model.backend, main, artifacts.fetch(tokens, into / "tokens.txt")))
-    timed = measure_latency(request_for(space.targets[target], corpus, models))
+    timed = measure_latency(request_for(space.targets[target], corpus, models), run_here)
     anew = [t.summary()["graph_cpu_ms"] for t in timed]
     rows = [
         f"{t.values['quantize.scheme']} {t.metrics[metric]:.3f} / {again:.3f}"
         for t, again in zip(trials, anew, strict=True)
     ]
-    lost = anew[picked.number] / min(anew) - 1
-    scheme = picked.values["quantize.scheme"]
+    lost = anew[picked] / min(anew) - 1
+    scheme = trials[picked].values["quantize.scheme"]
     print(f"  {target:12s} {'; '.join(rows)}; picked {scheme}, {lost:+.1%} from the fastest anew")

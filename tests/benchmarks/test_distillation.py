@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 
+from search.results import onnx_model
 from spaces.families import SeparableConv
-from spaces.load import load_space, shipped_spaces
+from spaces.load import load_space
 from spaces.recipe import Distil, Quantize, Training
 from storage.artifacts import ArtifactStore
-from workers.jobs import Export, Measure, TeacherTargets, Train
+from workers.data.corpus import Corpus
+from workers.data.prepare import augmentations_of
+from workers.jobs import Export, Score, TeacherTargets, Train
 from workers.measure.accuracy import utterance_errors
 from workers.stages.run import run_stage
+from workers.workspace import Workspace
 
 SEEDS = (0, 1, 2)
 STUDENT = SeparableConv(channels=96, blocks=6, expand=2.0, dropout=0.05)
@@ -21,39 +24,36 @@ TRAINING = Training(epochs=40, learning_rate=5e-3)
 DISTIL = Distil(weight=0.67, temperature=1.0)
 
 
-def texts_of(job: Train, place) -> list[str]:
+def texts_of(job: Train, workspace: Workspace) -> list[str]:
     """What the exported student writes for dev."""
-    trained = run_stage(job, place)
+    trained = run_stage(job, workspace)
     exported = run_stage(
-        Export(checkpoint=trained.artifacts["checkpoint"], quantize=Quantize(), corpus=job.corpus),
-        place,
+        Export(checkpoint=trained.checkpoint, quantize=Quantize(), corpus=job.corpus), workspace
     )
-    measured = run_stage(
-        Measure(model=exported.artifacts["model"], corpus=job.corpus, targets={}), place
+    scored = run_stage(
+        Score(runtime="cpu", model=onnx_model(exported.model), corpus=job.corpus), workspace
     )
-    path = ArtifactStore(place.artifacts).fetch(
-        measured.artifacts["texts"], Path(place.work) / "texts.json"
-    )
+    path = ArtifactStore(workspace.artifacts).fetch(scored.texts, workspace.work / "texts.json")
     return json.loads(path.read_text())
 
 
-def test_distillation(an4, place):
+def test_distillation(an4: Corpus, workspace: Workspace) -> None:
     space = load_space("an4.yaml")
     trained = space.teacher.train
     corpus = an4.folder.name
     teacher = run_stage(
         Train(student=trained.student, training=trained.training, corpus=corpus, seed=0, threads=2),
-        place,
+        workspace,
     )
-    path = shipped_spaces()["an4"]
-    heard = run_stage(
+    taught = run_stage(
         TeacherTargets(
-            space_yaml=path.read_text(),
-            space_path=str(path),
             corpus=corpus,
-            checkpoint=teacher.artifacts["checkpoint"],
+            threads=2,
+            checkpoint=teacher.checkpoint,
+            speeds=tuple(s for s, noise in augmentations_of(space.data) if noise is None),
+            subsampling_factor=space.contract.subsampling_factor,
         ),
-        place,
+        workspace,
     )
     references = [e.text for e in an4.dev]
     n_words = np.array([len(r.split()) for r in references])
@@ -65,12 +65,12 @@ def test_distillation(an4, place):
                 student=STUDENT,
                 training=TRAINING,
                 distil=distil,
-                teacher=heard.facts["teacher"] if distil.weight else None,
+                soft_targets=taught.soft_targets if distil.weight else None,
                 corpus=corpus,
                 seed=seed,
                 threads=1,
             )
-            rows.append(utterance_errors(references, texts_of(job, place)))
+            rows.append(utterance_errors(references, texts_of(job, workspace)))
             print(f"\n{name}, seed {seed}: WER {rows[-1].sum() / n_words.sum():.2%}", end="")
         errors[name] = np.mean(rows, axis=0)
     gain = errors["undistilled"] - errors["distilled"]

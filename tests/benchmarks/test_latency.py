@@ -16,6 +16,7 @@ from students import SECONDS, STUDENTS, audio_in, make
 from search.analysis.compare import _by_anchor
 from workers.measure.latency import Latency, measure_latency
 from workers.probe.request import Candidate, LatencyRequest
+from workers.targets.local import run_here
 
 BURN = "while True: pass"
 NAIVE = """
@@ -74,7 +75,7 @@ def test_latency(tmp_path: Path) -> None:
     def five(say: str) -> list[Latency]:
         taken = []
         for i in range(5):
-            (timed,) = measure_latency(one)
+            (timed,) = measure_latency(one, run_here)
             taken.append(timed)
             print(
                 f"{say} {i}: anchor ratio {timed.anchor_ratio:.4f}, wall median {p50(timed):.3f} "
@@ -141,13 +142,13 @@ def _eight_percent(made, audio, folder: Path, quiet: list[Latency]) -> None:
     for _ in range(8):
         slower(made.onnx, other, n_products)
         both = replace(request([made.onnx, other], made.tokens, audio), restarts=5)
-        a, b = measure_latency(both)
+        a, b = measure_latency(both, run_here)
         found = (
             float(
                 np.median(
                     [
                         y.anchor_ratio / x.anchor_ratio
-                        for x, y in zip(a.restarts, b.restarts, strict=True)
+                        for x, y in zip(a.samples, b.samples, strict=True)
                     ]
                 )
             )
@@ -159,8 +160,8 @@ def _eight_percent(made, audio, folder: Path, quiet: list[Latency]) -> None:
         n_products = max(1, round(n_products * 0.08 / max(found, 0.005)))
     told = []
     for timed in quiet:
-        (again,) = measure_latency(request([other], made.tokens, audio))
-        ratios = ([r.anchor_ratio for r in t.restarts] for t in (timed, again))
+        (again,) = measure_latency(request([other], made.tokens, audio), run_here)
+        ratios = ([r.anchor_ratio for r in t.samples] for t in (timed, again))
         d = _by_anchor("cpu", *map(np.array, ratios))
         told.append(d.is_real)
         print(f"8 % slower, measured apart: {d.difference:+.2%} ({d.low:+.2%} to {d.high:+.2%})")

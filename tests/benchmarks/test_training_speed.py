@@ -71,7 +71,7 @@ def plain_rate(corpus) -> float:
         entries = [corpus.train[j] for j in order[i * size : (i + 1) * size]]
         features = []
         for entry in entries:
-            x = (torch.from_numpy(fbank(read_audio(entry.audio))) - corpus.mean) * corpus.inv_std
+            x = torch.from_numpy((fbank(read_audio(entry.audio)) - corpus.mean) * corpus.inv_std)
             for _ in range(2):
                 width = int(rng.integers(0, 21))
                 at = int(rng.integers(0, 81 - width))

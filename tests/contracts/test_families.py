@@ -277,7 +277,8 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(TeacherFault, match=r"network\.safetensors: no such checkpoint$"):
         load_network(path)
     path.write_bytes(b"\x80\x04 a pickle, perhaps")
-    with pytest.raises(TeacherFault, match=r"network\.safetensors: is not a safetensors checkpoint"):
+    refused = r"network\.safetensors: is not a safetensors checkpoint"
+    with pytest.raises(TeacherFault, match=refused):
         load_network(path)
     weights = {"weight": torch.zeros(3)}
     save_file(weights, path)

@@ -85,7 +85,9 @@ class Work:
 
     def _score(self, job):
         value = int(job.model.files[job.model.main][:6], 16) / 0xFFFFFF
-        return ScoreResult(texts="texts", readings=(Reading(metric="wer", value=0.1 + 0.4 * value),))
+        return ScoreResult(
+            texts="texts", readings=(Reading(metric="wer", value=0.1 + 0.4 * value),)
+        )
 
     def _measure(self, job):
         timed = 1 + 9 * int(job.model.files[job.model.main][6:10], 16) / 0xFFFF
@@ -111,4 +113,3 @@ class Work:
             Reading(metric="params", value=size_mb * 1e5),
             Reading(target="cpu", metric="latency_p95_ms", value=0.1),
         )
-

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from fabricated import QUICKSTART, fabricate
 
+from search.analysis.trial_frame import study_frame
 from search.cli.common import space_of
-from search.report.page import write_report
+from search.report.front_charts import front_figures
+from search.report.page import write_front, write_report
+from search.report.png import write_png
 from storage.records import Study
 from storage.store import Store
 
@@ -70,6 +73,24 @@ def test_a_study_that_has_hardly_begun_has_a_report(
 ) -> None:
     text = page_of(store, fabricate(store, "young", count), tmp_path).read_text()
     assert f"{count} trials" in text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [0, 1, 9])
+@pytest.mark.parametrize("objectives", ["[wer]", "[wer, latency_p95_ms, size_mb]"])
+def test_a_front_is_drawn_alone_however_little_is_known(
+    store: Store, tmp_path: Path, objectives: str, count: int
+) -> None:
+    text = re.sub("(?m)^objectives:.*$", f"objectives: {objectives}", QUICKSTART)
+    study = fabricate(store, "some", count, text=text)
+    space = space_of(study)
+    frame = study_frame(store, study, space)
+    write_front(tmp_path / "front.html", study, space, frame)
+    figures = front_figures(study, space, frame)
+    write_png(tmp_path / "front.png", figures, "some")
+    assert (tmp_path / "front.html").read_text().count("Plotly.newPlot(") >= len(figures)
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert all(f.layout.xaxis.title.text != f.layout.yaxis.title.text for f in figures)
 
 
 def test_a_browser_without_a_network_shows_its_charts(

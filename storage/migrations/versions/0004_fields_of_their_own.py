@@ -116,7 +116,7 @@ _FIELDS = {
     "compress": lambda a, f: _present(a, "checkpoint") | _present(f, "history"),
     "export": lambda a, f: {
         **_present(a, "model", "tokens"),
-        **({"float32": a["float"]} if "float" in a else {}),
+        "float32": a.get("float"),  # the first version kept none
         **_present(f, "parity", "sizes"),
     },
     "convert": lambda _, f: _present(f, "model"),
