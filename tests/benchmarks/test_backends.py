@@ -125,7 +125,7 @@ def test_search_picks_the_fastest_format_of_each_runtime(tmp_path: Path) -> None
 def _one_target(store, study, space, target, home, folder) -> None:
     trials = store.trials.of(study.id)
     metric = f"graph_cpu_ms@{target}"
-    picked = best_number(trial_frame(trials, study, space), MetricRef(metric))
+    picked = best_number(trial_frame(trials, study, space), MetricRef.of(metric))
     artifacts = ArtifactStore(home.artifacts_url)
     corpus = Corpus(home.workspace().corpus(study.corpus))
     models = []

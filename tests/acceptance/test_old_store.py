@@ -1,0 +1,75 @@
+"""A store of the first version opens, shows, exports and continues.
+
+`stores/version_1.tar.xz` was written by that version (revision 0003, stage results as untyped
+facts): store, artifacts but for those that only it could use, the space, and what its own
+`front --json` and `show 0 --json` said.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from folders import ROOT
+from shell import command
+
+Search = Callable[..., str]
+STORE = ROOT / "tests" / "support" / "stores" / "version_1.tar.xz"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    with tarfile.open(STORE) as archive:
+        archive.extractall(tmp_path / "home", filter="data")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def search(home: Path) -> Search:
+    def run(*arguments: object) -> str:
+        done = subprocess.run(
+            command("--home", home, *arguments), capture_output=True, text=True, cwd=home
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def _recorded(home: Path, name: str) -> Any:
+    return json.loads((home / name).read_text())
+
+
+def test_it_opens_and_shows_digit_for_digit_what_it_held(home: Path, search: Search) -> None:
+    assert json.loads(search("front", "old", "--json")) == _recorded(home, "front.json")
+    assert json.loads(search("show", "0", "--json")) == _recorded(home, "show.json")
+    assert "old" in search("status")
+
+
+def test_a_trial_of_it_is_exported_as_the_file_that_was_measured(
+    home: Path, search: Search, tmp_path: Path
+) -> None:
+    search("export", "--trial", "0", tmp_path / "student.zip")
+    with zipfile.ZipFile(tmp_path / "student.zip") as bundle:
+        model = bundle.read("model.onnx")
+    digest = sha256(model).hexdigest()
+    assert (home / "artifacts" / digest[:2] / digest).read_bytes() == model
+
+
+def test_it_is_continued_and_nothing_that_is_finished_is_done_again(
+    home: Path, search: Search
+) -> None:
+    before = {row["trial"]: row for row in json.loads(search("front", "old", "--all", "--json"))}
+    said = search("launch", "--space", "small.yaml", "--trials", "5", "--plain")
+    assert "5 of 5 trials complete" in said
+    assert "study: train" not in said and "trial 3" not in said
+    after = {row["trial"]: row for row in json.loads(search("front", "old", "--all", "--json"))}
+    assert {number: after[number] for number in before} == before
+    assert after[4]["metrics"]["size_mb"] > 0
