@@ -50,7 +50,7 @@ def objective_values(
 def violations(
     budgets: Iterable[Budget], metrics: Mapping[str, float], teacher: Mapping[str, float]
 ) -> dict[str, float]:
-    """How far each budget is broken, by its text; 0 or less where it is met.
+    """How far each budget is violated, by its text; 0 or less where it is met.
 
     Budgets on metrics that are not known yet are left out.
     """
@@ -71,10 +71,10 @@ def violation_message(
     budgets: Iterable[Budget],
     gates: Iterable[GateResult] = (),
 ) -> str | None:
-    """A sentence on the budgets and gates that are broken, or None."""
+    """A sentence on the budgets and gates that are violated, or None."""
     by_text = {str(b): b for b in budgets}
-    broken = [
+    violated = [
         f"{text} (is {metrics[by_text[text].metric]:.4g})" for text, e in excess.items() if e > 0
     ]
-    broken += [f"{gate.text} ({gate.message})" for gate in gates if gate.excess > 0]
-    return "breaks " + " and ".join(broken) if broken else None
+    violated += [f"{gate.text} ({gate.message})" for gate in gates if gate.excess > 0]
+    return "breaks " + " and ".join(violated) if violated else None

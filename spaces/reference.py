@@ -108,8 +108,8 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return f"`[{', '.join(f'{v:g}' for v in value)}]`"
     if isinstance(value, BaseModel):
-        said = value.model_dump(mode="json", exclude_unset=True)
-        return f"`{{{', '.join(f'{k}: {_plain(v)}' for k, v in said.items())}}}`"
+        given = value.model_dump(mode="json", exclude_unset=True)
+        return f"`{{{', '.join(f'{k}: {_plain(v)}' for k, v in given.items())}}}`"
     return f"`{_plain(value)}`"
 
 

@@ -86,6 +86,19 @@ class Studies(Table):
                 sa.update(t.studies).where(t.studies.c.id == study_id).values(changes)
             )
 
+    def extend(self, study_id: int, more: int) -> int:
+        """Add to the trials wanted and return the sum; one statement, so that two who extend
+        both count."""
+        c = t.studies.c
+        query = (
+            sa.update(t.studies)
+            .where(c.id == study_id)
+            .values(trials_wanted=c.trials_wanted + more)
+            .returning(c.trials_wanted)
+        )
+        with self._engine.begin() as connection:
+            return int(connection.execute(query).scalar_one())
+
 
 def _study(row: sa.RowMapping) -> Study:
     return Study(**{**row, "state": StudyState(row["state"])})

@@ -33,7 +33,7 @@ _OPERATIONS = {
     "calibration_student": "workers.export.calibration_student:write",
 }
 _LAST_LINES = 3
-_MOST_SAID, _MOST_TOLD = 256_000_000, 100_000  # bytes of an answer, and of complaints
+_MOST_ANSWER_BYTES, _MOST_STDERR_BYTES = 256_000_000, 100_000  # bytes of an answer, and of stderr
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -65,7 +65,7 @@ def call(
 
     Raises:
         UserFault: as the operation raised it.
-        WorkError: when the process fails, with the last it said.
+        WorkError: when the process fails, with the last line that it printed.
     """
     bounds = bounds or Bounds()
     command = _command(operation, interpreter)
@@ -73,16 +73,16 @@ def call(
     # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
     with (
         tempfile.TemporaryFile() as request_file,
-        tempfile.TemporaryFile() as said,
-        tempfile.TemporaryFile() as complaints,
+        tempfile.TemporaryFile() as stdout,
+        tempfile.TemporaryFile() as stderr,
     ):
         request_file.write(given)
         request_file.seek(0)
         with subprocess.Popen(
             command,
             stdin=request_file,
-            stdout=said,
-            stderr=complaints,
+            stdout=stdout,
+            stderr=stderr,
             env=_environment(threads),
             start_new_session=True,
         ) as process:
@@ -94,7 +94,9 @@ def call(
                 raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
             finally:
                 _end(process)
-        return _answer(process.returncode, _read(said, _MOST_SAID), _read(complaints, _MOST_TOLD))
+        return _answer(
+            process.returncode, _read(stdout, _MOST_ANSWER_BYTES), _read(stderr, _MOST_STDERR_BYTES)
+        )
 
 
 def _command(operation: str, interpreter: Path | None) -> list[str]:
@@ -127,17 +129,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _answer(code: int, said: str, complaints: str) -> Answer:
+def _answer(code: int, stdout: str, stderr: str) -> Answer:
     if code == 0:
         try:
-            answer = json.loads(said)
+            answer = json.loads(stdout)
         except ValueError as error:
-            raise WorkError(f"gave no answer: {said[-200:]!r}") from error
+            raise WorkError(f"gave no answer: {stdout[-200:]!r}") from error
         if "fault" in answer:
             raise UserFault(answer["fault"])
         return answer["result"]
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-    lines = [line for line in complaints.strip().splitlines() if line.strip()]
+    lines = [line for line in stderr.strip().splitlines() if line.strip()]
     is_ours = any(line.startswith("Traceback") for line in lines)
     last = " / ".join(lines[-1:] if is_ours else lines[-_LAST_LINES:])
     raise WorkError(f"{how}{f': {last}' if last else ''}")
@@ -159,7 +161,7 @@ def _end_with_parent(parent: int) -> None:
 
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # gone before that was said
+    if os.getppid() != parent:  # gone before that was asked for
         os._exit(1)
 
 

@@ -53,8 +53,8 @@ def _progress(name: str, state: StudyState) -> None:
     columns[4].metric("CPU time spent", clock(compute))
     st.progress(min(1.0, finals / max(1, study.trials_wanted)), _eta(study))
     if len(counts):
-        said = [f"{n} {str(s).replace('_', ' ')}" for s, n in counts.items()]
-        st.caption(" · ".join(said))
+        counted = [f"{n} {str(s).replace('_', ' ')}" for s, n in counts.items()]
+        st.caption(" · ".join(counted))
     _running(study)
     if study.state.value == "failed":
         last = [e for e in store().events.of(study.id, 20) if e.kind == "fault"]

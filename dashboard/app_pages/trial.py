@@ -222,7 +222,7 @@ def _by_utterance(
     counts = errors if len(errors) == len(dev) else [0] * len(dev)
     columns: dict[str, Sequence[object]] = {
         "errors": counts,
-        "said": [plain(e.text, 300) for e in dev],
+        "alignment": [plain(e.text, 300) for e in dev],
         "student": [plain(t, 300) for t in written],
     }
     if theirs:
@@ -239,8 +239,12 @@ def _utterance(utterance: Utterance, student: str, teacher: str | None) -> None:
         if text is not None and utterance.text:
             aligned = jiwer.process_words(plain(utterance.text, 2000), plain(text, 2000))
             st.caption(f"{who}: {aligned.wer:.0%} of the words wrong")
-            said = jiwer.visualize_alignment(aligned, show_measures=False, skip_correct=False)
-            st.code(said.partition("\n")[2].strip("\n") or text, language=None, wrap_lines=True)
+            aligned_text = jiwer.visualize_alignment(
+                aligned, show_measures=False, skip_correct=False
+            )
+            st.code(
+                aligned_text.partition("\n")[2].strip("\n") or text, language=None, wrap_lines=True
+            )
 
 
 def _sound(utterance: Utterance) -> None:
@@ -249,14 +253,14 @@ def _sound(utterance: Utterance) -> None:
     from workers.errors import WorkError
 
     try:
-        heard = read_audio(utterance.audio, utterance.offset_s, utterance.duration_s)
+        recording = read_audio(utterance.audio, utterance.offset_s, utterance.duration_s)
     except (WorkError, OSError):
         st.caption("Its audio is no longer here.")
         return
-    st.audio(np.asarray(heard), sample_rate=SAMPLE_RATE_HZ)
-    st.plotly_chart(waveform(heard, SAMPLE_RATE_HZ), key="waveform", alt="Waveform")
+    st.audio(np.asarray(recording), sample_rate=SAMPLE_RATE_HZ)
+    st.plotly_chart(waveform(recording, SAMPLE_RATE_HZ), key="waveform", alt="Waveform")
     st.plotly_chart(
-        spectrogram(fbank(heard), FRAMES_PER_SECOND), key="spectrogram", alt="Spectrogram"
+        spectrogram(fbank(recording), FRAMES_PER_SECOND), key="spectrogram", alt="Spectrogram"
     )
 
 

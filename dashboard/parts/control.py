@@ -54,8 +54,7 @@ def _command(study: Study, kind: str, argument: int | None) -> None:
 
 def _extend(study: Study, more: int) -> None:
     if why_read_only() is None:
-        now = store().studies.get(study.name)
-        store().studies.change(study.id, trials_wanted=now.trials_wanted + more)
+        store().studies.extend(study.id, more)
         _command(study, "extend", more)
 
 
@@ -80,9 +79,9 @@ def write_notes(study: Study, number: int | None) -> None:
         if why_read_only() is None:
             with st.form(f"note-{number}", clear_on_submit=True, border=False):
                 kind = st.radio("Kind", ["note", "tag"], horizontal=True)
-                said = st.text_area(f"About {what}", max_chars=_MOST_TEXT, height=80)
-                if st.form_submit_button("Keep") and said.strip():
-                    store().notes.add(study.id, number, str(kind), said.strip(), user_name())
+                written = st.text_area(f"About {what}", max_chars=_MOST_TEXT, height=80)
+                if st.form_submit_button("Keep") and written.strip():
+                    store().notes.add(study.id, number, str(kind), written.strip(), user_name())
                     st.rerun()
 
 

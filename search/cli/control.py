@@ -12,7 +12,7 @@ _STUDY = click.argument("name", metavar="[STUDY]", required=False)
 _LIVE = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
 
 
-def _send(ctx: click.Context, name: str | None, kind: str, said: str) -> None:
+def _send(ctx: click.Context, name: str | None, kind: str, outcome: str) -> None:
     with open_store(ctx) as store:
         study = study_named(store, name)
         if study.state not in _LIVE:
@@ -21,7 +21,7 @@ def _send(ctx: click.Context, name: str | None, kind: str, said: str) -> None:
                 "`search launch`"
             )
         store.commands.add(study.id, kind)
-        click.echo(f"{study.name}: {said}")
+        click.echo(f"{study.name}: {outcome}")
 
 
 @click.command("stop")
@@ -56,8 +56,7 @@ def extend_command(ctx: click.Context, name: str | None, trials: int) -> None:
     """Add trials to a study, running or not."""
     with open_store(ctx) as store:
         study = study_named(store, name)
-        wanted = study.trials_wanted + trials
-        store.studies.change(study.id, trials_wanted=wanted)
+        wanted = store.studies.extend(study.id, trials)
         store.commands.add(study.id, "extend", trials)
         hint = "" if study.state in _LIVE else "; go on with `search launch`"
         click.echo(f"{study.name}: {wanted} trials{hint}")

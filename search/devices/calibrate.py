@@ -127,9 +127,9 @@ def remembered(space: Space, folder: Path) -> dict[str, float]:
     out = {}
     for name, target in space.targets.items():
         try:
-            said = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            if said["device"] == target.device:
-                out[name] = float(said["anchor_ms"])
+            record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            if record["device"] == target.device:
+                out[name] = float(record["anchor_ms"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return out

@@ -18,8 +18,8 @@ Machine = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Found:
-    """One target: `state` is ready, away or refused; `message` what it told of itself, or why
-    not."""
+    """One target: `state` is ready, away or refused; `message` what it says of itself, or
+    why not."""
 
     target: str
     device: str
@@ -36,35 +36,35 @@ def check(space: Space) -> list[Found]:
 
 def _checked(name: str, target: Target) -> Found:
     try:
-        told = _told(target)
+        description = _describe(target)
     except DeviceUnreachable as error:
         return Found(name, target.device, target.backend, "away", str(error))
     except (UserFault, WorkError) as error:
         return Found(name, target.device, target.backend, "refused", str(error))
-    return Found(name, target.device, target.backend, "ready", _in_words(told), told)
+    return Found(name, target.device, target.backend, "ready", _in_words(description), description)
 
 
-def _told(target: Target) -> Machine:
+def _describe(target: Target) -> Machine:
     if target.agent is not None:
-        told: Machine = agent_of(target).device()["machine"]
-        return told
+        description: Machine = agent_of(target).device()["machine"]
+        return description
     if target.adb is not None:
         return Phone(target.adb).device()
     interpreter_of(target.backend)
     return asdict(report())
 
 
-def _in_words(told: Machine) -> str:
-    parts = [str(told.get("processor", "")), f"{told.get('cores')} cores"]
+def _in_words(description: Machine) -> str:
+    parts = [str(description.get("processor", "")), f"{description.get('cores')} cores"]
     for key, form in (
         ("memory_mb", "{:.0f} MB"),
         ("governor", "governor {}"),
         ("temperature_c", "{:.0f} °C"),
         ("load_1min", "load {:.2f}"),
     ):
-        if told.get(key) is not None:
-            parts.append(form.format(told[key]))
-    runtimes = told.get("runtimes", ())
+        if description.get(key) is not None:
+            parts.append(form.format(description[key]))
+    runtimes = description.get("runtimes", ())
     return ", ".join([*parts, *map(str, runtimes if isinstance(runtimes, list | tuple) else ())])
 
 

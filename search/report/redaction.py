@@ -31,22 +31,22 @@ _SECRET = re.compile(
 def plain(text: object, most: int = 500, is_end: bool = False) -> str:
     """One paragraph of bounded length without control characters; markup stays what it is, so
     show it with `st.text`, or in a table. Of what is too long the beginning, or the end."""
-    said = str(text)
-    kept = said[-most:] if is_end else said[:most]
+    whole = str(text)
+    kept = whole[-most:] if is_end else whole[:most]
     visible = "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "�" for c in kept)
-    if len(said) <= most:
+    if len(whole) <= most:
         return visible
     return (
-        f"({len(said):,} characters) …{visible}"
+        f"({len(whole):,} characters) …{visible}"
         if is_end
-        else (f"{visible}… ({len(said):,} characters)")
+        else (f"{visible}… ({len(whole):,} characters)")
     )
 
 
 def redact(text: object, most: int = 4000, is_end: bool = False) -> str:
     """The same without the folders of a machine, and without what signs in somewhere."""
-    said = _SECRET.sub(r"\1…", _SIGN_IN.sub(r"\1…@", plain(text, most, is_end)))
-    return _PATH.sub(_short, _ISSUED.sub(r"\1…", said))
+    hidden = _SECRET.sub(r"\1…", _SIGN_IN.sub(r"\1…@", plain(text, most, is_end)))
+    return _PATH.sub(_short, _ISSUED.sub(r"\1…", hidden))
 
 
 def _short(match: re.Match[str]) -> str:

@@ -31,8 +31,8 @@ def versions_of(space: Space) -> dict[str, str]:
     for name in {"onnxruntime", *(t.backend for t in space.targets.values())}:
         info = backend_info(name)
         modules = info.modules or (info.module.partition(".")[0],)
-        told = [f"{m} {_version(m)}" for m in modules] + list(info.requirements)
-        versions[name] = ", ".join(told)
+        listed = [f"{m} {_version(m)}" for m in modules] + list(info.requirements)
+        versions[name] = ", ".join(listed)
     return versions
 
 

@@ -407,12 +407,12 @@ def test_a_token_is_made_for_its_owner_alone_and_never_shown(tmp_path: Path) -> 
         token = path.read_text().strip()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert len(token) == 43
-        assert one.agent(token).device()["version"] == 1
+        assert one.agent(token).device()["version"] == 2
         log = one.log.read_text()
         assert str(path) in log
         assert token not in log
     with serving(tmp_path, token_env=False) as again:  # by default in the same place
-        assert again.agent(token).device()["version"] == 1
+        assert again.agent(token).device()["version"] == 2
 
 
 def test_over_tls_only_the_authority_that_is_given_is_trusted(

@@ -137,11 +137,11 @@ class Jobs:
             job.state = "running"
             self._log(f"job {job.name[:8]} begins")
             try:
-                state, said = await asyncio.to_thread(self._perform, job)
+                state, payload = await asyncio.to_thread(self._perform, job)
             finally:
                 self._cache.release(job.message.digests)
             if job.state == "running":
-                self._end(job, state, said)
+                self._end(job, state, payload)
 
     def close(self) -> None:
         """Cancel all that has not ended."""
@@ -149,14 +149,14 @@ class Jobs:
             if not job.is_final:
                 self.cancel(job.name)
 
-    def _end(self, job: Job, state: State, said: bytes = b"") -> None:
+    def _end(self, job: Job, state: State, payload: bytes = b"") -> None:
         if job.state == "queued":  # a running one still uses its files
             self._cache.release(job.message.digests)
         job.state = state
         if state == "done":
-            job.result = said
+            job.result = payload
         else:
-            job.error = said.decode()
+            job.error = payload.decode()
         job.ended.set()
         self._log(f"job {job.name[:8]} {state}{f': {job.error}' if job.error else ''}")
         self._forget_oldest()
@@ -186,17 +186,17 @@ class Jobs:
             )
             return "done", _checked(answer, len(job.message.candidates))
         except UserFault as error:
-            return "failed", self._said(str(error))
+            return "failed", self._failure(str(error))
         except WorkError as error:
-            return "failed", self._said(_last_line(str(error)))
+            return "failed", self._failure(_last_line(str(error)))
         except OSError as error:
-            return "failed", self._said(f"the device could not begin it ({error.strerror})")
+            return "failed", self._failure(f"the device could not begin it ({error.strerror})")
         except Exception as error:  # whatever is wrong with one job, the next one is served
-            return "failed", self._said(f"the device failed ({type(error).__name__})")
+            return "failed", self._failure(f"the device failed ({type(error).__name__})")
         finally:
             self._cache.empty_work()
 
-    def _said(self, text: str) -> bytes:
+    def _failure(self, text: str) -> bytes:
         """Bounded, on one line, of paths only the last part, and nothing that a terminal obeys."""
         plain = _PATH.sub(r"\1", " ".join(text.replace(f"{self._cache.work}/", "").split()))
         return "".join(c for c in plain[:_MOST_ERROR] if c.isprintable()).encode(errors="replace")
@@ -229,6 +229,7 @@ def _laid_out(message: JobMessage, cache: Cache) -> LatencyRequest:
         within=message.within,
         restarts=1,
         details=message.details,
+        gpu=message.gpu,
     )
 
 

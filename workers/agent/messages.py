@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,7 +15,7 @@ from spaces.backends import PRECISIONS
 from workers.backends.base import Settings
 from workers.probe.request import GivenSettings
 
-VERSION = 1  # of these messages; both ends have to speak the same
+VERSION = 2  # of these messages; both ends have to speak the same
 MOST_JSON_BYTES = 1_000_000
 _MOST_FAULTS = 20
 _MOST_THREADS = 256
@@ -54,6 +54,7 @@ class JobMessage:
     max_s: float
     within: float
     details: bool
+    gpu: bool = False
 
     @property
     def digests(self) -> frozenset[str]:
@@ -168,14 +169,13 @@ def _list(item: _Check, most: int) -> _Check:
     return check
 
 
-def _record(known: Mapping[str, _Check], all_needed: bool = True) -> _Check:
+def _record(known: Mapping[str, _Check], optional: Collection[str] = ()) -> _Check:
     def check(value: object, where: str, faults: list[str]) -> None:
         if not isinstance(value, dict):
             faults.append(f"{where}: has to be an object")
             return
         faults.extend(f"{where}: unknown field {_said(n)}" for n in value if n not in known)
-        if all_needed:
-            faults.extend(f"{where}: lacks {n}" for n in known if n not in value)
+        faults.extend(f"{where}: lacks {n}" for n in known if n not in {*value, *optional})
         for name, of_field in known.items():
             if name in value:
                 of_field(value[name], f"{where}.{name}", faults)
@@ -209,15 +209,14 @@ def _of_setting(name: str, default: object) -> _Check:
     return _choice(_CHOICES[name])
 
 
+_SETTINGS = {f.name: _of_setting(f.name, f.default) for f in fields(Settings)}
 _candidate_fields = _record(
     {
         "backend": _text(_BACKEND, "name of a backend"),
         "files": _files,
         "main": _file_name,
         "tokens": _digest,
-        "settings": _record(
-            {f.name: _of_setting(f.name, f.default) for f in fields(Settings)}, all_needed=False
-        ),
+        "settings": _record(_SETTINGS, optional=_SETTINGS),
     }
 )
 
@@ -239,7 +238,9 @@ _job_fields = _record(
         "max_s": _number(0, 3600),
         "within": _number(0, 1),
         "details": _flag,
-    }
+        "gpu": _flag,
+    },
+    optional=("gpu",),
 )
 
 

@@ -170,8 +170,8 @@ def _refused(_request: Request, error: Exception) -> Response:
 
 def _refused_by_starlette(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = {404: "no such thing", 405: "not with this method"}
-    return json_response({"error": said.get(error.status_code, "refused")}, error.status_code)
+    reasons = {404: "no such thing", 405: "not with this method"}
+    return json_response({"error": reasons.get(error.status_code, "refused")}, error.status_code)
 
 
 class _Agent:

@@ -45,8 +45,8 @@ class LitertSession:
             )
         padded = np.zeros((1, length, N_MELS), np.float32)
         padded[0, :n_frames] = features
-        said = self._runners[length](x=padded, x_lens=np.array([n_frames], np.int32))
-        log_probs: np.ndarray = next(iter(said.values()))[0, : -(-n_frames // 4)]
+        outputs = self._runners[length](x=padded, x_lens=np.array([n_frames], np.int32))
+        log_probs: np.ndarray = next(iter(outputs.values()))[0, : -(-n_frames // 4)]
         return log_probs
 
     def profile(self, features: np.ndarray, runs: int) -> list[OperatorTime] | None:  # noqa: ARG002

@@ -55,7 +55,7 @@ class Latency:
         }
         if len(self.pooled("end_to_end_ms")):
             figures |= self._pipeline(stream_limit_ms)
-        return {**figures, **self._told(graph, macs_per_s)}
+        return {**figures, **self._optional(graph, macs_per_s)}
 
     def _pipeline(self, stream_limit_ms: float) -> dict[str, float]:
         whole = self.pooled("end_to_end_ms")
@@ -80,8 +80,8 @@ class Latency:
             "streams": float(concurrent_streams(whole.ravel(), audio_s.ravel(), stream_limit_ms)),
         }
 
-    def _told(self, graph: np.ndarray, macs_per_s: float | None) -> dict[str, float]:
-        told = {}
+    def _optional(self, graph: np.ndarray, macs_per_s: float | None) -> dict[str, float]:
+        values = {}
         for metric, each in (
             ("load_ms", [r.load_ms for r in self.samples]),
             ("cold_start_ms", [_sum(r.load_ms, r.first_ms) for r in self.samples]),
@@ -90,12 +90,12 @@ class Latency:
         ):
             known = [value for value in each if value is not None]
             if known:
-                told[metric] = float(np.median(known))
+                values[metric] = float(np.median(known))
         peaks = [r.peak_gflops for r in self.samples if r.peak_gflops is not None]
         if macs_per_s is not None and peaks:
             flop = 2 * macs_per_s * sum(self.audio_s) * len(graph)
-            told["utilisation"] = float(flop / (graph.sum() / 1000) / (max(peaks) * 1e9))
-        return told
+            values["utilisation"] = float(flop / (graph.sum() / 1000) / (max(peaks) * 1e9))
+        return values
 
     @property
     def profile(self) -> list[dict[str, object]] | None:

@@ -141,7 +141,7 @@ def long_figures(decoder: BatchDecoder, corpus: Corpus, texts: Sequence[str]) ->
     """Errors over long slices, and how much more they are than the same utterances one by one."""
     slices = long_slices(corpus)
     written = [corpus.normalise(t) for t in decoder.texts(slices.features, slices.at)]
-    said = [" ".join(corpus.dev[i].text for i in numbers) for numbers in slices.members]
+    spoken = [" ".join(corpus.dev[i].text for i in numbers) for numbers in slices.members]
     alone = [" ".join(texts[i] for i in numbers) for numbers in slices.members]
-    long_wer = float(jiwer.wer(said, written))
-    return {"long_wer": long_wer, "long_excess": long_wer - float(jiwer.wer(said, alone))}
+    long_wer = float(jiwer.wer(spoken, written))
+    return {"long_wer": long_wer, "long_excess": long_wer - float(jiwer.wer(spoken, alone))}

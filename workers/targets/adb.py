@@ -50,10 +50,10 @@ class Phone:
             DeviceUnreachable: when the phone is not there, or does not trust this machine yet.
             DeviceRefused: when the binary is not on it.
         """
-        told = self._do(
+        printed = self._do(
             "shell", "getprop ro.product.model; nproc; getprop ro.build.version.release"
         )
-        model, cores, android = [*told.split("\n"), "", "", ""][:3]
+        model, cores, android = [*printed.split("\n"), "", "", ""][:3]
         if "yes" not in self._do("shell", f"test -x {BINARY} && echo yes || echo no"):
             raise DeviceRefused(f"adb {self._serial}: no executable at {BINARY}")
         return {
@@ -136,12 +136,12 @@ class Phone:
             ) from error
         if done.returncode == 0:
             return done.stdout
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
-        away = next((line for line in said if _AWAY.search(line)), None)
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
+        away = next((line for line in lines if _AWAY.search(line)), None)
         if away is not None:  # advice on what to do may follow
             raise DeviceUnreachable(f"adb {self._serial}: {away}")
         raise WorkError(
-            f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: {said[-1]}"
+            f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: {lines[-1]}"
         )
 
 
@@ -159,7 +159,7 @@ def times_of(csv: str, runs: int) -> list[float]:
         except (IndexError, ValueError):
             continue
     if len(times) < runs:
-        raise WorkError(f"onnxruntime_perf_test told {len(times)} of {runs} times")
+        raise WorkError(f"onnxruntime_perf_test printed {len(times)} of {runs} times")
     return times[-runs:]
 
 

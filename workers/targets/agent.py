@@ -28,7 +28,7 @@ _TIMEOUT_S = (5.0, 30.0)  # to connect, and for the next bytes of an answer
 _TRIES = 3  # to send what the device lacks
 _STALLS = 30  # polls of an upload that gets nowhere
 _STALL_S = 1.0
-_MOST_SAID = 500
+_MOST_ERROR_CHARS = 500
 _TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)
 _RETRY = Retry(
     total=3,
@@ -73,12 +73,12 @@ class Agent:
         Raises:
             DeviceUnreachable, DeviceRefused: as `run` does.
         """
-        told = self._json(self._ask("GET", "device"))
-        if told.get("version") != VERSION:
+        answer = self._json(self._ask("GET", "device"))
+        if answer.get("version") != VERSION:
             raise DeviceRefused(
                 f"{self.url}: is an agent of another version; start it anew from this one"
             )
-        return told
+        return answer
 
     def run(self, request: LatencyRequest) -> list[ProcessSample]:
         """Perform one restart on the device; files that it has already are not sent again.
@@ -106,7 +106,7 @@ class Agent:
             if response.status_code != 422:
                 return
             if not self._json(response).get("missing"):  # it dropped some for the others
-                raise DeviceRefused(f"{self.url}: {_said(response)}")
+                raise DeviceRefused(f"{self.url}: {_error_of(response)}")
         raise DeviceRefused(
             f"{self.url}: its cache does not hold the {len(files)} files of one measurement; "
             "start the agent with a larger --cache-mb"
@@ -117,14 +117,14 @@ class Agent:
             response = self._ask("GET", f"jobs/{name}?wait_s={_WAIT_S}", accept=(404,))
             if response.status_code == 404:
                 raise DeviceUnreachable(f"{self.url}: has forgotten the job; it was started anew")
-            told = self._json(response)
-            state = told.get("state")
+            answer = self._json(response)
+            state = answer.get("state")
             if state == "failed":
-                raise WorkError(f"{self.url}: {str(told.get('error'))[:_MOST_SAID]}")
+                raise WorkError(f"{self.url}: {str(answer.get('error'))[:_MOST_ERROR_CHARS]}")
             if state == "cancelled":
                 raise DeviceUnreachable(f"{self.url}: the job was cancelled there")
             if state == "done":
-                return self._restarts(told.get("result"), n_candidates)
+                return self._restarts(answer.get("result"), n_candidates)
             if state not in ("queued", "running"):
                 raise self._no_agent()
 
@@ -213,31 +213,31 @@ class Agent:
         return DeviceUnreachable(f"{self.url}: cannot be reached ({type(reason).__name__})")
 
     def _refusal(self, response: requests.Response) -> WorkError:
-        status, said = response.status_code, _said(response)
+        status, text = response.status_code, _error_of(response)
         if status in (401, 403):
             return DeviceRefused(
                 f"{self.url}: does not know this token; `search agent serve` tells on the device "
                 "where its own is"
             )
         if status in (408, 429) or status >= 500:
-            return DeviceUnreachable(f"{self.url}: {said}")
+            return DeviceUnreachable(f"{self.url}: {text}")
         if status == 413:
             return DeviceRefused(
                 f"{self.url}: a file is too big for it; start the agent with a larger "
                 "--max-file-mb and --cache-mb"
             )
         if status in (400, 409, 422):
-            return DeviceRefused(f"{self.url}: {said}")
+            return DeviceRefused(f"{self.url}: {text}")
         return self._no_agent()
 
     def _json(self, response: requests.Response) -> dict[str, Any]:
         try:
-            told = response.json()
+            answer = response.json()
         except ValueError as error:
             raise self._no_agent() from error
-        if not isinstance(told, dict):
+        if not isinstance(answer, dict):
             raise self._no_agent()
-        return told
+        return answer
 
     def _no_agent(self) -> DeviceRefused:
         return DeviceRefused(
@@ -282,6 +282,7 @@ def _message_of(request: LatencyRequest, url: str) -> tuple[JobMessage, dict[str
         max_s=request.max_s,
         within=request.within,
         details=request.details,
+        gpu=request.gpu,
     )
     try:
         parse_job(message.to_json().encode())
@@ -319,7 +320,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The first cause: what the system or TLS said."""
+    """The first cause: what the system or TLS text."""
     seen = error
     while True:
         inner = getattr(seen, "reason", None)
@@ -332,10 +333,10 @@ def _reason(error: BaseException) -> BaseException:
         seen = inner
 
 
-def _said(response: requests.Response) -> str:
+def _error_of(response: requests.Response) -> str:
     """The error that an agent gave, bounded."""
     try:
-        said = response.json()["error"]
+        text = response.json()["error"]
     except (ValueError, TypeError, KeyError):
         return f"answers with status {response.status_code}"
-    return str(said)[:_MOST_SAID]
+    return str(text)[:_MOST_ERROR_CHARS]
