@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from pathlib import Path
 
 import pandas as pd
 
+from search.clock import SYSTEM_CLOCK, Clock
 from search.progress import LiveStatus
 from search.results import TrialResults
 from storage.artifacts import ArtifactStore
@@ -21,10 +21,10 @@ SILENT_S = 30.0  # a coordinator tells of itself every two seconds
 _EVENTS = 200
 
 
-def is_alive(study: Study) -> bool:
+def is_alive(study: Study, clock: Clock = SYSTEM_CLOCK) -> bool:
     """Whether a coordinator runs the study now, by its own word."""
     live = LiveStatus.of(study)
-    return live is not None and time.time() - live.at < SILENT_S
+    return live is not None and clock.now() - live.at < SILENT_S
 
 
 def samples(

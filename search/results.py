@@ -129,7 +129,7 @@ def model_of(space: Space, target: str | None, results: TrialResults) -> tuple[M
     where no target is named.
 
     Raises:
-        UsageFault: when there is no such model.
+        UsageFault: when there is not such a model.
     """
     backend = "onnxruntime" if target is None else space.targets[target].backend
     if results.export is None:

@@ -78,7 +78,7 @@ class ArtifactStore:
 
     def _path(self, digest: str) -> str:
         if not _DIGEST.fullmatch(digest):
-            raise ArtifactError(f"{digest[:80]!r} is no digest")
+            raise ArtifactError(f"{digest[:80]!r} is not a digest")
         return f"{self._root}/{digest[:2]}/{digest}"
 
 

@@ -45,7 +45,7 @@ def open_database(url: str) -> sa.Engine:
             url if "@" not in url else f"…@{url.rpartition('@')[2].partition('?')[0]}"
         )  # no password is shown
         raise StoreUnreachable(
-            f'"{shown}" is no database URL; write sqlite:///path/store.sqlite or '
+            f'"{shown}" is not a database URL; write sqlite:///path/store.sqlite or '
             "postgresql://user@host/name"
         ) from error
     if parsed.get_backend_name() in ("postgresql", "postgres"):

@@ -59,7 +59,7 @@ def load_network(path: Path) -> tuple[Student, tuple[str, ...], JsonObject]:
     """A network in evaluation mode, its tokens and the header of its file.
 
     Raises:
-        TeacherFault: when the file is no checkpoint of ours, or damaged.
+        TeacherFault: when the file is not a checkpoint of ours, or damaged.
     """
     if not path.is_file():
         raise TeacherFault(f"{path}: no such checkpoint")

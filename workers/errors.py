@@ -5,7 +5,7 @@ WorkError
 │   ├── DataFault        one audio file or transcript
 │   ├── DataRefused      a corpus with more faults than allowed; lists them
 │   ├── TeacherFault     a teacher that cannot be loaded or used
-│   ├── BundleFault      a folder that is no bundle
+│   ├── BundleFault      a folder that is not a bundle
 │   ├── DeviceRefused    a device that will not do what it is asked: wrong token, no such backend
 │   └── MissingExtra     an optional package is needed; names the extra
 ├── DeviceUnreachable           a device cannot be reached now; asking again later may help
@@ -36,7 +36,7 @@ class TeacherFault(UserFault):
 
 
 class BundleFault(UserFault):
-    """A folder is no bundle, or is damaged."""
+    """A folder is not a bundle, or is damaged."""
 
 
 class MissingExtra(UserFault):

@@ -60,7 +60,7 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
     """Load a bundle, a folder or a zip.
 
     Raises:
-        BundleFault: when it is no bundle, or its files are not those it was written with.
+        BundleFault: when it is not a bundle, or its files are not those it was written with.
     """
     work = tempfile.mkdtemp()
     try:
@@ -132,9 +132,9 @@ def _unpack(path: Path, folder: Path) -> None:
             names = {Path(n).name: n for n in archive.namelist() if not n.endswith("/")}
             for wanted in (TOKENS, MANIFEST):
                 if wanted not in names:
-                    raise BundleFault(f"{path}: is no bundle (it holds no {wanted})")
+                    raise BundleFault(f"{path}: is not a bundle (it holds no {wanted})")
             if len(names) > _MAX_MEMBERS:
-                raise BundleFault(f"{path}: holds {len(names)} files: is no bundle")
+                raise BundleFault(f"{path}: holds {len(names)} files: is not a bundle")
             if sum(archive.getinfo(member).file_size for member in names.values()) > _MAX_BYTES:
                 raise BundleFault(f"{path}: is too large for a bundle")
             for name, member in names.items():
@@ -151,7 +151,7 @@ def _checked(folder: Path) -> tuple[Path, Path, str]:
     listed = {main: None, TOKENS: None, **manifest.get("files", {})}
     for name, digest in listed.items():
         if Path(name).name != name or not (folder / name).is_file():
-            raise BundleFault(f"{folder}: is no bundle (it holds no {name})")
+            raise BundleFault(f"{folder}: is not a bundle (it holds no {name})")
         if digest is not None and file_digest(folder / name) != digest:
             raise BundleFault(
                 f"{folder / name}: is damaged: not the file this bundle was made with; copy or "

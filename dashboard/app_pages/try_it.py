@@ -75,7 +75,7 @@ def _has_teacher(study: Study) -> bool:
 
 
 def _read(content: bytes, suffix: str) -> np.ndarray | None:
-    """Samples of what was given; None, with the reason on the page, where it is no audio."""
+    """Samples of what was given; None, with the reason on the page, where it is not audio."""
     safe = suffix if suffix.lstrip(".").isalnum() and len(suffix) < 8 else ".wav"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"recording{safe}"

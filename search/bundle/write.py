@@ -56,7 +56,9 @@ def write_bundle(
     if target.exists() and not overwrite:
         raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
     if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise UsageFault(f"{target} is a folder but no bundle, so it stays; choose another place")
+        raise UsageFault(
+            f"{target} is a folder but not a bundle, so it stays; choose another place"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
         folder = Path(work) / "bundle"

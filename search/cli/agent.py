@@ -275,5 +275,5 @@ def _is_ours(name: str) -> bool:
         return False
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # a name within a module that is no package
+    except ModuleNotFoundError:  # a name within a module that is not a package
         return False

@@ -74,11 +74,11 @@ def whole_number(text: str, what: str) -> int:
     try:
         number = int(text)
     except ValueError as error:
-        raise UsageFault(f'{what}: "{text}" is no whole number') from error
+        raise UsageFault(f'{what}: "{text}" is not a whole number') from error
     if number < 0:
         raise UsageFault(f"{what}: {number} is below 0")
     if number >= 2**31:
-        raise UsageFault(f"{what}: {text[:40]} is no such number")
+        raise UsageFault(f"{what}: {text[:40]} is not such a number")
     return number
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from search.clock import SYSTEM_CLOCK, Clock
 from search.errors import UsageFault
 from spaces.backends import backend_info
 from spaces.recipe import Quantize
@@ -50,7 +50,13 @@ class Calibration:
         return max(self.anchor_ratio_spread, 0.015)
 
 
-def calibrate(space: Space, name: str, locks: Path, run: Runner | None = None) -> Calibration:
+def calibrate(
+    space: Space,
+    name: str,
+    locks: Path,
+    run: Runner | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Calibration:
     """Measure a small untrained student over noise five times on a target.
 
     Args:
@@ -68,7 +74,7 @@ def calibrate(space: Space, name: str, locks: Path, run: Runner | None = None) -
     with tempfile.TemporaryDirectory() as work:
         request = _request(target, Path(work))
         (timed,) = measure_on(target, request, locks, run)
-    return _calibration(name, target, timed)
+    return _calibration(name, target, timed, clock.now())
 
 
 def _request(target: Target, work: Path) -> LatencyRequest:
@@ -98,14 +104,14 @@ def _request(target: Target, work: Path) -> LatencyRequest:
     )
 
 
-def _calibration(name: str, target: Target, timed: Latency) -> Calibration:
+def _calibration(name: str, target: Target, timed: Latency, at: float) -> Calibration:
     ratios = np.array([r.anchor_ratio for r in timed.samples])
     medians = np.array([np.median(np.array(r.end_to_end_ms)) for r in timed.samples])
     peaks = [r.peak_gflops for r in timed.samples if r.peak_gflops is not None]
     return Calibration(
         target=name,
         device=target.device,
-        at=time.time(),
+        at=at,
         anchor_ms=float(np.median([r.anchor_ms for r in timed.samples])),
         anchor_ratio_spread=float(np.ptp(ratios) / np.median(ratios)),
         wall_median_spread=float(np.ptp(medians) / np.median(medians)),

@@ -350,7 +350,7 @@ def test_what_is_no_agent_is_refused() -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         agent = Agent(f"http://127.0.0.1:{listening.getsockname()[1]}", TOKEN)
-        for said in ("is no agent", "another version"):
+        for said in ("is not an agent", "another version"):
             with pytest.raises(DeviceRefused, match=said):
                 agent.device()
         thread.join()

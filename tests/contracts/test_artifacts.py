@@ -144,9 +144,9 @@ def test_damaged_content_is_not_handed_out(
     ],
 )
 def test_what_is_no_digest_is_refused(store: ArtifactStore, digest: str, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="is no digest"):
+    with pytest.raises(ArtifactError, match="is not a digest"):
         store.has(digest)
-    with pytest.raises(ArtifactError, match="is no digest"):
+    with pytest.raises(ArtifactError, match="is not a digest"):
         store.fetch(digest, tmp_path / "new" / "copy")
     assert not (tmp_path / "new").exists()
 

@@ -593,14 +593,14 @@ def _unreachable(url: str) -> str:
 
 def test_what_is_no_database_url_is_refused_with_an_example() -> None:
     assert _unreachable("store.sqlite") == (
-        '"store.sqlite" is no database URL; write sqlite:///path/store.sqlite or '
+        '"store.sqlite" is not a database URL; write sqlite:///path/store.sqlite or '
         "postgresql://user@host/name"
     )
     assert _unreachable("mysql://host/name") == "mysql: the store is SQLite or PostgreSQL"
 
 
 def test_a_port_that_is_no_number_makes_no_database_url() -> None:
-    assert "is no database URL" in _unreachable("postgresql://user@host:port/name")
+    assert "is not a database URL" in _unreachable("postgresql://user@host:port/name")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_an_answer_comes_back(request_: Make) -> None:
 def test_a_fault_of_the_user_comes_back_as_one(request_: Make, tmp_path: Path) -> None:
     with pytest.raises(UserFault) as caught:
         call("recognise", request_("fault"))
-    assert str(caught.value) == f"{tmp_path / 'fault'}: is no model, dear user"
+    assert str(caught.value) == f"{tmp_path / 'fault'}: is not a model, dear user"
 
 
 def test_a_backend_that_is_not_known_there_is_a_fault_too(request_: Make) -> None:

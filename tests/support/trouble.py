@@ -31,7 +31,7 @@ def open_session(model, settings):
 
 
 def _fault(model):
-    raise UserFault(f"{model}: is no model, dear user")
+    raise UserFault(f"{model}: is not a model, dear user")
 
 
 def _threads(model):

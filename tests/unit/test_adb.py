@@ -156,7 +156,7 @@ def test_a_tool_that_tells_too_little_is_a_failure(
     adb: Callable[[str], Path], request_: LatencyRequest
 ) -> None:
     adb("short")
-    with pytest.raises(WorkError, match="onnxruntime_perf_test told 3 of 12 times"):
+    with pytest.raises(WorkError, match="onnxruntime_perf_test printed 3 of 12 times"):
         Phone(SERIAL).run(request_)
 
 
@@ -182,7 +182,7 @@ def test_times_are_read_from_the_second_column_and_the_last_are_taken() -> None:
 
 @pytest.mark.parametrize("csv", ["", "model,time\n", "m,0.1\n", "m\nm\nm\n"])
 def test_a_file_without_enough_times_is_a_failure(csv: str) -> None:
-    with pytest.raises(WorkError, match=r"told [01] of 2 times"):
+    with pytest.raises(WorkError, match=r"printed [01] of 2 times"):
         times_of(csv, 2)
 
 

@@ -1,4 +1,4 @@
-"""Audio of any kind is read as 16 kHz mono; what is no speech is refused by name."""
+"""Audio of any kind is read as 16 kHz mono; what is not speech is refused by name."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.wav"
     path.write_text("one two three\n" * 99)
-    assert re.fullmatch(r"is no audio that can be read \(.+\)", _refusal(path))
+    assert re.fullmatch(r"is not audio that can be read \(.+\)", _refusal(path))
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

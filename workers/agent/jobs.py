@@ -237,7 +237,7 @@ def _checked(answer: Any, n_candidates: int) -> bytes:
     """The answer of a child as JSON; a model may have made its runtime say anything.
 
     Raises:
-        WorkError: when it is no measurement.
+        WorkError: when it is not a measurement.
     """
     try:
         restarts = process_samples_of(answer)

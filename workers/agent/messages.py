@@ -99,11 +99,11 @@ def parse_json(body: bytes) -> object:
     except MessageFault:
         raise
     except (ValueError, RecursionError) as error:
-        raise MessageFault("is no JSON") from error
+        raise MessageFault("is not JSON") from error
 
 
 def _no_constant(name: str) -> None:
-    raise MessageFault(f"{name} is no number of JSON")
+    raise MessageFault(f"{name} is not a number in JSON")
 
 
 def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -140,7 +140,7 @@ def _number(above: float, most: float) -> _Check:
 def _text(pattern: re.Pattern[str], what: str) -> _Check:
     def check(value: object, where: str, faults: list[str]) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            faults.append(f"{where}: is no {what}")
+            faults.append(f"{where}: is not a {what}")
 
     return check
 

@@ -195,7 +195,7 @@ class _Agent:
     async def file(self, request: Request) -> Response:
         digest = request.path_params["digest"]
         if not DIGEST.fullmatch(digest):
-            raise _Refusal(400, "is no SHA-256 in lower-case hexadecimal")
+            raise _Refusal(400, "is not a SHA-256 in lower-case hexadecimal")
         if request.method == "PATCH":
             return await self._receive(request, digest)
         if "upload-length" in request.headers:

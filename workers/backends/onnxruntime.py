@@ -97,7 +97,7 @@ def open_session(model: Path, settings: Settings) -> OnnxSession:
     """Load a file of the contract: features and lengths in, log-probabilities out.
 
     Raises:
-        UserFault: when the file is no such model.
+        UserFault: when the file is not such a model.
     """
     return open_with(model, settings, _PROVIDERS)
 

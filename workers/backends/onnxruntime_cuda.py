@@ -29,7 +29,7 @@ def open_session(model: Path, settings: Settings) -> OnnxSession:
     the one and wants the other must: binding them to the device would hide the copies only.
 
     Raises:
-        UserFault: when the file is no such model, or CUDA cannot be used.
+        UserFault: when the file is not such a model, or CUDA cannot be used.
     """
     return open_on_gpu(model, settings, [CUDA])
 

@@ -47,7 +47,7 @@ def open_session(model: Path, settings: Settings) -> TensorrtSession:
     """Load a file of the contract; the first time its engine is built, which takes minutes.
 
     Raises:
-        UserFault: when the file is no such model, or TensorRT cannot be used.
+        UserFault: when the file is not such a model, or TensorRT cannot be used.
     """
     provider = ("TensorrtExecutionProvider", _options(model, settings))
     # CUDA takes what TensorRT has no operator for.

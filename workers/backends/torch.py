@@ -143,7 +143,7 @@ def open_session(model: Path, settings: Settings) -> TorchSession:
     """Load a checkpoint, on a GPU if there is one.
 
     Raises:
-        UserFault: for a file that is no checkpoint, or half precision without a GPU.
+        UserFault: for a file that is not a checkpoint, or half precision without a GPU.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and settings.precision == "fp16":

@@ -1,4 +1,4 @@
-"""Reads audio of any rate and channel count as 16 kHz mono, and refuses what is no speech."""
+"""Reads audio of any rate and channel count as 16 kHz mono, and refuses what is not speech."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_audio(
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
-        raise DataFault(f"{path}: is no audio that can be read ({reason})") from error
+        raise DataFault(f"{path}: is not audio that can be read ({reason})") from error
     except TypeError as error:  # what soundfile says of .raw
         raise DataFault(f"{path}: is raw samples without a rate; write it as WAV") from error
     return _checked(_as_16k(samples.mean(axis=1), rate), path)

@@ -29,7 +29,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line of a list that is no utterance."""
+    """A line of a list that is not an utterance."""
 
     source: str
     message: str

@@ -92,7 +92,7 @@ def process_samples_of(answer: Sequence[Any]) -> list[ProcessSample]:
     """What a process or a device answered.
 
     Raises:
-        ValueError: when that is no such answer.
+        ValueError: when that is not such an answer.
     """
     if not all(isinstance(a, dict) and set(a) == _FIELDS for a in answer):
         raise ValueError("is not a measurement")

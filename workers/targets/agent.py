@@ -241,7 +241,7 @@ class Agent:
 
     def _no_agent(self) -> DeviceRefused:
         return DeviceRefused(
-            f"{self.url}: is no agent of this version; start `search agent serve` there"
+            f"{self.url}: is not an agent of this version; start `search agent serve` there"
         )
 
 
@@ -303,7 +303,7 @@ def _host_of(url: str) -> str:
     wrong = DeviceRefused("the url of a device has to be http://host:port or https://host:port")
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for one that is no port
+        _ = parts.port  # raises for one that is not a port
     except ValueError:
         raise wrong from None
     more = parts.path or parts.query or parts.fragment or parts.username or parts.password

@@ -43,7 +43,7 @@ def few_tokens(folder: Path) -> Path:
 OTHER_MODEL = json.dumps({"files": {"model.onnx": "0" * 64}})
 BAD_BUNDLES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda p: p / "gone", "{path}: no such bundle"),
-    "an empty folder": (lambda p: p, "{path}: is no bundle (it holds no model.onnx)"),
+    "an empty folder": (lambda p: p, "{path}: is not a bundle (it holds no model.onnx)"),
     "a model alone": (
         lambda p: write_bundle(p / "b") / "model.onnx",
         "{path}: is neither a bundle's folder nor its zip (File is not a zip file)",
@@ -54,15 +54,15 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a zip of something else": (
         lambda p: zipped(without_model(p / "b")),
-        "{path}: is no bundle (it holds no bundle.json)",
+        "{path}: is not a bundle (it holds no bundle.json)",
     ),
     "a zip without its model": (
         lambda p: zipped(without_model(p / "b", "{}")),
-        "{path}: is no bundle (it holds no model.onnx)",
+        "{path}: is not a bundle (it holds no model.onnx)",
     ),
     "a bundle of another runtime without its model": (
         lambda p: zipped(write_bundle(p / "b", '{"backend": "openvino", "main": "model.xml"}')),
-        "{path}: is no bundle (it holds no model.xml)",
+        "{path}: is not a bundle (it holds no model.xml)",
     ),
     "a bundle of an unknown runtime": (
         lambda p: write_bundle(p / "b", '{"backend": "opnvino"}'),
@@ -70,7 +70,7 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a bundle that names a file elsewhere": (
         lambda p: write_bundle(p / "b", '{"main": "../../etc/passwd"}'),
-        "{path}: is no bundle (it holds no ../../etc/passwd)",
+        "{path}: is not a bundle (it holds no ../../etc/passwd)",
     ),
     "a damaged zip": (
         lambda p: torn(zipped(write_bundle(p / "b", "{}"), zipfile.ZIP_DEFLATED)),
@@ -92,7 +92,7 @@ BAD_BUNDLES: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: few_tokens(p / "b"),
         "model.onnx writes 3 symbols, but tokens.txt lists 2: they are not of one bundle",
     ),
-    "a description that is no JSON": (
+    "a description that is not JSON": (
         lambda p: write_bundle(p / "b", "{"),
         "{path}/bundle.json: is not JSON (",
     ),
@@ -116,7 +116,7 @@ def test_what_is_no_bundle_is_told(
     ("name", "fault"),
     [
         ("gone.wav", "no such file"),
-        ("words.wav", "is no audio that can be read (Format not recognised)"),
+        ("words.wav", "is not audio that can be read (Format not recognised)"),
         ("empty.wav", "is an empty file"),
         ("cut.wav", "is truncated (16,022 bytes of 32,044)"),
         ("silent.wav", "is silent (peak below -70 dB)"),

@@ -53,11 +53,11 @@ BAD_ROWS: dict[str, tuple[Callable[[Corpus], Row], str]] = {
     ),
     "truncated FLAC": (
         lambda c: c.row("cut.flac"),
-        "{audio}/cut.flac: is no audio that can be read (",
+        "{audio}/cut.flac: is not audio that can be read (",
     ),
     "text named .wav": (
         lambda c: c.row("words.wav"),
-        "{audio}/words.wav: is no audio that can be read (Format not recognised)",
+        "{audio}/words.wav: is not audio that can be read (Format not recognised)",
     ),
     "samples without a rate": (
         lambda c: c.row("train0.raw"),

@@ -64,13 +64,13 @@ NOT_GIVEN = {
     f"{BEST} --study tyni": NO_STUDY,
     "stop": 'study "tiny" is finished, not running; continue it with `search launch`',
     "show 99": "the study has no trial 99; it has trials 0 to 3",
-    "show abc": 'TRIAL: "abc" is no whole number',
+    "show abc": 'TRIAL: "abc" is not a whole number',
     "cancel 0": "trial 0 is complete already",
     "extend --trials 0": "Invalid value for '--trials': 0 is not in the range x>=1.",
     "export out": WHICH_STUDENT,
     f"{BEST} --trial 0": WHICH_STUDENT,
     f"{TRIAL} 99": "the study has no trial 99; it has trials 0 to 3",
-    f"{TRIAL} abc": '--trial: "abc" is no whole number',
+    f"{TRIAL} abc": '--trial: "abc" is not a whole number',
     f"{TRIAL} -1": "--trial: -1 is below 0",
     f"{TRIAL} 1": (
         "trial 1 is screened out (breaks size_mb <= 5 (is 9)); only a measured one can be "
@@ -90,7 +90,7 @@ NOT_GIVEN = {
     f"{BEST} --where 'rtf<1'": "no complete trial meets rtf<1 (rtf: not measured)",
     "export file --trial 0": "file exists already; choose another place or give --overwrite",
     "export folder --trial 0 --overwrite": (
-        "folder is a folder but no bundle, so it stays; choose another place"
+        "folder is a folder but not a bundle, so it stays; choose another place"
     ),
     "front --where best": f'--where: "best" {EXAMPLE}',
     "front --plot front.pdf": "--plot: front.pdf is neither .html nor .png",

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 @pytest.fixture(scope="session")
 def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every kind of file that is no teacher."""
+    """Every kind of file that is not a teacher."""
     folder = tmp_path_factory.mktemp("teachers")
     write_onnx(folder / "good.onnx")
     write_onnx(folder / "one-input.onnx", has_lengths=False)
