@@ -63,7 +63,8 @@ def front_command(
         _plot(Path(plot), study, space, frame)
         click.echo(f"wrote {plot}", err=True)
     if as_csv:
-        click.echo(in_csv(frame.set_index("number", drop=False).loc[chosen]), nl=False)
+        rows = frame.set_index("number", drop=False).loc[chosen]
+        click.echo(in_csv(rows.rename(columns={"number": "trial"})), nl=False)
     elif as_json:
         click.echo(in_json(best))
     elif not chosen:

@@ -17,6 +17,7 @@ def _study() -> sa.Column:
 
 def upgrade() -> None:
     _studies_and_trials()
+    _what_was_measured()
     _what_happened()
 
 
@@ -58,7 +59,7 @@ def _studies_and_trials() -> None:
     op.create_index("ix_trials_study_id_state", "trials", ["study_id", "state"])
 
 
-def _what_happened() -> None:
+def _what_was_measured() -> None:
     op.create_table(
         "stage_runs",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -89,6 +90,9 @@ def _what_happened() -> None:
         sa.Column("samples", sa.JSON),
         sa.UniqueConstraint("study_id", "subject", "target", "metric"),
     )
+
+
+def _what_happened() -> None:
     op.create_table(
         "events",
         sa.Column("id", sa.Integer, primary_key=True),

@@ -8,7 +8,7 @@ import pytest
 from refusals import Refused
 
 BAD_STORES = {
-    "nonsense": '"nonsense" is not a database URL; write sqlite:///path/store.sqlite or postgresql:',
+    "nonsense": '"nonsense" is not a database URL; write sqlite:///path/store.sqlite or',
     "mysql://me@host/name": "mysql: the store is SQLite or PostgreSQL",
     "sqlite:///folder": "the store sqlite:///folder cannot be opened: unable to open database file",
     "sqlite:///text": "the store sqlite:///text cannot be opened: file is not a database",
