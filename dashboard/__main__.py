@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 
-from streamlit.web.cli import main
+from dashboard.serve import options_of, serve
 
 _NEEDED = (
     "alembic.context",
@@ -19,7 +18,7 @@ _NEEDED = (
     "streamlit.elements.plotly_chart",
 )
 
+options = options_of(sys.argv[1:])  # refuses before anything is loaded
 for name in _NEEDED:
     importlib.import_module(name)
-sys.argv[1:1] = ["run", str(Path(__file__).with_name("app.py"))]
-main()
+serve(options)

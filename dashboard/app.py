@@ -9,6 +9,8 @@ import streamlit as st
 from dashboard.auth import has_sign_in, why_read_only
 from dashboard.context import store
 from dashboard.parts.choice import choose_study
+from search.report.redaction import redact
+from spaces.errors import SpaceError
 from storage.errors import StorageError
 
 HERE = Path(__file__).parent
@@ -52,7 +54,12 @@ def main() -> None:
             st.caption(reason)
         if has_sign_in():
             st.button("Sign out", on_click=st.logout)
-    page.run()
+    try:
+        page.run()
+    except SpaceError as error:
+        st.title("Compression search")
+        st.error("The space of this study cannot be used as it stands.")
+        st.text(redact(error))
 
 
 main()

@@ -42,5 +42,9 @@ class Home:
         """Calibrations, a file a target."""
         return self.folder / "devices"
 
+    def trusted_hosts(self) -> Path:
+        """Which tokens may go where: what the user has agreed to."""
+        return self.folder / "trusted_hosts.json"
+
     def study_lock(self, name: str) -> Path:
         return self.folder / "locks" / f"study-{name}.lock"

@@ -64,10 +64,6 @@ class Policy:
         earlier = [t for t in trials if t.number < number]
         return [t if t.number < first else _unfinished(t) for t in earlier]
 
-    def rivals(self, number: int, trials: Sequence[Trial]) -> list[Trial]:
-        """The trials that trial `number` may be compared with before it is trained."""
-        return list(trials) if self.generation is None else list(trials)[: self.settled(number)]
-
 
 def _unfinished(trial: Trial) -> Trial:
     return trial.evolve(state=TrialState.RUNNING, objective_values=None, constraints={})

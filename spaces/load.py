@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from spaces.checks import check_budgets, check_rules, check_sections, check_students, check_targets
 from spaces.document import Document, parse_yaml
 from spaces.errors import Fault, SpaceError
+from spaces.files import why_not_a_file
 from spaces.messages import report_fault
 from spaces.space import Space
 
@@ -35,7 +36,7 @@ def find_space(name: str | Path) -> Path:
     shipped = shipped_spaces()
     if len(path.parts) == 1 and path.stem in shipped and path.suffix in ("", ".yaml", ".yml"):
         return shipped[path.stem]
-    what = "is a folder, not a file" if path.is_dir() else "no such file"
+    what = why_not_a_file(path)
     near = difflib.get_close_matches(path.stem, shipped, 1)
     hint = f' (did you mean the shipped space "{near[0]}.yaml"?)' if near else ""
     known = ", ".join(f"{s}.yaml" for s in shipped)

@@ -32,7 +32,7 @@ def _message(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     is_plain = isinstance(given, str | int | float | bool) and kind not in _OUR_OWN
     if is_plain and str(given) not in message:
-        message = f"{given!r}: {message[0].lower()}{message[1:]}"
+        message = f"{given!r:.200}: {message[0].lower()}{message[1:]}"
     return message
 
 

@@ -14,7 +14,7 @@ class Commands(Table):
 
     def add(self, study_id: int, kind: str, argument: int | None = None) -> None:
         row = {"study_id": study_id, "kind": kind, "argument": argument, "created_at": self._now()}
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.insert(t.commands).values(row))
 
     def take(self, study_id: int) -> list[Command]:
@@ -26,7 +26,7 @@ class Commands(Table):
             .order_by(c.id)
             .with_for_update(skip_locked=True)
         )
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             rows = connection.execute(query).mappings().all()
             taken = [row["id"] for row in rows]
             if taken:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
 READS = "search_reads_only"  # execution option of connections that do not write
 _IN_MEMORY = (None, "", ":memory:")
-_WAIT_S = 60.0  # for a lock that another process holds
+WAIT_S = 60.0
 _ADVISORY_LOCK = 7_305_461_001
 
 
@@ -32,8 +32,11 @@ class _Pool(TypedDict, total=False):
     pool_timeout: float
 
 
-def open_database(url: str) -> sa.Engine:
+def open_database(url: str, wait_s: float = WAIT_S) -> sa.Engine:
     """An engine on an up-to-date database: SQLite in WAL mode, or PostgreSQL.
+
+    Args:
+        wait_s: for a lock that another process holds on SQLite.
 
     Raises:
         StoreUnreachable: with the reason, the password left out.
@@ -53,7 +56,11 @@ def open_database(url: str) -> sa.Engine:
     elif parsed.get_backend_name() != "sqlite":
         raise StoreUnreachable(f"{parsed.get_backend_name()}: the store is SQLite or PostgreSQL")
     try:
-        engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+        engine = (
+            _sqlite(parsed, wait_s)
+            if parsed.get_backend_name() == "sqlite"
+            else _postgresql(parsed)
+        )
         _brought_up_to_date(engine)
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -67,16 +74,16 @@ def open_database(url: str) -> sa.Engine:
     return engine
 
 
-def _sqlite(url: sa.URL) -> sa.Engine:
+def _sqlite(url: sa.URL, wait_s: float) -> sa.Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, **_pool(url))
+    engine = sa.create_engine(url, **_pool(url, wait_s))
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # we begin transactions ourselves, below
         cursor = connection.cursor()
-        _set_wal(cursor)
+        _set_wal(cursor, wait_s)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -91,22 +98,22 @@ def _sqlite(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _pool(url: sa.URL) -> _Pool:
+def _pool(url: sa.URL, wait_s: float) -> _Pool:
     """A database in memory is its one connection, which threads take in turn."""
     if url.database not in _IN_MEMORY:
-        return {"connect_args": {"timeout": _WAIT_S}}
+        return {"connect_args": {"timeout": wait_s}}
     return {
         "connect_args": {"check_same_thread": False},
         "poolclass": sa.pool.QueuePool,
         "pool_size": 1,
         "max_overflow": 0,
-        "pool_timeout": _WAIT_S,
+        "pool_timeout": wait_s,
     }
 
 
-def _set_wal(cursor: sqlite3.Cursor) -> None:
+def _set_wal(cursor: sqlite3.Cursor, wait_s: float) -> None:
     """Turning a new file to WAL does not wait for another that is about to write it: we do."""
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")

@@ -30,7 +30,7 @@ class Events(Table):
             "trial_number": trial_number,
             "data": content,
         }
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             key = connection.execute(sa.insert(t.events).values(row)).inserted_primary_key
         assert key is not None
         return Event(

@@ -17,7 +17,7 @@ class Measurements(Table):
     def save(self, study_id: int, measurements: Iterable[Measurement]) -> None:
         """Write measurements; one of the same subject, target and metric is replaced."""
         c = t.measurements.c
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             for m in measurements:
                 connection.execute(
                     sa.delete(t.measurements).where(

@@ -23,12 +23,12 @@ class Notes(Table):
             "author": storable(author[:128]),
             "at": self._now(),
         }
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.insert(t.notes).values(row))
 
     def drop(self, study_id: int, note_id: int) -> None:
         here = (t.notes.c.study_id == study_id) & (t.notes.c.id == note_id)
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.delete(t.notes).where(here))
 
     def of(self, study_id: int) -> list[Note]:

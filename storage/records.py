@@ -72,6 +72,16 @@ class Study:
     live: JsonObject | None = None  # what its coordinator said last: at, running, eta_s
 
 
+@dataclass(frozen=True)
+class Lease:
+    """Who holds a study, by a token that grows with every holder."""
+
+    name: str
+    holder: JsonObject | None  # None: nobody
+    token: int
+    beat: int  # counts signs of life
+
+
 class StudyChanges(TypedDict, total=False):
     """Columns of a study that may change."""
 

@@ -44,7 +44,7 @@ class StageRuns(Table):
             "error": storable(error),
             "log": storable(log),
         }
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.insert(t.stage_runs).values(row))
 
     def of(self, study_id: int, subject: int | str | None = ALL) -> list[StageRun]:

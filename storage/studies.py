@@ -46,7 +46,7 @@ class Studies(Table):
             "baseline_metrics": {},
         }
         try:
-            with self._engine.begin() as connection:
+            with self._writing() as connection:
                 connection.execute(sa.insert(t.studies).values(row))
         except sa.exc.IntegrityError as error:
             raise StorageError(f'a study named "{name}" exists already') from error
@@ -81,7 +81,7 @@ class Studies(Table):
 
     def change(self, study_id: int, **changes: Unpack[StudyChanges]) -> None:
         """Change columns of a study."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(
                 sa.update(t.studies).where(t.studies.c.id == study_id).values(changes)
             )
@@ -96,7 +96,7 @@ class Studies(Table):
             .values(trials_wanted=c.trials_wanted + more)
             .returning(c.trials_wanted)
         )
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             return int(connection.execute(query).scalar_one())
 
 

@@ -131,6 +131,15 @@ commands = Table(
     Column("done_at", Float(53)),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),  # of a study, which may not be there yet
+    Column("holder", JSON(none_as_null=True)),  # NULL: nobody
+    Column("token", Integer, nullable=False),  # counts holders
+    Column("beat", Integer, nullable=False),  # counts signs of life
+)
+
 notes = Table(
     "notes",
     metadata,

@@ -45,7 +45,7 @@ class Trials(Table):
             "sampler_attrs": dict(sampler_attrs or {}),
             "compute_s": 0.0,
         }
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.insert(t.trials).values(row))
         return self.get(study_id, number)
 
@@ -85,7 +85,7 @@ class Trials(Table):
             "sampler_attrs": dict(trial.sampler_attrs),
             "compute_s": trial.compute_s,
         }
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(sa.update(t.trials).where(t.trials.c.id == trial.id).values(changes))
 
     def rows(self, study_id: int) -> list[TrialRow]:

@@ -37,8 +37,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Replace a small JSON file in one step."""
+def write_json(path: Path, content: object, mode: int = 0o666) -> None:
+    """Replace a small JSON file in one step; `mode` is what it is made with."""
     partial = partial_name(path)
-    partial.write_text(json.dumps(content), encoding="utf-8")
+    with open(
+        os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8"
+    ) as file:
+        json.dump(content, file)
     os.replace(partial, path)

@@ -15,6 +15,7 @@ from typing import TypedDict, TypeVar
 
 import numpy as np
 
+from spaces.files import why_not_a_file
 from storage.artifacts import file_digest
 from workers.backends.base import Session, Settings
 from workers.backends.remote_session import open_isolated
@@ -27,7 +28,7 @@ _MAX_BYTES = 4 << 30
 _MAX_MEMBERS = 100
 _T = TypeVar("_T")
 # RuntimeError is what zipfile says of a password or a packing it does not know.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
+UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError)
 
 
 class Manifest(TypedDict, total=False):
@@ -118,6 +119,8 @@ def _in_folder(path: Path, work: Path, use: Callable[[Path], _T]) -> _T:
         raise BundleFault(f"{path}: no such bundle")
     if path.is_dir():
         return use(path)
+    if why := why_not_a_file(path, "a bundle"):
+        raise BundleFault(f"{path}: {why}")
     _unpack(path, work)
     try:
         return use(work)
@@ -140,7 +143,7 @@ def _unpack(path: Path, folder: Path) -> None:
             for name, member in names.items():
                 with archive.open(member) as packed, (folder / name).open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
-    except _UNREADABLE as error:
+    except UNREADABLE_ZIP as error:
         raise BundleFault(f"{path}: is neither a bundle's folder nor its zip ({error})") from error
 
 
@@ -174,10 +177,14 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.exists():
         return {}
+    if why := why_not_a_file(path, "a bundle's description"):
+        raise BundleFault(f"{path}: {why}")
     try:
         content: Manifest = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise BundleFault(f"{path}: is not JSON ({error})") from error
+    except RecursionError as error:
+        raise BundleFault(f"{path}: is not JSON (nested too deeply)") from error
     if not isinstance(content, dict) or not isinstance(content.get("files", {}), dict):
         raise BundleFault(f"{path}: is not a bundle's description")
     return content

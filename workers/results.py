@@ -59,6 +59,7 @@ class PrepareResult(StageResult):
     splits: dict[str, SplitStats] = Field(default_factory=dict)
     faults: tuple[str, ...] = ()
     n_symbols: int = 0
+    bandwidth_hz: float | None = None  # where the sound of train ends, if before the band does
 
 
 class ScreenResult(StageResult):

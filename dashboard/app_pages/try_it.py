@@ -81,7 +81,7 @@ def _read(content: bytes, suffix: str) -> np.ndarray | None:
         path = Path(folder) / f"recording{safe}"
         path.write_bytes(content)
         try:
-            samples = read_audio(str(path))
+            samples = read_audio(str(path), duration_s=_MOST_S + 1)  # no more, however long it is
         except WorkError as error:
             st.error("This recording cannot be read.")
             st.text(redact(error))

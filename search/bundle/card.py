@@ -37,7 +37,14 @@ class _Row:
     teacher: str
 
 
-def card_text(study: Study, space: Space, trial: Trial, target: str, model: Model) -> str:
+def card_text(
+    study: Study,
+    space: Space,
+    trial: Trial,
+    target: str,
+    model: Model,
+    bandwidth: float | None,
+) -> str:
     """CARD.md: figures on a target beside the teacher's, how to use it, what they do not say."""
     recipe = Recipe.model_validate(trial.recipe)
     metrics = _on(target, space, trial.metrics)
@@ -70,6 +77,7 @@ def card_text(study: Study, space: Space, trial: Trial, target: str, model: Mode
         agreement=""
         if differing is None
         else f"; {differing:.1%} of the dev texts differ from its",
+        band="" if bandwidth is None else f"{bandwidth / 1000:.1f} kHz",
         subsampling_factor=recipe.student.contract.subsampling_factor,
     )
 

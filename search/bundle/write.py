@@ -16,15 +16,18 @@ from search.bundle.card import card_text, licence_notice
 from search.errors import UsageFault
 from search.results import TrialResults, model_of
 from spaces.families import StudentContract
+from spaces.files import why_not_a_file
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.artifacts import ArtifactStore, file_digest
 from storage.records import Study, Trial
 from storage.store import Store
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ
-from workers.recognizer import MANIFEST, TOKENS
+from workers.recognizer import MANIFEST, TOKENS, UNREADABLE_ZIP
 
 _WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}
+_FORMAT = "compression-search bundle"
+_MOST_MANIFEST_BYTES = 1_000_000
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
 
 
@@ -55,10 +58,7 @@ def write_bundle(
         )
     if target.exists() and not overwrite:
         raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise UsageFault(
-            f"{target} is a folder but not a bundle, so it stays; choose another place"
-        )
+    _check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
         folder = Path(work) / "bundle"
@@ -71,6 +71,41 @@ def write_bundle(
             target.unlink()
         shutil.move(finished, target)
     return target
+
+
+def _check_replaceable(target: Path) -> None:
+    """What is there already may go: a bundle of ours, or an empty folder.
+
+    Raises:
+        UsageFault: when it is anything else.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not _is_bundle(target):
+        what = "a folder" if target.is_dir() else "a file"
+        raise UsageFault(f"{target} is {what} but not a bundle, so it stays; choose another place")
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a folder or a zip holds the description that every bundle of ours has."""
+    try:
+        if path.is_dir():
+            manifest = path / MANIFEST
+            return manifest.is_file() and _is_manifest(manifest.read_bytes())
+        if why_not_a_file(path):
+            return False
+        with zipfile.ZipFile(path) as archive, archive.open(MANIFEST) as file:
+            return _is_manifest(file.read(_MOST_MANIFEST_BYTES))
+    except (*UNREADABLE_ZIP, KeyError):
+        return False
+
+
+def _is_manifest(content: bytes) -> bool:
+    try:
+        manifest = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and str(manifest.get("format")).startswith(_FORMAT)
 
 
 def _fill(
@@ -92,16 +127,19 @@ def _fill(
     artifacts.fetch(tokens, folder / TOKENS)
     measured = measurements(store, study, space, trial)
     recipe = Recipe.model_validate(trial.recipe)
-    _write_json(folder / "features.json", features_contract(recipe.student.contract))
+    prepared = TrialResults.of(store.stage_runs.of(study.id, None)).prepare
+    bandwidth = None if prepared is None else prepared.bandwidth_hz
+    contract = features_contract(recipe.student.contract, bandwidth)
+    _write_json(folder / "features.json", contract)
     _write_json(folder / "recipe.json", dict(trial.recipe))
     _write_json(folder / "measurements.json", measured)
-    card = card_text(study, space, trial, name, model)
+    card = card_text(study, space, trial, name, model, bandwidth)
     (folder / "CARD.md").write_text(card, encoding="utf-8")
     (folder / "LICENSE-NOTICE.txt").write_text(licence_notice(space), encoding="utf-8")
     _write_json(
         folder / MANIFEST,
         {
-            "format": "compression-search bundle 1",
+            "format": f"{_FORMAT} 1",
             "study": study.name,
             "trial": trial.number,
             "target": name,
@@ -126,8 +164,13 @@ def measurements(store: Store, study: Study, space: Space, trial: Trial) -> dict
     }
 
 
-def features_contract(contract: StudentContract) -> dict[str, object]:
-    """What the model expects of its input, and what it gives back."""
+def features_contract(contract: StudentContract, bandwidth: float | None) -> dict[str, object]:
+    """What the model expects of its input, and what it gives back.
+
+    Args:
+        bandwidth: Hz above which the training audio held no sound, so that the model leaves out
+            what is there.
+    """
     return {
         "kind": "kaldi log-mel filter bank",
         "sample_rate_hz": SAMPLE_RATE_HZ,
@@ -140,6 +183,7 @@ def features_contract(contract: StudentContract) -> dict[str, object]:
         "dither": 0.0,
         "snip_edges": False,
         "samples": "float32 in [-1, 1]; normalisation is in the graph",
+        "bandwidth_hz": bandwidth,
         "subsampling_factor": contract.subsampling_factor,
     }
 

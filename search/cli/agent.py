@@ -205,6 +205,11 @@ def _token_in(path: Path) -> str:
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
+            if path.stat().st_mode & 0o077:
+                raise Refused(
+                    f"--token-file {path}: others on this device can read or change it; "
+                    f"chmod 600 {path}, or remove it, and a new token is made"
+                ) from None
             return path.read_text().strip()
         with os.fdopen(file, "w") as made:
             made.write(secrets.token_urlsafe(32) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from search.errors import UsageFault
 from search.home import Home
+from spaces.files import why_not_a_file
 from spaces.load import parse_space
 from spaces.space import Space
 from storage.errors import StorageError
@@ -17,6 +19,9 @@ from storage.records import Study
 from storage.store import Store
 
 DEFAULT_HOME = ".search"
+yes_option = click.option(
+    "--yes", is_flag=True, help="Agree to send the tokens of its devices to hosts not seen before."
+)
 
 
 def home_of(ctx: click.Context) -> Home:
@@ -70,6 +75,40 @@ def space_of(study: Study) -> Space:
     return parse_space(study.space_yaml, study.space_path).model_copy(update={"name": study.name})
 
 
+def agree_to_hosts(ctx: click.Context, space: Space, yes: bool, *names: str) -> None:
+    """Ask before the token of a target goes to a host for the first time.
+
+    Args:
+        names: the targets that are spoken to; by default all of the space.
+
+    Raises:
+        UsageFault: when it is not agreed to.
+    """
+    from search.devices.trust import agree
+
+    is_asked = sys.stdin is not None and sys.stdin.isatty()
+    targets = [target for name, target in space.targets.items() if not names or name in names]
+    agree(targets, home_of(ctx).trusted_hosts(), _ask if is_asked else None, yes)
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(question, err=True)
+
+
+def check_output(path: Path, overwrite: bool = True) -> None:
+    """A file may be written there.
+
+    Raises:
+        UsageFault: when something is there that has to stay, or that is not a file.
+    """
+    if not path.exists():
+        return
+    if why := why_not_a_file(path):
+        raise UsageFault(f"{path}: {why}; choose another name")
+    if not overwrite:
+        raise UsageFault(f"{path} exists already; choose another name or give --overwrite")
+
+
 def whole_number(text: str, what: str) -> int:
     try:
         number = int(text)
@@ -82,4 +121,14 @@ def whole_number(text: str, what: str) -> int:
     return number
 
 
-__all__ = ["StorageError", "home_of", "open_store", "space_of", "study_named", "whole_number"]
+__all__ = [
+    "StorageError",
+    "agree_to_hosts",
+    "check_output",
+    "home_of",
+    "open_store",
+    "space_of",
+    "study_named",
+    "whole_number",
+    "yes_option",
+]

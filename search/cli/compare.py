@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.cli.common import home_of, open_store, space_of, study_named
+from search.cli.common import (
+    agree_to_hosts,
+    home_of,
+    open_store,
+    space_of,
+    study_named,
+    yes_option,
+)
 
 if TYPE_CHECKING:
     from search.analysis.compare import Difference
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--again", is_flag=True, help="Run both in turn now, in the same processes.")
 @click.option("--target", help="For --again: where [default: the first of the space].")
 @click.option("--json", "as_json", is_flag=True)
+@yes_option
 @click.pass_context
 def compare_command(
     ctx: click.Context,
@@ -29,6 +37,7 @@ def compare_command(
     again: bool,
     target: str | None,
     as_json: bool,
+    yes: bool,
 ) -> None:
     """Compare two trials by number, or a trial with "teacher": word errors, and times on every
     target that both were measured on, each with its 95 % interval.
@@ -52,6 +61,7 @@ def compare_command(
             from search.devices.paired_timing import time_paired
 
             space = space_of(study)
+            agree_to_hosts(ctx, space, yes, target or space.first_target)
             workspace = home_of(ctx).workspace()
             found.append(time_paired(study, space, workspace, sides, target))
     if not found:

@@ -17,15 +17,29 @@ from search.errors import UsageFault
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True)
 @click.option("--read-only", is_flag=True, help="Look only: nothing can be steered or noted.")
+@click.option(
+    "--allow-host",
+    metavar="NAME",
+    multiple=True,
+    help="A name beside --host and localhost that it is reached under; may be repeated.",
+)
+@click.option("--insecure", is_flag=True, help="Let others look without sign-in; read-only then.")
 @click.option("--browser/--no-browser", default=True, help="Open it in a browser.")
 @click.pass_context
 def dashboard_command(
-    ctx: click.Context, host: str, port: int, read_only: bool, browser: bool
+    ctx: click.Context,
+    host: str,
+    port: int,
+    read_only: bool,
+    allow_host: tuple[str, ...],
+    insecure: bool,
+    browser: bool,
 ) -> None:
     """Open the dashboard: studies, front, trials, comparison, export. Ctrl-C ends it.
 
-    It listens on this machine only unless --host says otherwise. Beyond loopback configure
-    Streamlit's own sign-in ([auth] and [roles] operators = [...] in .streamlit/secrets.toml).
+    It listens on this machine only unless --host says otherwise. Beyond loopback it needs
+    Streamlit's own sign-in ([auth] and [roles] operators = [...] in .streamlit/secrets.toml), or
+    --insecure. Behind a proxy name what it is reached under with --allow-host.
     """
     if importlib.util.find_spec("streamlit") is None:
         from workers.errors import MissingExtra
@@ -40,30 +54,13 @@ def dashboard_command(
         "SEARCH_HOME": str(home.folder),
         "SEARCH_STORE": home.store_url,
         "SEARCH_ARTIFACTS": home.artifacts_url,
-        "SEARCH_DASHBOARD_READ_ONLY": "1" if read_only else "0",
         "PYTHONPATH": os.pathsep.join([str(Path(spec.origin).parents[1]), *_before()]),
     }
-    command = [sys.executable, "-P", "-m", "dashboard"]  # -P: not the folder we are in
-    options = {
-        "server.address": host,
-        "server.port": port,
-        "server.headless": str(not browser).lower(),
-        "server.maxUploadSize": 50,
-        "browser.gatherUsageStats": "false",
-        "client.showErrorDetails": "none",
-        "theme.paddingTop": "3.5rem",
-        "theme.headingFontSizes": '["2rem", "1.5rem", "1.25rem", "1.125rem", "1rem", "1rem"]',
-        "theme.metricValueFontSize": "1.5rem",
-        "theme.light.primaryColor": "#0063A0",
-        "theme.light.textColor": "#111111",
-        "theme.dark.primaryColor": "#56B4E9",
-        "theme.dark.textColor": "#FAFAFA",
-        "client.toolbarMode": "minimal",
-        "server.fileWatcherType": "none",
-        "runner.magicEnabled": "false",
-    }
+    given = [f"--host={host}", f"--port={port}", *(f"--allow-host={name}" for name in allow_host)]
+    flags = {"--read-only": read_only, "--insecure": insecure, "--browser": browser}
+    given += [flag for flag, is_set in flags.items() if is_set]
     home.folder.mkdir(parents=True, exist_ok=True)
-    command += [f"--{k}={v}" for k, v in options.items()]
+    command = [sys.executable, "-P", "-m", "dashboard", *given]  # -P: not where we are
     os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell
 
 

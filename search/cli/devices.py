@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.cli.common import home_of, open_store, space_of, study_named
+from search.cli.common import (
+    agree_to_hosts,
+    home_of,
+    open_store,
+    space_of,
+    study_named,
+    yes_option,
+)
 
 if TYPE_CHECKING:
     from spaces.space import Space
@@ -68,14 +75,19 @@ def list_command(ctx: click.Context, path: str | None, name: str | None) -> None
 @_SPACE
 @_STUDY
 @click.option("--json", "as_json", is_flag=True)
+@yes_option
 @click.pass_context
-def check_command(ctx: click.Context, path: str | None, name: str | None, as_json: bool) -> int:
+def check_command(
+    ctx: click.Context, path: str | None, name: str | None, as_json: bool, yes: bool
+) -> int:
     """Ask every device what it is; exit code 1 if one is away or refuses."""
     from dataclasses import asdict
 
     from search.devices.check import check
 
-    found = check(_space(ctx, path, name))
+    space = _space(ctx, path, name)
+    agree_to_hosts(ctx, space, yes)
+    found = check(space)
     if as_json:
         click.echo(json.dumps([asdict(f) for f in found], indent=1))
     else:
@@ -90,9 +102,15 @@ def check_command(ctx: click.Context, path: str | None, name: str | None, as_jso
 @_SPACE
 @_STUDY
 @click.option("--json", "as_json", is_flag=True)
+@yes_option
 @click.pass_context
 def calibrate_command(
-    ctx: click.Context, targets: tuple[str, ...], path: str | None, name: str | None, as_json: bool
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    path: str | None,
+    name: str | None,
+    as_json: bool,
+    yes: bool,
 ) -> None:
     """Measure one and the same student five times: what does the device differ by on its own?
 
@@ -104,6 +122,7 @@ def calibrate_command(
     from search.devices.calibrate import calibrate, remember
 
     space, home = _space(ctx, path, name), home_of(ctx)
+    agree_to_hosts(ctx, space, yes, *targets)
     out = []
     for target in targets or tuple(space.targets):
         done = calibrate(space, target, home.workspace().locks)

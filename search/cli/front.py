@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from search.cli.common import open_store, space_of, study_named
+from search.cli.common import check_output, open_store, space_of, study_named
 from search.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ def front_command(
     from search.report.tables import as_json as in_json
     from search.report.tables import front_table
 
+    if as_csv and as_json:
+        raise UsageFault("--csv and --json: choose one")
+    if plot is not None:
+        check_output(Path(plot))
     with open_store(ctx) as store:
         study = study_named(store, name)
         trials = store.trials.of(study.id)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from search.cli.common import check_output
 from search.errors import UsageFault
 
 
@@ -20,8 +21,7 @@ def init_command(path: str, like: str, overwrite: bool) -> None:
     target = Path(path)
     if target.suffix not in (".yaml", ".yml"):
         raise UsageFault(f"{target}: a space file ends in .yaml")
-    if target.exists() and not overwrite:
-        raise UsageFault(f"{target} exists already; choose another name or give --overwrite")
+    check_output(target, overwrite)
     source = find_space(like)
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in target.stem).lstrip("-_.")
     text = source.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from search.cli.common import home_of
+from search.cli.common import agree_to_hosts, home_of, yes_option
 
 
 @click.command("launch", short_help="run the search of a space, or continue it")
@@ -25,9 +25,10 @@ from search.cli.common import home_of
 )
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines.")
 @click.option("--plain", is_flag=True, help="Lines instead of the live page.")
+@yes_option
 @click.pass_context
 def launch_command(
-    ctx: click.Context, /, path: str, as_json: bool, plain: bool, **options: object
+    ctx: click.Context, /, path: str, as_json: bool, plain: bool, yes: bool, **options: object
 ) -> int:
     """Run the search of a space. The same command continues a study that was stopped, killed or
     extended; Ctrl-C stops it cleanly.
@@ -41,8 +42,10 @@ def launch_command(
     from search.report.terminal import open_view
     from search.study.launch import launch
     from search.study.options import Options
+    from spaces.load import load_space
     from storage.records import StudyState
 
+    agree_to_hosts(ctx, load_space(path), yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as observer:
         study, state = launch(path, home_of(ctx), Options(**options), observer)  # type: ignore[arg-type]

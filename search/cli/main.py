@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 our fault, 2 the user's mistake, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import click
@@ -103,6 +104,8 @@ def search(ctx: click.Context, home: str, store: str | None, artifacts: str | No
 
 def main() -> None:
     """Entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an encoding without ◆ is no reason to fail
     sys.exit(run(sys.argv[1:]))
 
 
@@ -112,9 +115,8 @@ def run(arguments: list[str]) -> int:
     try:
         code = search.main(arguments, prog_name="search", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
         return 130
     except click.ClickException as error:
         error.show()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from search.cli.common import home_of, open_store, study_named
+from search.cli.common import (
+    agree_to_hosts,
+    home_of,
+    open_store,
+    space_of,
+    study_named,
+    yes_option,
+)
 
 
 @click.command("measure")
@@ -13,6 +20,7 @@ from search.cli.common import home_of, open_store, study_named
 @click.option("--unsteady", is_flag=True, help="Take again all that was not measured in quiet.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines.")
 @click.option("--plain", is_flag=True, help="Lines instead of the live page.")
+@yes_option
 @click.pass_context
 def measure_command(
     ctx: click.Context,
@@ -21,6 +29,7 @@ def measure_command(
     unsteady: bool,
     as_json: bool,
     plain: bool,
+    yes: bool,
 ) -> int:
     """Measure trained students that wait for a device which was away; nothing is trained that
     was not begun, nothing new is tried.
@@ -37,6 +46,7 @@ def measure_command(
 
     with open_store(ctx) as store:
         study = study_named(store, name)
+    agree_to_hosts(ctx, space_of(study), yes)
     with open_view(as_json, plain) as view:
         what = Remeasure(trials, unsteady)
         _, state = measure(study.name, home_of(ctx), what, view)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from search.cli.common import open_store, space_of, study_named
+from search.cli.common import check_output, open_store, space_of, study_named
 from search.errors import UsageFault
 
 
@@ -25,8 +25,7 @@ def report_command(ctx: click.Context, target: str, name: str | None, overwrite:
       search report --study edge trials.parquet
     """
     path = Path(target)
-    if path.exists() and not overwrite:
-        raise UsageFault(f"{path} exists already; choose another name or give --overwrite")
+    check_output(path, overwrite)
     if path.suffix not in (".html", ".csv", ".parquet"):
         raise UsageFault(f"{path}: a report ends in .html, .csv or .parquet")
     from search.analysis.trial_frame import study_frame

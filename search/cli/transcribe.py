@@ -17,23 +17,32 @@ def transcribe_command(bundle: str, audio: tuple[str, ...], threads: int, as_jso
     """Transcribe recordings with a bundle (a folder or its zip). A recording that cannot be read
     is named; the others are transcribed all the same.
 
-    Audio of any rate and channel count: WAV, FLAC, OGG, MP3, AIFF, NIST SPHERE.
+    Audio of 4 to 384 kHz and any channel count, up to an hour a recording: WAV, FLAC, OGG, MP3,
+    AIFF, NIST SPHERE.
     """
     from workers.data.audio import read_audio
-    from workers.errors import UserFault
+    from workers.errors import DataFault, UserFault, WorkError
     from workers.recognizer import open_bundle
 
     recognizer = open_bundle(Path(bundle), threads)
-    n_faults = 0
+    code = 0
     for path in audio:
         try:
-            text = recognizer.transcribe(read_audio(path))
-        except UserFault as fault:
+            samples = read_audio(path)
+        except DataFault as fault:
             click.echo(f"search: {fault}", err=True)
-            n_faults += 1
+            code = code or 2
+            continue
+        try:
+            text = recognizer.transcribe(samples)
+        except UserFault:
+            raise  # the bundle is at fault, and would be for every recording
+        except WorkError as error:
+            click.echo(f"search: {path}: {error}", err=True)
+            code = 1
             continue
         if as_json:
             click.echo(json.dumps({"audio": path, "text": text}, ensure_ascii=False))
         else:
             click.echo(text if len(audio) == 1 else f"{path}\t{text}")
-    return 2 if n_faults else 0
+    return code

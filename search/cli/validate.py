@@ -7,14 +7,15 @@ from contextlib import contextmanager
 
 import click
 
-from search.cli.common import home_of
+from search.cli.common import agree_to_hosts, home_of, yes_option
 
 
 @click.command("validate")
 @click.argument("path", metavar="SPACE")
 @click.option("--quick", is_flag=True, help="Only the file itself; no data, no networks.")
+@yes_option
 @click.pass_context
-def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
+def validate_command(ctx: click.Context, path: str, quick: bool, yes: bool) -> int:
     """Check a space file, its data and its budgets; say how large its search is and what it
     costs."""
     from contextlib import closing
@@ -34,6 +35,7 @@ def validate_command(ctx: click.Context, path: str, quick: bool) -> int:
         return 0
     workspace = home_of(ctx).workspace()
     check_baseline(space)
+    agree_to_hosts(ctx, space, yes)
     check_targets(space)
     executor = LocalExecutor(workspace, space.search.stage_timeout_s)
     with closing(executor), _bar() as progress:

@@ -25,8 +25,7 @@ def count_lines(space: Space) -> list[str]:
 
 def data_lines(report: SpaceReport) -> list[str]:
     out = ["data: " + line for line in report.data.lines()[: len(report.data.splits) + 1]]
-    if report.data.unknown_characters:
-        out.append(f"characters outside the token set: {' '.join(report.data.unknown_characters)}")
+    out += report.data.notes
     out += fault_lines(report.data.faults)
     refused = (report.data.refused, report.teacher_fault)
     return out + [f"REFUSED: {reason}" for reason in refused if reason]

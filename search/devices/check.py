@@ -9,6 +9,7 @@ from search.errors import UsageFault
 from spaces.space import Space, Target
 from workers.backends.environments import interpreter_of
 from workers.errors import DeviceUnreachable, UserFault, WorkError
+from workers.foreign_text import one_line
 from workers.probe.machine import report
 from workers.targets.adb import Phone
 from workers.targets.reach import agent_of
@@ -46,8 +47,8 @@ def _checked(name: str, target: Target) -> Found:
 
 def _describe(target: Target) -> Machine:
     if target.agent is not None:
-        description: Machine = agent_of(target).device()["machine"]
-        return description
+        machine = agent_of(target).device()["machine"]
+        return machine if isinstance(machine, Mapping) else {}
     if target.adb is not None:
         return Phone(target.adb).device()
     interpreter_of(target.backend)
@@ -62,10 +63,12 @@ def _in_words(description: Machine) -> str:
         ("temperature_c", "{:.0f} °C"),
         ("load_1min", "load {:.2f}"),
     ):
-        if description.get(key) is not None:
-            parts.append(form.format(description[key]))
+        value = description.get(key)
+        if isinstance(value, str if key == "governor" else int | float):
+            parts.append(form.format(value))
     runtimes = description.get("runtimes", ())
-    return ", ".join([*parts, *map(str, runtimes if isinstance(runtimes, list | tuple) else ())])
+    named = runtimes if isinstance(runtimes, list | tuple) else ()
+    return one_line(", ".join([*parts, *map(str, named)]))
 
 
 def check_targets(space: Space) -> None:

@@ -30,15 +30,21 @@ from workers.results import RESULT
 from workers.workspace import Workspace
 
 _LOG_LINES = 30
+_LONGEST_LOOK_S = 5.0  # between two looks; what is more was a pause of ours
 _OUT_OF_MEMORY_HINT = " (out of memory?)"
 
 
 @dataclass
 class _Running:
+    """A child at work; `idle_s` is for how long we have watched it without a sign of progress."""
+
     process: ForkServerProcess
     folder: Path
     outcome: Path
     started: float
+    watched: float
+    sign: int | None = None
+    idle_s: float = 0.0
 
 
 class LocalExecutor:
@@ -70,7 +76,8 @@ class LocalExecutor:
             daemon=False,
         )
         process.start()
-        self._running[ticket] = _Running(process, folder, outcome, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._running[ticket] = _Running(process, folder, outcome, now, watched=now)
 
     def poll(self, timeout_s: float) -> list[JobOutcome]:
         if not self._running:
@@ -82,7 +89,7 @@ class LocalExecutor:
         for ticket, running in list(self._running.items()):
             if running.process.exitcode is not None:
                 ended.append(self._collect(ticket))
-            elif self._idle_s(running) > self._timeout_s:
+            elif self._watch(running) > self._timeout_s:
                 _end(running)
                 del self._running[ticket]
                 ended.append(self._timed_out(ticket, running))
@@ -122,14 +129,18 @@ class LocalExecutor:
         except (OSError, ValueError):
             return None
 
-    def _idle_s(self, running: _Running) -> float:
-        """Seconds since a stage began or last told of progress."""
-        since_start_s = self._clock.monotonic() - running.started
-        try:
-            told_s = self._clock.now() - (running.folder / "progress.json").stat().st_mtime
-        except OSError:
-            return since_start_s
-        return min(since_start_s, max(0.0, told_s))
+    def _watch(self, running: _Running) -> float:
+        """Seconds without progress that we have seen.
+
+        Only what passes between two looks is counted, and little of it: after Ctrl-Z or a night's
+        sleep of the machine neither we nor the child have run.
+        """
+        now = self._clock.monotonic()
+        passed_s, running.watched = min(now - running.watched, _LONGEST_LOOK_S), now
+        sign = _last_sign(running.folder)
+        running.idle_s = 0.0 if sign != running.sign else running.idle_s + passed_s
+        running.sign = sign
+        return running.idle_s
 
     def cancel(self, ticket: int) -> None:
         running = self._running.pop(ticket, None)
@@ -139,6 +150,14 @@ class LocalExecutor:
     def close(self) -> None:
         for ticket in list(self._running):
             self.cancel(ticket)
+
+
+def _last_sign(folder: Path) -> int | None:
+    """When a stage last told of progress, in nanoseconds; None before it first did."""
+    try:
+        return (folder / "progress.json").stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _end(running: _Running) -> None:

@@ -238,9 +238,7 @@ class Coordinator:
         assert context is not None
         results = self._ledger.results(trial.number)
         if results.screen is not None and results.train is None:
-            rivals = self._policy.rivals(trial.number, list(self._ledger.trials.values()))
-            teacher = context.teacher_metrics
-            move = screen(self._space, self._policy, teacher, results.screen, rivals)
+            move = screen(self._space, self._policy, context.teacher_metrics, results.screen)
             if isinstance(move, Stop):
                 self._judge.screen_out(trial.number, results.screen, move.reason, context)
                 return

@@ -52,7 +52,7 @@ def baseline_figures(space: Space) -> dict[str, float]:
             return {}
         try:
             return _own_figures(found[0].parent, space)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             assert space.gate.regression is not None
             bundle = space.gate.regression.against
             raise UsageFault(
@@ -62,7 +62,7 @@ def baseline_figures(space: Space) -> dict[str, float]:
 
 def _own_figures(folder: Path, space: Space) -> dict[str, float]:
     path = folder / "measurements.json"
-    if not path.exists():
+    if not path.is_file():
         return {}
     its_own = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("target")
     figures: dict[str, float] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
+from search.clock import SYSTEM_CLOCK, Clock
 from search.devices.check import check_targets
 from search.errors import UsageFault
 from search.executors.base import Executor
@@ -14,12 +15,15 @@ from search.policy import policy_of
 from search.progress import StudyObserver
 from search.study.coordinator import Coordinator, Pace
 from search.study.imports import check_baseline
-from search.study.opening import only_coordinator, open_study, study_settings
+from search.study.lease import Heartbeat, holding, only_coordinator
+from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
 from spaces.load import parse_space
 from spaces.space import Space
 from storage.records import Study, StudyState
 from storage.store import Store
+
+HEARTBEAT = Heartbeat()
 
 
 def launch(
@@ -29,6 +33,8 @@ def launch(
     observer: StudyObserver,
     executor: Executor | None = None,
     pace: Pace | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    heartbeat: Heartbeat = HEARTBEAT,
 ) -> tuple[Study, StudyState]:
     """Run the study of a space until it is finished or stopped.
 
@@ -38,9 +44,13 @@ def launch(
     space, text, found = read_space(path, options)
     check_baseline(space)
     check_targets(space)
-    with only_coordinator(home, space.name), closing(Store(home.store_url)) as store:
+    with (
+        only_coordinator(home, space.name),
+        closing(Store(home.store_url)) as store,
+        holding(store, home, space.name, clock, heartbeat),
+    ):
         study = open_study(store, space, text, found, options)
-        return _run(store, study, space, home, observer, executor, pace)
+        return _run(store, study, space, home, observer, executor, pace, clock)
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,8 @@ def measure(
     observer: StudyObserver,
     executor: Executor | None = None,
     pace: Pace | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    heartbeat: Heartbeat = HEARTBEAT,
 ) -> tuple[Study, StudyState]:
     """Measure what is trained and waits for it; nothing new is begun.
 
@@ -70,9 +82,8 @@ def measure(
         space = parse_space(study.space_yaml, study.space_path).model_copy(update={"name": name})
         check_targets(space)
         again = _to_remeasure(store, study, what)
-        return _run(
-            store, study, space, home, observer, executor, pace, propose_new=False, remeasure=again
-        )
+        with holding(store, home, name, clock, heartbeat):
+            return _run(store, study, space, home, observer, executor, pace, clock, False, again)
 
 
 def _to_remeasure(store: Store, study: Study, what: Remeasure) -> frozenset[int]:
@@ -99,6 +110,7 @@ def _run(
     observer: StudyObserver,
     executor: Executor | None,
     pace: Pace | None,
+    clock: Clock,
     propose_new: bool = True,
     remeasure: frozenset[int] = frozenset(),
 ) -> tuple[Study, StudyState]:
@@ -114,6 +126,7 @@ def _run(
         observer,
         propose_new=propose_new,
         remeasure=remeasure,
+        clock=clock,
         pace=pace,
     )
     return study, coordinator.run()

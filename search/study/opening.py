@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from filelock import FileLock, Timeout
-
 from search.devices.calibrate import remembered
-from search.errors import UsageFault
 from search.home import Home
 from search.policy import policy_of
 from search.study.host import host_digest, threads_of, versions_of
@@ -104,26 +98,3 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         imported=imported,
         anchors_ms=remembered(space, home.devices()),
     )
-
-
-@contextmanager
-def only_coordinator(home: Home, name: str) -> Iterator[None]:
-    """Hold a study alone.
-
-    Raises:
-        UsageFault: when another process runs it.
-    """
-    path = home.study_lock(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=5)
-    except Timeout as error:
-        raise UsageFault(
-            f'study "{name}" is being run by another process; watch it with `search status '
-            f"{name}`, end it with `search stop {name}`"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

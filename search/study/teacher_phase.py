@@ -61,7 +61,8 @@ class TeacherPhase:
             self._ledger.change_study(corpus=corpus)
         elif before != corpus:
             raise StudyFault(
-                "the data changed since this study began (audio, transcripts or tokens differ), so "
+                "the data changed since this study began (audio, transcripts or tokens differ, or "
+                "a band without sound is left out only since this version), so "
                 "its trials could not be compared; put it back, or start a new study with --study",
                 is_user_fault=True,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,7 +20,8 @@ def _known_backend(name: str) -> str:
 
 def _agent_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    _ = parts.port  # raises for one that is not a port
+    if not url.isprintable() or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write the agent's address as https://host:port (http:// on loopback)")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("is an address alone; the token comes from token_env")
@@ -28,7 +30,23 @@ def _agent_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _token_variable(name: str) -> str:
+    """A space is often somebody else's file: it names no variable that is not meant for it."""
+    allowed = os.environ.get(ALLOWED_VARIABLES, "").split(",")
+    if name in map(str.strip, allowed):
+        return name
+    if name.startswith("SEARCH_") and name not in _NO_TOKENS:
+        return name
+    raise ValueError(
+        "is not a variable that a space may send: those begin with SEARCH_ (without "
+        f"{', '.join(_NO_TOKENS)}), or are named in {ALLOWED_VARIABLES} of your environment"
+    )
+
+
+_HTTPS_PORT = 443  # beyond loopback nothing else is spoken
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ALLOWED_VARIABLES = "SEARCH_TOKEN_VARIABLES"
+_NO_TOKENS = ("SEARCH_HOME", "SEARCH_STORE", "SEARCH_ARTIFACTS")  # may hold a password in a URL
 
 
 class Target(Record):
@@ -63,8 +81,13 @@ class Target(Record):
     """what the runtime computes in"""
     agent: Annotated[str, AfterValidator(_agent_url)] | None = None
     """address of the agent on the device, https://host:port"""
-    token_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    """environment variable with the token of that agent"""
+    token_env: (
+        Annotated[
+            str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"), AfterValidator(_token_variable)
+        ]
+        | None
+    ) = None
+    """variable with the token of that agent: `SEARCH_…`, or one in `SEARCH_TOKEN_VARIABLES`"""
     ca_file: str | None = None
     """certificate authority (PEM) to trust there"""
     adb: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
@@ -119,6 +142,14 @@ class Target(Record):
         if self.agent is None:
             return self.adb is None
         return urlsplit(self.agent).hostname in LOOPBACK
+
+    @property
+    def token_host(self) -> str | None:
+        """Where its token goes, as host:port; None where none leaves this machine."""
+        if self.agent is None or self.shares_this_machine:
+            return None
+        parts = urlsplit(self.agent)
+        return f"{parts.hostname}:{parts.port or _HTTPS_PORT}"
 
     @property
     def metrics(self) -> frozenset[str] | None:

@@ -31,7 +31,7 @@ def _space(folder: Path, port: int) -> Path:
     quick = {"runs": 10, "restarts": 1, "max_s": 0.5}
     space["targets"] = {
         "cpu": quick,
-        "board": {"agent": f"http://127.0.0.1:{port}", "token_env": "BOARD_TOKEN", **quick},
+        "board": {"agent": f"http://127.0.0.1:{port}", "token_env": "SEARCH_BOARD_TOKEN", **quick},
     }
     space["objectives"] = ["wer", "latency_p95_ms", "latency_p95_ms@board"]
     space["search"] = {"trials": N_TRIALS, "parallel": 2}
@@ -73,7 +73,7 @@ def test_a_device_that_dies_twice_delays_its_measurements_and_fails_nothing(tmp_
             command("--home", home, "launch", "--space", _space(tmp_path, port), "--plain"),
             stdout=to,
             stderr=to,
-            env={**os.environ, "BOARD_TOKEN": TOKEN},
+            env={**os.environ, "SEARCH_BOARD_TOKEN": TOKEN},
         )
         stack.callback(search.kill)
         for times, measured in ((1, 1), (2, 3)):  # after the teacher; after some trials

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from store_rows import STUDY
 
 from storage.memory import IN_MEMORY
+from storage.records import Study
 from storage.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # child_entries.py, also for child processes
@@ -56,3 +58,8 @@ def store(url: str) -> Iterator[Store]:
     store = Store(url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def study(store: Store) -> Study:
+    return store.studies.create(**STUDY)

@@ -14,6 +14,7 @@ import child_entries
 import pytest
 from filelock import FileLock, Timeout
 
+from search.clock import SystemClock
 from search.executors.base import Executor, JobOutcome
 from search.executors.inline import InlineExecutor
 from search.executors.local import LocalExecutor
@@ -271,6 +272,28 @@ def test_a_job_that_hangs_is_ended_when_its_time_is_up(workspace: Workspace) -> 
     assert done.log == "began\nhangs"
     assert done.result is None
     assert not done.is_user_fault
+    executor.close()
+
+
+class Sleeper(SystemClock):
+    """A machine that was asleep, or a coordinator stopped by Ctrl-Z, between any two looks."""
+
+    def __init__(self) -> None:
+        self.slept_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.slept_s
+
+    def monotonic(self) -> float:
+        self.slept_s += 3600.0
+        return super().monotonic() + self.slept_s
+
+
+def test_a_job_is_not_ended_for_time_in_which_nobody_watched(workspace: Workspace) -> None:
+    executor = LocalExecutor(workspace, 60.0, child_entries.perform, clock=Sleeper())
+    executor.submit(1, _job("hang"))
+    _wait_for(lambda: executor.progress(1))
+    assert [executor.poll(0.05) for _ in range(5)] == [[]] * 5
     executor.close()
 
 

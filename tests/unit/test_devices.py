@@ -17,7 +17,7 @@ from spaces.space import Space
 from workers.probe.request import LatencyRequest, ProcessSample
 
 Make = Callable[..., Space]
-PI5 = {"agent": "https://pi5:8765", "token_env": "PI5"}
+PI5 = {"agent": "https://pi5:8765", "token_env": "SEARCH_PI5"}
 
 
 def calibration(**changed: Any) -> Calibration:

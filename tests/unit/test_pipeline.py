@@ -31,7 +31,7 @@ Make = Callable[..., Space]
 SETTINGS = StudySettings(seed=0, threads=1, teacher_threads=1, host="here", imported={})
 PLAIN = Recipe(student=SeparableConv(channels=32), distil=Distil(weight=0.0))
 BF16 = {"precision": "bf16"}
-PI5 = {"agent": "https://pi5:8765", "token_env": "PI5"}
+PI5 = {"agent": "https://pi5:8765", "token_env": "SEARCH_PI5"}
 
 
 def _all(scheme: str) -> Quantize:

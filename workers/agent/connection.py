@@ -1,26 +1,27 @@
-"""One connection to an agent: uvicorn's, with an end to those that do not get to a request."""
+"""One connection to an agent: uvicorn's, with an end to those that do not get to a request.
+
+How many there may be is the business of `door.py`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 5.0  # for the head of a request, once a connection is open or its last answer is given
-MOST_REQUESTS = 64  # at once; connections beyond twice as many are cut
 
 
 class Connection(H11Protocol):
-    """Cut off when it sends no whole head in time, or when there are too many."""
+    """Cut off when it sends no whole head in time."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > 2 * MOST_REQUESTS:
-            transport.abort()
-            return
         # asyncio does so for its own sockets only; answers would wait 40 ms for their second half.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # the other end has gone already
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch(None)
 
     def _watch(self, last: object) -> None:

@@ -15,6 +15,9 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.responses import Response
 
+from workers.agent.door import Client, Door
+
+_MOST_REQUESTS = 64  # with the token, at once
 _PART_S = 15.0  # for the next part of a body
 _LOGGED = re.compile(r"/v1/(?:device|(?:files|jobs)/[A-Za-z0-9_-]{8})", re.ASCII)
 _METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE", "POST", "OPTIONS")
@@ -33,11 +36,16 @@ def json_response(
 
 
 class Guard:
-    """In front of everything: the token, the time that a body may take, and the log."""
+    """In front of everything: the token, the time that a body may take, and the log.
 
-    def __init__(self, app: Starlette, token: str) -> None:
+    A stranger is answered once, in a few bytes, and his connection ends with that.
+    """
+
+    def __init__(self, app: Starlette, token: str, door: Door) -> None:
         self.app = app
         self._expected = f"Bearer {token}".encode()
+        self._door = door
+        self._n_running = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,10 +57,20 @@ class Guard:
             refusal = json_response({"error": "needs the token of this agent"}, 401, headers)
             await refusal(scope, receive, exchange.send)
             return
+        if self._n_running >= _MOST_REQUESTS:
+            refusal = json_response({"error": f"{_MOST_REQUESTS} requests are being answered"}, 503)
+            await refusal(scope, receive, exchange.send)
+            return
+        client: Client | None = scope["client"]
+        self._n_running += 1
+        self._door.enter(client)
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except Exception as error:  # answered already; only the log hears more
             log.error("%s in %s", type(error).__name__, _where(error))
+        finally:
+            self._n_running -= 1
+            self._door.leave(client)
 
     def _admits(self, scope: Message) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -79,7 +97,8 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self._unread:  # nobody will read it: the connection ends here
+            # A stranger's connection ends here, and one with a body that nobody will read.
+            if self._unread or message["status"] == 401:
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             self._log(message["status"])
         await self._send(message)

@@ -31,7 +31,8 @@ from starlette.routing import Route
 from spaces.backends import BACKENDS, backend_info
 from spaces.registry import UnknownName
 from workers.agent.cache import Cache, Missing, NoRoom, TooBig, WrongDigest, WrongOffset
-from workers.agent.connection import HEAD_S, MOST_REQUESTS, Connection
+from workers.agent.connection import HEAD_S, Connection
+from workers.agent.door import MOST_GUESTS, MOST_STRANGERS, Door
 from workers.agent.guard import Guard, json_response
 from workers.agent.jobs import Job, Jobs, OtherJob, QueueFull
 from workers.agent.messages import (
@@ -50,6 +51,7 @@ from workers.probe.machine import report
 _BODY_S = 30.0  # for all of a JSON body
 _MOST_WAIT_S = 30.0
 _MOST_HEAD_BYTES = 16_384
+_OPEN_FILES = 2 * (MOST_STRANGERS + MOST_GUESTS)
 _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 
 log = logging.getLogger("search.agent")
@@ -85,13 +87,15 @@ def serve(
     """
     mb = 1_000_000
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash writes no file either
+    _allow_open_files(_OPEN_FILES)
     os.umask(0o077)
     cache = Cache(folder, limits.cache_mb * mb, limits.max_file_mb * mb)
     # For the children: a runtime writes here and nowhere else, and tells nobody of itself.
     os.environ.update(TMPDIR=str(cache.work), XDG_CACHE_HOME=str(cache.work))
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    door = Door(listening)
     config = uvicorn.Config(
-        Guard(make_app(cache, limits), token),
+        Guard(make_app(cache, limits), token, door),
         loop="asyncio",
         http=Connection,
         ws="none",
@@ -101,18 +105,26 @@ def serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MOST_REQUESTS,
         timeout_keep_alive=int(HEAD_S),
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    config.load()  # a wrong certificate is told before anything is listened to
     try:
-        _Server(config).run(sockets=[listening])
+        config.load()  # a wrong certificate is told before anything is listened to
+        _Server(config).run(sockets=[door])
     finally:
+        door.close()
         cache.close()
+
+
+def _allow_open_files(n: int) -> None:
+    """As many connections as the door has room for, where a system starts with fewer (macOS)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = n if hard == resource.RLIM_INFINITY else min(n, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _failed(_request: Request, _error: Exception) -> Response:

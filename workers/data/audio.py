@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-import os
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
+from spaces.files import why_not_a_file
 from workers.data.features import SAMPLE_RATE_HZ
 from workers.errors import DataFault
 
 _SILENCE_PEAK = 10 ** (-70 / 20)
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF)  # what streaming writers leave in a WAV header
+_LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 4_000, 384_000
+_BLOCK_VALUES = 1 << 20  # read at a time, of all channels
+_UNKNOWN_FRAMES = 1 << 62  # of a FLAC from a pipe libsndfile says 2^63 - 1
+_NOTHING = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True)
+class DurationLimit:
+    """The longest stretch that is read, and what sets it."""
+
+    seconds: float
+    name: str
+
+
+AT_ONCE = DurationLimit(3600.0, "what is read at once")
 
 
 def read_audio(
-    path: str | Path, offset_s: float = 0.0, duration_s: float | None = None
+    path: str | Path,
+    offset_s: float = 0.0,
+    duration_s: float | None = None,
+    limit: DurationLimit = AT_ONCE,
 ) -> np.ndarray:
     """Samples of one file or a stretch of it.
 
-    WAV, FLAC, OGG, MP3, AIFF and NIST SPHERE, as libsndfile reads them.
+    WAV, FLAC, OGG, MP3, AIFF and NIST SPHERE, as libsndfile reads them. Rate and length are
+    checked before anything is decoded; memory is taken for what a file holds, not for what its
+    header says.
 
     Returns:
         float32 [n_samples] in [-1, 1], 16 kHz; channels averaged.
 
     Raises:
-        DataFault: missing, empty, truncated, silent, too short, not audio, or not finite.
+        DataFault: missing, empty, truncated, silent, too short, longer than `limit`, not audio,
+            or not finite.
     """
     path = Path(path)
     _check_file(path)
     try:
         with soundfile.SoundFile(path) as file:
-            samples = _read_stretch(file, path, offset_s, duration_s)
-            rate = file.samplerate
+            n_wanted = _go_to(file, path, offset_s, duration_s, limit)
+            blocks = _blocks(file, path, n_wanted)
+            samples = np.concatenate([_NOTHING, *_as_16k(blocks, file.samplerate)])
     except soundfile.LibsndfileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise DataFault(f"{path}: is not audio that can be read ({reason})") from error
     except TypeError as error:  # what soundfile says of .raw
         raise DataFault(f"{path}: is raw samples without a rate; write it as WAV") from error
-    return _checked(_as_16k(samples.mean(axis=1), rate), path)
+    return _checked(samples, path)
 
 
 def _check_file(path: Path) -> None:
-    if os.path.isdir(path):
-        raise DataFault(f"{path}: is a folder, not an audio file")
-    if not os.path.exists(path):
-        raise DataFault(f"{path}: no such file")
+    if why := why_not_a_file(path, "an audio file"):
+        raise DataFault(f"{path}: {why}")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -65,26 +87,56 @@ def _check_file(path: Path) -> None:
         raise DataFault(f"{path}: is SPHERE compressed by shorten; unpack it with `w_decode` first")
 
 
-def _read_stretch(
-    file: soundfile.SoundFile, path: Path, offset_s: float, duration_s: float | None
-) -> np.ndarray:
-    start = round(offset_s * file.samplerate)
+def _go_to(
+    file: soundfile.SoundFile,
+    path: Path,
+    offset_s: float,
+    duration_s: float | None,
+    limit: DurationLimit,
+) -> int:
+    """Go to the stretch that is wanted; how many samples of each channel it has by the header."""
+    rate_hz = file.samplerate
+    if not _LOWEST_RATE_HZ <= rate_hz <= _HIGHEST_RATE_HZ:
+        raise DataFault(
+            f"{path}: has {rate_hz:,} samples a second; {_LOWEST_RATE_HZ:,} to "
+            f"{_HIGHEST_RATE_HZ:,} are read"
+        )
+    if file.frames >= _UNKNOWN_FRAMES:
+        raise DataFault(f"{path}: does not say how long it is, as if from a pipe; write it as WAV")
+    start = round(offset_s * rate_hz)
     if start >= file.frames > 0 and start > 0:
         raise DataFault(f"{path}: offset {offset_s:g} s lies after its end")
-    wanted = file.frames - start
+    n_wanted: int = file.frames - start
     if duration_s is not None:
-        wanted = min(wanted, round(duration_s * file.samplerate))
+        n_wanted = min(n_wanted, round(duration_s * rate_hz))
+    if n_wanted > limit.seconds * rate_hz:
+        raise DataFault(
+            f"{path}: lasts {n_wanted / rate_hz:.1f} s, above {limit.name} ({limit.seconds:g} s)"
+        )
     file.seek(start)
-    samples: np.ndarray = file.read(wanted, dtype="float32", always_2d=True)
-    if len(samples) < wanted:
-        raise DataFault(f"{path}: is truncated ({len(samples):,} of {wanted:,} samples)")
-    return samples
+    return n_wanted
 
 
-def _as_16k(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    if rate_hz == SAMPLE_RATE_HZ or not len(samples):
-        return samples
-    return np.asarray(soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ), np.float32)
+def _blocks(file: soundfile.SoundFile, path: Path, n_wanted: int) -> Iterator[np.ndarray]:
+    """What follows, its channels averaged, block by block: as much as is really there."""
+    n_block = max(1, _BLOCK_VALUES // file.channels)
+    n_read = 0
+    while n_read < n_wanted:
+        block: np.ndarray = file.read(min(n_block, n_wanted - n_read), "float32", always_2d=True)
+        if not len(block):
+            raise DataFault(f"{path}: is truncated ({n_read:,} of {n_wanted:,} samples)")
+        n_read += len(block)
+        yield block.mean(axis=1)
+
+
+def _as_16k(blocks: Iterator[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:
+    if rate_hz == SAMPLE_RATE_HZ:
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(_NOTHING, last=True)
 
 
 def _checked(samples: np.ndarray, path: Path) -> np.ndarray:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from spaces.space import Data, Tokens
-from workers.data.audio import read_audio
+from workers.data.audio import DurationLimit, read_audio
+from workers.data.bandwidth import bandwidth_hz
 from workers.data.corpora import BadLine, ManifestEntry, read_split
-from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
+from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
 from workers.data.synthetic import synthetic_corpus
-from workers.data.text import Tokenizer, Unencodable, make_tokenizer, normalise
+from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
 from workers.errors import DataFault, DataRefused
 from workers.results import SplitStats
 
 _SHOWN_FAULTS = 50
+_SHOWN_OUTSIDE = 40
+_PLACED = re.compile(r"(?s)(.+?):(\d+): (.+)")  # a fault of a line of a list
+_BAND_SAMPLE = 40  # utterances that tell how far the sound of a corpus reaches
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
 
@@ -33,7 +38,8 @@ class DataReport:
     faults: tuple[str, ...]
     refused: str | None
     symbols: tuple[str, ...]
-    unknown_characters: tuple[str, ...]
+    bandwidth_hz: float | None = None  # where the sound of train ends; None where it fills the band
+    notes: tuple[str, ...] = ()  # to be known, but no faults
 
     def lines(self) -> list[str]:
         out = [
@@ -42,18 +48,40 @@ class DataReport:
             for name, s in self.splits.items()
         ]
         out.append(f"tokens: {len(self.symbols)}")
-        if self.unknown_characters:
-            out.append(f"characters outside the token set: {' '.join(self.unknown_characters)}")
-        out += fault_lines(self.faults)
-        return out
+        if self.bandwidth_hz is not None:
+            out.append(band_line(self.bandwidth_hz))
+        return [*out, *self.notes, *fault_lines(self.faults)]
+
+
+def band_line(bandwidth_hz: float) -> str:
+    """What it means that the sound of a corpus ends early."""
+    return (
+        f"train holds no sound above {bandwidth_hz / 1000:.1f} kHz (recorded at a lower rate?): "
+        "students leave that band out, so that they do not depend on who resamples"
+    )
 
 
 def fault_lines(faults: tuple[str, ...]) -> list[str]:
-    shown = [f"  {fault}" for fault in faults[:_SHOWN_FAULTS]]
-    if len(faults) > _SHOWN_FAULTS:
-        shown.append(f"  … and {len(faults) - _SHOWN_FAULTS} more")
+    told = _alike_together(faults)
+    shown = [f"  {fault}" for fault in told[:_SHOWN_FAULTS]]
+    if len(told) > _SHOWN_FAULTS:
+        shown.append(f"  … and {len(told) - _SHOWN_FAULTS} more")
     count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}:"
     return [count, *shown] if faults else ["no faults"]
+
+
+def _alike_together(faults: Iterable[str]) -> list[str]:
+    """What is wrong in the same way with many lines of a list is told once, with their number."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for fault in faults:
+        placed = _PLACED.fullmatch(fault)
+        file, line, message = placed.groups() if placed else ("", "", fault)
+        places.setdefault((file, message), []).append(line)
+    told = []
+    for (file, message), lines in places.items():
+        more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 else ""
+        told.append(f"{file}:{lines[0]}{more}: {message}" if file else message)
+    return told
 
 
 @dataclass(frozen=True)
@@ -96,12 +124,14 @@ def check_data(
     for split, paths in split_paths(data, cache).items():
         items = read_split(paths, data)
         good, bad = _check_items(items, data, f"checking {split}", progress)
-        checked[split] = good
+        checked[split], contradictory = _without_contradictions(good)
+        bad += contradictory
         faults += bad
         if len(bad) > data.max_faulty * len(items):
             over_limit.append(f"{len(bad)} of {len(items)} items of {split} are faulty")
     _check_splits(checked, data, faults, over_limit)
-    tokenizer, unknown, unwritable = _tokens(tokens, checked, subsampling_factor)
+    notes = [note for split, good in checked.items() for note in _duplicates(split, good)]
+    tokenizer, outside, unwritable = _tokens(tokens, checked, subsampling_factor)
     for split, bad in unwritable.items():
         faults += bad
         of = len(bad) + len(checked[split])
@@ -115,9 +145,16 @@ def check_data(
         faults=tuple(faults),
         refused=_refusal(over_limit, data.max_faulty),
         symbols=tokenizer.symbols,
-        unknown_characters=unknown,
+        bandwidth_hz=_bandwidth_hz(checked["train"]),
+        notes=(*notes, *_outside_line(tokens, outside)),
     )
     return report, checked, tokenizer
+
+
+def _bandwidth_hz(good: list[Checked]) -> float | None:
+    listed = [c.listed for c in good[:: max(1, len(good) // _BAND_SAMPLE)][:_BAND_SAMPLE]]
+    some = [fbank(read_audio(u.audio, u.offset_s, u.duration_s)) for u in listed]
+    return bandwidth_hz(some) if some else None
 
 
 def _check_splits(
@@ -175,15 +212,11 @@ def _check_item(item: ManifestEntry | BadLine, data: Data) -> Checked | str:
     if not text:
         return f"{item.source}: its transcript is empty ({Path(item.audio).name})"
     try:
-        samples = read_audio(item.audio, item.offset_s, item.duration_s)
+        limit = DurationLimit(data.max_duration_s, "data.max_duration_s")
+        samples = read_audio(item.audio, item.offset_s, item.duration_s, limit)
     except DataFault as fault:
         return f"{item.source}: {fault}"
     duration_s = len(samples) / SAMPLE_RATE_HZ
-    if duration_s > data.max_duration_s:
-        return (
-            f"{item.source}: {item.audio}: lasts {duration_s:.1f} s, above data.max_duration_s "
-            f"({data.max_duration_s:g} s)"
-        )
     if item.duration_s is not None and duration_s < 0.9 * item.duration_s - 0.1:
         return (
             f"{item.source}: {item.audio}: is truncated ({duration_s:.2f} s of the "
@@ -191,6 +224,35 @@ def _check_item(item: ManifestEntry | BadLine, data: Data) -> Checked | str:
         )
     digest = hashlib.sha256(samples.tobytes()).hexdigest()
     return Checked(item, text, duration_s, digest)
+
+
+def _without_contradictions(good: list[Checked]) -> tuple[list[Checked], list[str]]:
+    """Those whose audio has one transcript; and a fault for each that has another elsewhere."""
+    same: dict[str, list[Checked]] = {}
+    for c in good:
+        same.setdefault(c.digest, []).append(c)
+    kept: list[Checked] = []
+    faults: list[str] = []
+    for c in good:
+        other = next((o for o in same[c.digest] if o.text != c.text), None)
+        if other is None:
+            kept.append(c)
+        else:
+            faults.append(
+                f"{c.listed.source}: {c.listed.audio}: has another transcript at "
+                f"{other.listed.source}"
+            )
+    return kept, faults
+
+
+def _duplicates(split: str, good: list[Checked]) -> list[str]:
+    """A note, where the same audio is listed again with the same transcript."""
+    first: dict[str, Checked] = {}
+    again = [c for c in good if first.setdefault(c.digest, c) is not c]
+    if not again:
+        return []
+    example = f"{again[0].listed.source} is {first[again[0].digest].listed.source}"
+    return [f"{split}: {len(again)} of {len(good)} utterances are there before ({example})"]
 
 
 def _shared_audio(checked: dict[str, list[Checked]]) -> dict[str, str]:
@@ -225,19 +287,36 @@ def _tokens(
     except Unencodable as error:
         raise DataRefused(f"tokens: {error}") from error
     faults: dict[str, list[str]] = {split: [] for split in checked}
-    characters: set[str] = set()
-    known = set("".join(tokenizer.symbols[1:])) | {" "}
+    outside: set[str] = set()
+    units = _units_of(config)
+    known = {unit for symbol in tokenizer.symbols[1:] for unit in units(symbol)}
     for split, good in checked.items():
         kept = []
         for c in good:
-            characters |= set(c.text) - known
+            outside |= units(c.text) - known
             problem = _token_fault(tokenizer, c, subsampling_factor)
             if problem is None:
                 kept.append(c)
             else:
                 faults[split].append(f"{c.listed.source}: {problem}")
         checked[split] = kept
-    return tokenizer, tuple(sorted(characters)), faults
+    return tokenizer, tuple(sorted(outside)), faults
+
+
+def _outside_line(config: Tokens, outside: tuple[str, ...]) -> list[str]:
+    if not outside:
+        return []
+    what = "words" if config.kind == "words" else "characters"
+    n_more = len(outside) - _SHOWN_OUTSIDE
+    more = f" … and {n_more} more" if n_more > 0 else ""
+    return [f"{what} outside the token set: {' '.join(outside[:_SHOWN_OUTSIDE])}{more}"]
+
+
+def _units_of(config: Tokens) -> Callable[[str], set[str]]:
+    """Splits a text into what the tokens have to cover: its words, or its characters."""
+    if config.kind == "words":
+        return lambda text: set(text.replace(WORD_START, " ").split())
+    return lambda text: set(text) - {" "}
 
 
 def _token_fault(tokenizer: Tokenizer, c: Checked, subsampling_factor: int) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spaces.files import why_not_a_file
 from spaces.space import Data
 from workers.errors import DataRefused
 
@@ -38,6 +39,7 @@ class BadLine:
 Item = ManifestEntry | BadLine
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_S = 1e6
+_SHOWN_KEYS = 8
 
 
 def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
@@ -99,6 +101,8 @@ def _guess(path: Path) -> str:
 
 
 def _text_of(path: Path) -> str:
+    if why := why_not_a_file(path, "a list"):
+        raise DataRefused(f"{path}: {why}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -120,14 +124,15 @@ def _from_json(line: str, source: str, folder: Path) -> Item:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return BadLine(source, f"is not JSON: {getattr(error, 'msg', error)}")
+        reason = str(getattr(error, "msg", error)).partition(";")[0]  # what follows is for Python
+        return BadLine(source, f"is not JSON: {reason}")
     if not isinstance(entry, dict):
         return BadLine(source, "is not a JSON object")
     audio, text = entry.get("audio_filepath"), entry.get("text")
     if not isinstance(audio, str) or not audio or "\0" in audio:
-        return BadLine(source, 'has no "audio_filepath"')
+        return BadLine(source, f'has no "audio_filepath"; {_keys_of(entry)}')
     if not isinstance(text, str):
-        return BadLine(source, 'has no "text"')
+        return BadLine(source, f'has no "text"; {_keys_of(entry)}')
     if half := _SURROGATE.search(audio + text):
         return BadLine(source, f"holds {half[0]!r}, which is half a character")
     numbers = {}
@@ -148,6 +153,16 @@ def _from_json(line: str, source: str, folder: Path) -> Item:
         speaker=None if speaker in (None, "") else str(speaker),
         offset_s=numbers.get("offset", 0.0),
         duration_s=numbers.get("duration"),
+    )
+
+
+def _keys_of(entry: dict[str, object]) -> str:
+    """The keys of a line beside those that it should have."""
+    found = ", ".join(f"{key!r:.40}" for key in list(entry)[:_SHOWN_KEYS]) or "none"
+    more = f" and {len(entry) - _SHOWN_KEYS} more" if len(entry) > _SHOWN_KEYS else ""
+    return (
+        f"its keys are {found}{more}; wanted are 'audio_filepath' and 'text', taken as well "
+        "'offset', 'duration', 'speaker'"
     )
 
 

@@ -43,11 +43,22 @@ def _window() -> np.ndarray:
     return np.hanning(_FRAME) ** 0.85
 
 
+def _mel_edges() -> np.ndarray:
+    low, high = _mel(_LOW_HZ), _mel(_HIGH_HZ)
+    edges: np.ndarray = low + (high - low) / (N_MELS + 1) * np.arange(N_MELS + 2)
+    return edges
+
+
+def mel_edges_hz() -> np.ndarray:
+    """float64 [82]: bin i reaches from edge i to edge i + 2 and is highest at i + 1."""
+    hz: np.ndarray = 700.0 * np.expm1(_mel_edges() / 1127.0)
+    return hz
+
+
 @cache
 def _mel_banks() -> np.ndarray:
     """float64 [80, 256]: triangles evenly spaced on the mel scale."""
-    low, high = _mel(_LOW_HZ), _mel(_HIGH_HZ)
-    edges = low + (high - low) / (N_MELS + 1) * np.arange(N_MELS + 2)
+    edges = _mel_edges()
     mels = _mel(np.arange(_FFT // 2) * SAMPLE_RATE_HZ / _FFT)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising, falling = (mels - left) / (centre - left), (right - mels) / (right - centre)

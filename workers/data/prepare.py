@@ -24,6 +24,7 @@ from spaces.recipe import digest_of
 from spaces.space import Data, Tokens
 from workers.atomic import new_folder
 from workers.data.audio import read_audio
+from workers.data.bandwidth import used_bins
 from workers.data.check import Checked, DataReport, Progress, check_data, refuse
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ, fbank
 from workers.data.text import SentencePieceTokenizer, Tokenizer, write_tokens
@@ -52,21 +53,24 @@ def prepare(
     """
     report, checked, tokenizer = check_data(data, tokens, subsampling_factor, cache, progress)
     refuse(report)
-    digest = _digest(data, tokens, checked)
+    digest = _digest(data, tokens, checked, report.bandwidth_hz)
     folder = cache / "corpora" / digest[:32]
     if not folder.exists():
         with new_folder(folder) as partial:
-            _write(partial, digest, data, checked, tokenizer, progress)
+            _write(partial, digest, data, checked, tokenizer, report.bandwidth_hz, progress)
     return folder, report
 
 
-def _digest(data: Data, tokens: Tokens, checked: dict[str, list[Checked]]) -> str:
+def _digest(
+    data: Data, tokens: Tokens, checked: dict[str, list[Checked]], bandwidth: float | None
+) -> str:
     content = {split: [(c.digest, c.text) for c in good] for split, good in checked.items()}
     settings = data.model_dump(
         mode="json",
         include={"denoise", "speeds", "noise_snr_db", "lowercase", "remove_punctuation"},
     )
-    return digest_of([_VERSION, content, settings, tokens.model_dump(mode="json")])
+    band = [] if bandwidth is None else [bandwidth]
+    return digest_of([_VERSION, content, settings, tokens.model_dump(mode="json"), *band])
 
 
 def augmentations_of(data: Data) -> list[Augmentation]:
@@ -84,6 +88,7 @@ def _write(
     data: Data,
     checked: dict[str, list[Checked]],
     tokenizer: Tokenizer,
+    bandwidth: float | None,
     progress: Progress | None,
 ) -> None:
     augmentations: dict[str, list[Augmentation]] = {
@@ -118,7 +123,7 @@ def _write(
     mean = moments[0] / n_plain
     variance = np.maximum(moments[1] / n_plain - mean**2, 1e-4)
     index["mean"] = mean.tolist()
-    index["inv_std"] = (1 / np.sqrt(variance)).tolist()
+    index["inv_std"] = (used_bins(bandwidth) / np.sqrt(variance)).tolist()
     index["symbols"] = list(tokenizer.symbols)
     index["text"] = data.model_dump(include={"lowercase", "remove_punctuation"})
     write_tokens(tokenizer.symbols, folder / "tokens.txt")

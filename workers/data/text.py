@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from spaces.files import why_not_a_file
 from workers.errors import TeacherFault
 
 BLANK = "<blk>"
@@ -181,6 +182,8 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: saying which line is wrong.
     """
+    if why := why_not_a_file(path, "a list of tokens"):
+        raise ValueError(f"{path}: {why}")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -1,6 +1,10 @@
 """What a process that runs stages needs, imported once in the server they are forked from."""
 
-from workers.stages import (
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search decides on Ctrl-C, also during imports
+
+from workers.stages import (  # noqa: E402
     check_teacher,
     compress,
     convert,

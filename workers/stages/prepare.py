@@ -29,4 +29,5 @@ def run(job: Prepare, context: StageContext) -> PrepareResult:
         splits=report.splits,
         faults=report.faults,
         n_symbols=len(report.symbols),
+        bandwidth_hz=report.bandwidth_hz,
     )

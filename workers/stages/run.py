@@ -52,7 +52,7 @@ def _finished(folder: Path, workspace: Workspace, artifacts: ArtifactStore) -> A
     try:
         content = json.loads((folder / "result.json").read_text())
         result = RESULT.validate_python({**content, "reused": True, "cpu_s": 0.0})
-    except (OSError, ValueError, TypeError, ValidationError):
+    except (OSError, ValueError, TypeError, RecursionError, ValidationError):
         return None
     if not all(artifacts.has(digest) for digest in result.digests):
         return None

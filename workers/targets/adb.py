@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
+from workers.foreign_text import one_line
 from workers.probe.request import Candidate, LatencyRequest, ProcessSample
 
 FOLDER = "/data/local/tmp/compression-search"
@@ -57,9 +58,9 @@ class Phone:
         if "yes" not in self._do("shell", f"test -x {BINARY} && echo yes || echo no"):
             raise DeviceRefused(f"adb {self._serial}: no executable at {BINARY}")
         return {
-            "processor": model.strip(),
+            "processor": one_line(model),
             "cores": int(cores) if cores.strip().isdigit() else None,
-            "system": f"Android {android.strip()}",
+            "system": f"Android {one_line(android)}",
             "runtimes": ["onnxruntime_perf_test"],
         }
 
@@ -139,9 +140,10 @@ class Phone:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
         away = next((line for line in lines if _AWAY.search(line)), None)
         if away is not None:  # advice on what to do may follow
-            raise DeviceUnreachable(f"adb {self._serial}: {away}")
+            raise DeviceUnreachable(f"adb {self._serial}: {one_line(away)}")
         raise WorkError(
-            f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: {lines[-1]}"
+            f"adb {self._serial}: {arguments[0]} ended with {done.returncode}: "
+            f"{one_line(lines[-1])}"
         )
 
 

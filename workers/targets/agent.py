@@ -10,6 +10,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from urllib3.util.retry import Retry
 
 from workers.agent.messages import VERSION, JobCandidate, JobMessage, MessageFault, parse_job
 from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
+from workers.foreign_text import cleaned_record, one_line
 from workers.probe.request import LatencyRequest, ProcessSample, process_samples_of
 
 _PART_BYTES = 4 << 20
@@ -28,7 +30,6 @@ _TIMEOUT_S = (5.0, 30.0)  # to connect, and for the next bytes of an answer
 _TRIES = 3  # to send what the device lacks
 _STALLS = 30  # polls of an upload that gets nowhere
 _STALL_S = 1.0
-_MOST_ERROR_CHARS = 500
 _TOKEN = re.compile(r"[!-~]{1,1000}", re.ASCII)
 _RETRY = Retry(
     total=3,
@@ -67,7 +68,7 @@ class Agent:
     def __repr__(self) -> str:
         return f"Agent({self.url!r})"
 
-    def device(self) -> dict[str, Any]:
+    def device(self) -> dict[str, object]:
         """What the device is: `machine` (a MachineReport), `backends`, `limits` and its queue.
 
         Raises:
@@ -78,7 +79,10 @@ class Agent:
             raise DeviceRefused(
                 f"{self.url}: is an agent of another version; start it anew from this one"
             )
-        return answer
+        try:
+            return cleaned_record({**answer, "machine": cleaned_record(answer.get("machine"))})
+        except ValueError as error:
+            raise self._no_agent() from error
 
     def run(self, request: LatencyRequest) -> list[ProcessSample]:
         """Perform one restart on the device; files that it has already are not sent again.
@@ -120,7 +124,7 @@ class Agent:
             answer = self._json(response)
             state = answer.get("state")
             if state == "failed":
-                raise WorkError(f"{self.url}: {str(answer.get('error'))[:_MOST_ERROR_CHARS]}")
+                raise WorkError(f"{self.url}: {one_line(answer.get('error'))}")
             if state == "cancelled":
                 raise DeviceUnreachable(f"{self.url}: the job was cancelled there")
             if state == "done":
@@ -130,7 +134,7 @@ class Agent:
 
     def _restarts(self, result: Any, n_candidates: int) -> list[ProcessSample]:
         try:
-            restarts = process_samples_of(result)
+            restarts = [_fit_to_show(sample) for sample in process_samples_of(result)]
         except (TypeError, ValueError) as error:
             raise self._no_agent() from error
         if len(restarts) != n_candidates:
@@ -155,7 +159,7 @@ class Agent:
             response = self._ask("HEAD", f"files/{digest}", headers={"Upload-Length": str(length)})
             if response.status_code == 200:
                 return
-            offset = int(response.headers.get("Upload-Offset", 0))
+            offset = self._offset_of(response)
             stalls = stalls + 1 if offset <= last else 0
             if stalls:
                 time.sleep(_STALL_S)
@@ -165,6 +169,12 @@ class Agent:
             except DeviceUnreachable as error:
                 problem = error  # the next HEAD says how far it came, or that the device is away
         raise problem
+
+    def _offset_of(self, response: requests.Response) -> int:
+        told = response.headers.get("Upload-Offset", "0")
+        if not (told.isascii() and told.isdigit() and len(told) < 19):
+            raise self._no_agent()
+        return int(told)
 
     def _send_from(self, offset: int, length: int, digest: str, path: Path) -> None:
         """Until the file is whole or the device wants another part of it."""
@@ -233,7 +243,7 @@ class Agent:
     def _json(self, response: requests.Response) -> dict[str, Any]:
         try:
             answer = response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._no_agent() from error
         if not isinstance(answer, dict):
             raise self._no_agent()
@@ -337,6 +347,21 @@ def _error_of(response: requests.Response) -> str:
     """The error that an agent gave, bounded."""
     try:
         text = response.json()["error"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return f"answers with status {response.status_code}"
-    return str(text)[:_MOST_ERROR_CHARS]
+    return one_line(text)
+
+
+def _fit_to_show(sample: ProcessSample) -> ProcessSample:
+    """What a device says beside its times is shown to the user.
+
+    Raises:
+        ValueError: when it is not what a measurement says.
+    """
+    profile = sample.profile
+    return replace(
+        sample,
+        machine=cleaned_record(sample.machine),
+        unsteady=[one_line(reason) for reason in sample.unsteady],
+        profile=None if profile is None else [cleaned_record(row) for row in profile],
+    )

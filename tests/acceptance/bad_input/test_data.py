@@ -145,7 +145,7 @@ def test_audio_too_short_for_its_transcript_is_told(
 def test_what_only_dev_says_is_told(
     refused: Refused, home: Path, corpus: Corpus, tokens: str, fault: str
 ) -> None:
-    corpus.add(corpus.dev, corpus.row("dev0.wav", "zoo"))
+    corpus.add(corpus.dev, corpus.row("long.wav", "zoo"))
     space = corpus.space(end=f"tokens: {{kind: {tokens}}}\n")
     said = refused("--home", home, "validate", space)
     assert f"{corpus.dev}:3: {fault}" in said

@@ -257,13 +257,13 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
     ),
     "an agent over the open net": (
         "threads: 1",
-        'agent: "http://pi5:8765", token_env: PI5',
+        'agent: "http://pi5:8765", token_env: SEARCH_PI5',
         15,
         "targets.cpu.agent: 'http://pi5:8765': would send the token in the clear; use https://",
     ),
     "a token in the address": (
         "threads: 1",
-        'agent: "https://me:secret@pi5:8765", token_env: PI5',
+        'agent: "https://me:secret@pi5:8765", token_env: SEARCH_PI5',
         15,
         "is an address alone; the token comes from token_env",
     ),

@@ -11,8 +11,8 @@ from refusals import Refused
 
 from search.cli.main import run
 
-PI5 = 'targets: {pi5: {agent: "https://pi5.example:8765", token_env: NO_SUCH_TOKEN}}\n'
-NO_TOKEN = "https://pi5.example:8765: the variable NO_SUCH_TOKEN with its token is not set"
+PI5 = 'targets: {pi5: {agent: "https://pi5.example:8765", token_env: SEARCH_NO_SUCH_TOKEN}}\n'
+NO_TOKEN = "https://pi5.example:8765: the variable SEARCH_NO_SUCH_TOKEN with its token is not set"
 
 
 def test_a_search_does_not_start_without_the_token_of_a_device(

@@ -1,0 +1,186 @@
+"""A page keeps to what its store holds: what arrives, what goes, and what means harm."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from browser import hear, said, serving, settled
+from fabricated import alive, fabricate
+from folders import ROOT
+from pages import MARKUP, PAGES, click_point, count_of, go, slider_of, with_store
+from playwright.sync_api import Page, expect
+
+from storage.records import StudyState
+from storage.store import Store
+
+HOSTILE = f"{MARKUP}\x00\x1b[31m ../../etc/passwd $(id) {'é' * 10_000}"
+
+
+def test_a_store_without_studies_says_how_to_begin_and_shows_the_first(
+    page: Page, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    with_store(home, lambda store: None)
+    with serving(home) as url:
+        go(page, url)
+        hear(page, "search launch --space quickstart.yaml")
+        with_store(home, lambda store: fabricate(store, "first", 1))
+        expect(page.get_by_role("heading", name="first")).to_be_visible()
+
+
+def test_a_refresh_of_a_running_study_keeps_selection_and_scroll_position(
+    page: Page, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    live = {"state": StudyState.RUNNING, "wanted": 90, "live": alive([])}
+    with_store(home, lambda store: fabricate(store, "live", 30, **live))
+    with serving(home) as url:
+        go(page, url, "front", study="live")
+        slider = slider_of(page, "latency p95 at most")
+        slider.focus()
+        for _ in range(8):
+            page.keyboard.press("ArrowLeft")
+        hear(page, r"\b(?!30)\d+ of 30 complete")
+        number = click_point(page, 1)
+        heading = page.get_by_role("heading", name=f"Trial {number}", exact=True)
+        expect(heading).to_be_visible()
+        settled(page)
+        main = page.get_by_test_id("stMain")
+        main.evaluate("e => e.scrollTo(0, 700)")
+        limit, count = slider.get_attribute("aria-valuetext"), count_of(page)
+
+        with_store(home, lambda store: _more_trials(store, "live", 10))
+        expect(page.get_by_text(f"{count} of 30 complete")).to_have_count(0)
+        settled(page)
+        assert main.evaluate("e => e.scrollTop") == 700
+        assert slider.get_attribute("aria-valuetext") == limit
+        expect(heading).to_be_visible()
+        assert f"trial={number}" in page.url
+
+        go(page, url, study="live")
+        main.evaluate("e => e.scrollTo(0, 300)")
+        page.get_by_text("Steer this study").click()
+        with_store(home, lambda store: _more_trials(store, "live", 3))
+        expect(page.get_by_text("43 of 90")).to_be_visible()
+        assert main.evaluate("e => e.scrollTop") == 300
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_a_row_stays_chosen_when_better_trials_arrive(page: Page, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    live = {"state": StudyState.RUNNING, "wanted": 90, "live": alive([])}
+    with_store(home, lambda store: fabricate(store, "live", 30, **live))
+    with serving(home) as url:
+        go(page, url, "front", study="live")
+        page.get_by_role("radio", name="Table").click()
+        hear(page, "Only the front")
+        page.get_by_test_id("data-grid-canvas").focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Shift+Space")
+        heading = page.get_by_role("heading", name=re.compile(r"^Trial \d+$"))
+        expect(heading).to_be_visible()
+        chosen = heading.inner_text()
+        with_store(home, lambda store: _more_trials(store, "live", 5, better=0.8))
+        hear(page, "of 35 complete")
+        expect(heading).to_have_text(chosen)
+        page.get_by_role("button", name=re.compile("^Knee: trial")).click()
+        expect(heading).not_to_have_text(chosen)
+
+
+def _more_trials(store: Store, name: str, count: int, better: float = 1.0) -> None:
+    """As a coordinator would: trials, and the event of each."""
+    study = store.studies.get(name)
+    known = store.trials.of(study.id)
+    for number in range(len(known), len(known) + count):
+        like = known[number % len(known)]
+        trial = store.trials.add(
+            study.id,
+            number=number,
+            values=like.values,
+            recipe=like.recipe,
+            recipe_digest=like.recipe_digest,
+            label=like.label,
+            source="sampler",
+        )
+        store.trials.save(
+            trial.evolve(
+                state=like.state,
+                metrics={name: value * better for name, value in like.metrics.items()},
+                finished_at=time.time(),
+            )
+        )
+        store.events.add(study.id, "trial", f"trial {number}: complete", number)
+
+
+def test_a_study_that_is_deleted_while_it_is_looked_at_gives_way_to_another(
+    page: Page, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for name in ("stays", "goes"):
+        with_store(home, lambda store, name=name: fabricate(store, name, 20))
+    with serving(home) as url:
+        go(page, url, "front", study="goes")
+        with closing(sqlite3.connect(home / "store.sqlite")) as store, store:
+            store.execute("DELETE FROM studies WHERE name = 'goes'")
+        slider_of(page, "size at most").focus()
+        page.keyboard.press("ArrowLeft")
+        expect(page.get_by_role("combobox", name="Study")).to_have_value("stays")
+        assert page.get_by_test_id("stException").count() == 0
+
+
+def test_hostile_text_is_text_and_no_page_tells_secrets_or_places(
+    page: Page, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    with_store(home, _write_hostile)
+    secret = f"{home}/secret token=tttttttt postgresql://me:pppppppp@host/db"
+    with_store(home, lambda store: _write_fault(store, secret))
+    with serving(home) as url:
+        for path in PAGES:
+            page.goto(f"{url}/{path}?trial=1")
+            settled(page)
+            for view in ("Table", "Stages") if path in ("front", "trial") else ():
+                for button in page.get_by_role("radio", name=view).all():
+                    button.click()
+                    hear(page, "Trial 1")
+            assert page.get_by_test_id("stException").count() == 0, path
+            assert page.locator("img[src=x], a[href^=javascript]").count() == 0
+            everything = page.content() + said(page)
+            for told in (str(home), str(ROOT), "tttttttt", "pppppppp"):
+                assert told not in everything, (path, told)
+            hear(page, re.escape(MARKUP))
+        page.goto(f"{url}/?trial=1")
+        page.get_by_text(re.compile("Notes and tags")).wait_for()
+        hear(page, r"\(10,0")  # a note of 10 kB, cut
+
+
+def _write_hostile(store: Store) -> None:
+    study = fabricate(store, MARKUP, 12)
+    for number in (None, 1):
+        store.notes.add(study.id, number, "note", HOSTILE, MARKUP)
+    store.studies.change(study.id, live=alive([], [MARKUP]) | {"host": MARKUP})
+
+
+def _write_fault(store: Store, secret: str) -> None:
+    study = store.studies.all()[0]
+    trial = store.trials.get(study.id, 1)
+    store.trials.save(trial.evolve(reason=f"{MARKUP} {secret}"))
+    store.events.add(study.id, "fault", f"{MARKUP} {secret}", 1)
+    store.studies.change(study.id, state=StudyState.FAILED)
+    store.stage_runs.add(
+        study.id,
+        trial_number=1,
+        stage="train",
+        key="k",
+        attempt=2,
+        state="failed",
+        started_at=0.0,
+        duration_s=1.0,
+        error=f"{MARKUP} {secret}",
+        log=f"{HOSTILE}\n{secret}",
+    )
