@@ -12,7 +12,8 @@ from workers.workspace import Workspace
 class Home:
     """A folder with the store, artifacts, caches and work in progress.
 
-    The store and the artifacts may lie elsewhere: a PostgreSQL server, an fsspec URL.
+    The store and the artifacts may lie elsewhere: a PostgreSQL server, an fsspec URL. What is
+    ours goes by its path, which is in no URL: the name of a home may hold any character.
     """
 
     folder: Path
@@ -26,7 +27,7 @@ class Home:
         folder = folder.expanduser().resolve()
         return cls(
             folder=folder,
-            store_url=store_url or f"sqlite:///{folder / 'store.sqlite'}",
+            store_url=store_url or str(folder / "store.sqlite"),
             artifacts_url=artifacts_url or str(folder / "artifacts"),
         )
 

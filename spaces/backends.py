@@ -47,6 +47,7 @@ class BackendInfo:
     fixed_lengths: bool = False  # an utterance is padded to the next of a few lengths
     on_agents: bool = False  # runs on a device that has no torch
     gpu: bool = False
+    reads_onnx: bool = False  # what it loads is an ONNX file, whatever its name
 
     def refuses(self, family: str, formats: tuple[str, ...]) -> str | None:
         """Why a student of this family, its parts in these formats, cannot run here; or None."""
@@ -70,6 +71,7 @@ _TABLE = (
         settings=("graph_level", "arena", "spinning"),
         modules=("onnxruntime",),
         on_agents=True,
+        reads_onnx=True,
     ),
     BackendInfo(
         "openvino",
@@ -143,6 +145,7 @@ _TABLE = (
         requirements=("onnxruntime-gpu==1.31.1",),
         limits="needs an NVIDIA GPU; it never ran",
         gpu=True,
+        reads_onnx=True,
     ),
     BackendInfo(
         "tensorrt",
@@ -157,6 +160,7 @@ _TABLE = (
         limits="needs an NVIDIA GPU; it never ran; its engine is built on the first load, for "
         "utterances of up to a minute",
         gpu=True,
+        reads_onnx=True,
     ),
     BackendInfo(
         "torch",

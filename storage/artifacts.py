@@ -30,7 +30,10 @@ class ArtifactStore:
 
     def __init__(self, root: str | Path) -> None:
         try:
-            self._fs, path = fsspec.core.url_to_fs(str(root))
+            # A path is taken as it is: in a URL `::` and `%` mean something.
+            is_path = "://" not in str(root)
+            local = (LocalFileSystem(), os.path.abspath(root))
+            self._fs, path = local if is_path else fsspec.core.url_to_fs(str(root))
         except (ValueError, ImportError) as error:
             raise StoreUnreachable(f"artifacts {root}: {error}") from error
         self._root = path.rstrip("/")
@@ -40,21 +43,34 @@ class ArtifactStore:
         """Store a file; returns its digest. Storing the same content again does nothing."""
         digest = file_digest(path)
         target = self._path(digest)
-        if self._fs.exists(target):
+        if self.has(digest):
             return digest
         self._fs.makedirs(os.path.dirname(target), exist_ok=True)
         partial = f"{target}.{uuid.uuid4().hex}.partial"
-        if self._is_local:
-            shutil.copyfile(path, partial)
-            _flush(Path(partial))
-            os.replace(partial, target)
-        else:
-            self._fs.put_file(str(path), partial)
-            self._fs.mv(partial, target)
+        try:
+            if self._is_local:
+                shutil.copyfile(path, partial)
+                _flush(Path(partial))
+                os.replace(partial, target)
+            else:
+                self._fs.put_file(str(path), partial)
+                self._fs.mv(partial, target)
+        except BaseException:  # what a full disk leaves would keep it full
+            if self._fs.exists(partial):
+                self._fs.rm(partial)
+            raise
         return digest
 
     def has(self, digest: str) -> bool:
-        return bool(self._fs.exists(self._path(digest)))
+        """Whether a file is there, and on this host whole: a damaged one is removed, so that
+        whoever makes it again can store it. Elsewhere `fetch` finds out."""
+        path = self._path(digest)
+        if not self._fs.exists(path):
+            return False
+        if self._is_local and file_digest(Path(path)) != digest:
+            self._fs.rm(path)
+            return False
+        return True
 
     def fetch(self, digest: str, path: Path) -> Path:
         """Copy a stored file to `path`, checking its content.
@@ -67,13 +83,14 @@ class ArtifactStore:
         partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
         try:
             self._fs.get_file(source, str(partial))
+            if file_digest(partial) != digest:
+                self._fs.rm(source)  # whoever makes it again can then store it
+                raise ArtifactError(f"artifact {digest[:12]} in {self._root} is damaged")
+            os.replace(partial, path)
         except FileNotFoundError as error:
             raise ArtifactError(f"artifact {digest[:12]} is missing from {self._root}") from error
-        if file_digest(partial) != digest:
-            partial.unlink()
-            self._fs.rm(source)  # whoever makes it again can then store it
-            raise ArtifactError(f"artifact {digest[:12]} in {self._root} is damaged")
-        os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
         return path
 
     def _path(self, digest: str) -> str:

@@ -42,7 +42,7 @@ def open_database(url: str, wait_s: float = WAIT_S) -> sa.Engine:
         StoreUnreachable: with the reason, the password left out.
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = sa.URL.create("sqlite", database=url) if _is_path(url) else sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError) as error:
         shown = (
             url if "@" not in url else f"…@{url.rpartition('@')[2].partition('?')[0]}"
@@ -72,6 +72,23 @@ def open_database(url: str, wait_s: float = WAIT_S) -> sa.Engine:
             'PostgreSQL needs the extra: pip install "compression-search[postgresql]"'
         ) from error
     return engine
+
+
+def _is_path(url: str) -> bool:
+    """A URL cannot hold every path: `?` and `%` mean something there."""
+    return Path(url).is_absolute()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite store; None for what is not one, or is no URL at all."""
+    if _is_path(url):
+        return Path(url)
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        return None
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in _IN_MEMORY
+    return Path(parsed.database or "") if is_file else None
 
 
 def _sqlite(url: sa.URL, wait_s: float) -> sa.Engine:

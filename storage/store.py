@@ -22,7 +22,7 @@ class Store:
     Every method of these is one transaction; what it returns are frozen records.
 
     Args:
-        url: SQLite or PostgreSQL, as SQLAlchemy writes it.
+        url: SQLite or PostgreSQL, as SQLAlchemy writes it, or the absolute path of a SQLite file.
         now: where the time of what is written comes from.
         patience: with a database that is locked or away.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"
+_SEAL = ".whole.json"
+_MOST_HASHED = 16_000_000  # bytes
 
 
 def partial_name(path: Path) -> Path:
@@ -22,12 +25,14 @@ def partial_name(path: Path) -> Path:
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `folder` when the block ends.
 
-    Whoever was first with the same name wins; what a failed block wrote is removed.
+    Whoever was first with the same name wins; what a failed block wrote is removed. What it holds
+    is listed in it, for `is_whole`.
     """
     partial = partial_name(folder)
     partial.mkdir(parents=True)
     try:
         yield partial
+        write_json(partial / _SEAL, {p.name: _seal(p) for p in partial.iterdir() if p.is_file()})
         try:
             partial.rename(folder)
         except OSError:
@@ -37,11 +42,41 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether all is there that `new_folder` published; a folder of an older version is believed.
+
+    Big files are told by their size: reading them at every use would take longer than the use.
+    """
+    try:
+        listed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
+        return all(_seal(folder / name) == seal for name, seal in listed.items())
+    except FileNotFoundError:
+        return folder.is_dir() and not (folder / _SEAL).exists()
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def whole_or_removed(folder: Path) -> bool:
+    """Whether a published folder can be used; a damaged one is removed, to be made again."""
+    if is_whole(folder):
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+def _seal(path: Path) -> list[object]:
+    size = path.stat().st_size
+    digest = "" if size > _MOST_HASHED else hashlib.sha256(path.read_bytes()).hexdigest()
+    return [size, digest]
+
+
 def write_json(path: Path, content: object, mode: int = 0o666) -> None:
     """Replace a small JSON file in one step; `mode` is what it is made with."""
     partial = partial_name(path)
-    with open(
-        os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8"
-    ) as file:
-        json.dump(content, file)
-    os.replace(partial, path)
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ WorkError
 │   ├── BundleFault      a folder that is not a bundle
 │   ├── DeviceRefused    a device that will not do what it is asked: wrong token, no such backend
 │   └── MissingExtra     an optional package is needed; names the extra
+├── LostInput            something that an earlier stage made is gone or damaged; it is made again
 ├── DeviceUnreachable           a device cannot be reached now; asking again later may help
 └── ParityError          an exported file disagrees with its network
 """
@@ -48,6 +49,10 @@ class MissingExtra(UserFault):
 
 class DeviceRefused(UserFault):
     """A device will not do what it is asked, now or later."""
+
+
+class LostInput(WorkError):
+    """What an earlier stage made is gone or damaged; made again, the work can go on."""
 
 
 class DeviceUnreachable(WorkError):

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import signal
+import site
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from workers.confinement import confine
 from workers.errors import UserFault, WorkError
 
 _OPERATIONS = {
@@ -30,11 +32,15 @@ _OPERATIONS = {
     "infer": "workers.backends.operations:infer",
     "measure": "workers.probe.sampling:measure",
     "machine": "workers.probe.machine:report_of",
+    "open_doors": "workers.confinement:open_doors",
     "calibration_student": "workers.export.calibration_student:write",
 }
 _LAST_LINES = 3
-_MOST_ANSWER_BYTES, _MOST_STDERR_BYTES = 256_000_000, 100_000  # bytes of an answer, and of stderr
+_MOST_STDERR_BYTES = 100_000
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Of its parent's variables a confined process has what runtimes are tuned and found by.
+_KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "ANDROID_ROOT", "ANDROID_DATA")
+_KEPT_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "CUDA_")
 
 
 Request = dict[str, Any]  # as JSON has it; each operation knows its own
@@ -43,10 +49,15 @@ Answer = Any
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a call may use; None is no bound. `memory_mb` counts what the process allocates."""
+    """What a call may use; None is no bound. `memory_mb` counts what the process allocates.
+
+    In a `folder` the process is confined to it: for models that others sent.
+    """
 
     time_s: float | None = None
     memory_mb: int | None = None
+    answer_bytes: int = 256_000_000
+    folder: Path | None = None
 
 
 def call(
@@ -69,7 +80,9 @@ def call(
     """
     bounds = bounds or Bounds()
     command = _command(operation, interpreter)
-    given = json.dumps({"memory_mb": bounds.memory_mb, "request": request}).encode()
+    folder = None if bounds.folder is None else str(bounds.folder)
+    limits = {"memory_mb": bounds.memory_mb, "folder": folder}
+    given = json.dumps({**limits, "request": request}).encode()
     # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
     with (
         tempfile.TemporaryFile() as request_file,
@@ -83,7 +96,8 @@ def call(
             stdin=request_file,
             stdout=stdout,
             stderr=stderr,
-            env=_environment(threads),
+            cwd=bounds.folder,
+            env=_environment(threads, bounds.folder),
             start_new_session=True,
         ) as process:
             if on_start is not None:
@@ -94,9 +108,10 @@ def call(
                 raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
             finally:
                 _end(process)
-        return _answer(
-            process.returncode, _read(stdout, _MOST_ANSWER_BYTES), _read(stderr, _MOST_STDERR_BYTES)
-        )
+        if stdout.seek(0, os.SEEK_END) > bounds.answer_bytes:
+            raise WorkError(f"answered more than {bounds.answer_bytes} bytes")
+        said = _read(stderr, _MOST_STDERR_BYTES)
+        return _answer(process.returncode, _read(stdout, bounds.answer_bytes), said)
 
 
 def _command(operation: str, interpreter: Path | None) -> list[str]:
@@ -105,13 +120,21 @@ def _command(operation: str, interpreter: Path | None) -> list[str]:
     return [*python, operation, str(os.getpid())]
 
 
-def _environment(threads: int) -> dict[str, str]:
-    ours = (p for p in sys.path if p and "site-packages" not in p)
+def _environment(threads: int, folder: Path | None) -> dict[str, str]:
+    ours = (os.path.abspath(p) for p in sys.path if p and "site-packages" not in p)
     return {
-        **os.environ,
+        **(os.environ if folder is None else _confined_environment(folder)),
         "PYTHONPATH": os.pathsep.join(ours),
         **dict.fromkeys(_THREADS, str(threads)),
     }
+
+
+def _confined_environment(folder: Path) -> dict[str, str]:
+    """No secret of whoever started this process, and no place of his to write to."""
+    kept = {n: v for n, v in os.environ.items() if n in _KEPT or n.startswith(_KEPT_PREFIXES)}
+    own = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(folder))
+    packages = {"PYTHONUSERBASE": site.getuserbase()}  # would be looked for at home
+    return {**kept, **own, **packages, "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def _read(file: IO[bytes], most: int) -> str:
@@ -171,6 +194,8 @@ def _serve(operation: str, parent: int) -> None:
     answer_to = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # runtimes print as they like
     _limit_memory(given["memory_mb"])
+    if given["folder"] is not None:
+        confine(Path(given["folder"]))
     module, _, name = _OPERATIONS[operation].partition(":")
     try:
         answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}

@@ -265,9 +265,13 @@ def _closure(wanted: list[str]) -> dict[str, str]:
 
 
 def _imported(source: str) -> list[str]:
-    named = []
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Import):
+    named: list[str] = []
+    waiting = list(ast.parse(source).body)
+    while waiting:
+        statement = waiting.pop()
+        if isinstance(statement, ast.Try):
+            waiting += statement.body
+        elif isinstance(statement, ast.Import):
             named += [alias.name for alias in statement.names]
         elif isinstance(statement, ast.ImportFrom) and statement.module:
             named.append(statement.module)

@@ -14,6 +14,7 @@ from search.home import Home
 from spaces.files import why_not_a_file
 from spaces.load import parse_space
 from spaces.space import Space
+from storage.database import sqlite_file
 from storage.errors import StorageError
 from storage.records import Study
 from storage.store import Store
@@ -38,8 +39,8 @@ def open_store(ctx: click.Context) -> Iterator[Store]:
         UsageFault: when nothing was ever launched there.
     """
     home = home_of(ctx)
-    path = _sqlite_path(home.store_url)
-    if home.store_url.startswith("sqlite") and not path.exists():
+    path = sqlite_file(home.store_url)
+    if path is not None and not path.exists():
         raise UsageFault(
             f"no studies in {path.parent} yet; start one with `search launch --space "
             "quickstart.yaml`, or name another place with --home"
@@ -49,10 +50,6 @@ def open_store(ctx: click.Context) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-
-
-def _sqlite_path(url: str) -> Path:
-    return Path(url.partition("///")[2])
 
 
 def study_named(store: Store, name: str | None) -> Study:

@@ -1,4 +1,4 @@
-"""`search stop | pause | resume | extend | cancel`: steer a study from another shell."""
+"""`search stop | pause | resume | extend | cancel | retry`: steer a study from another shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from search.cli.common import open_store, study_named, whole_number
 from search.errors import UsageFault
-from storage.records import StudyState
+from storage.records import StudyState, TrialState
 
 _STUDY = click.argument("name", metavar="[STUDY]", required=False)
 _LIVE = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
@@ -76,3 +76,36 @@ def cancel_command(ctx: click.Context, trial: str, name: str | None) -> None:
             raise UsageFault(f"trial {number} is {state} already")
         store.commands.add(study.id, "cancel", number)
         click.echo(f"{study.name}: trial {number} will be cancelled")
+
+
+@click.command("retry")
+@click.argument("trials", metavar="[TRIAL]...", nargs=-1)
+@click.option("--study", "name", help="Needed when there are several.")
+@click.pass_context
+def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None) -> None:
+    """Try failed trials again, from where they failed on: those named, or all.
+
+    \b
+    Examples:
+      search retry --study edge
+      search retry 4 7
+    """
+    numbers = {whole_number(text, "TRIAL") for text in trials}
+    with open_store(ctx) as store:
+        study = study_named(store, name)
+        failed = {t.number: t for t in store.trials.of(study.id) if t.state is TrialState.FAILED}
+        others = sorted(numbers - failed.keys())
+        if others:
+            state = store.trials.get(study.id, others[0]).state
+            raise UsageFault(f"trial {others[0]} is {state}; only failed ones are tried again")
+        chosen = sorted(numbers or failed)
+        for number in chosen:
+            if study.state in _LIVE:
+                store.commands.add(study.id, "retry", number)
+            else:
+                reopened = failed[number].evolve(
+                    state=TrialState.RUNNING, reason=None, finished_at=None
+                )
+                store.trials.save(reopened)
+        hint = "" if study.state in _LIVE or not chosen else "; go on with `search launch`"
+        click.echo(f"{study.name}: {len(chosen)} failed trials are tried again{hint}")

@@ -117,6 +117,6 @@ def _store(ctx: click.Context) -> str:
     home = home_of(ctx)
     store = Store(home.store_url)
     count = len(store.studies.all())
-    kind = home.store_url.partition(":")[0]
+    kind = store.engine.dialect.name
     store.close()
     return f"{kind}, {count} studies"

@@ -29,12 +29,15 @@ COMMANDS = {
     "resume": "go on after a pause",
     "extend": "add trials to a study",
     "cancel": "end one trial for good",
+    "retry": "try failed trials again",
     "backends": "inference runtimes, what they take, how to install them",
     "devices": "check and calibrate the devices of a space",
     "agent": "measure for searches on other machines: run this on a device",
     "doctor": "check versions, audio, devices and the store",
     "help": "the language of spaces, runtimes, devices, measurements: pages to read",
 }
+
+_CONTROL = ("stop", "pause", "resume", "extend", "cancel", "retry")
 
 EXAMPLES = """\b
 Examples:
@@ -57,7 +60,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = "control" if name in ("stop", "pause", "resume", "extend", "cancel") else name
+        module = "control" if name in _CONTROL else name
         command: click.Command = getattr(
             importlib.import_module(f"search.cli.{module}"), f"{name}_command"
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Protocol
 
 from search.progress import StageProgress
 from spaces.record import Record
-from workers.errors import DeviceRefused, DeviceUnreachable, UserFault
+from storage.errors import ArtifactError
+from workers.errors import DeviceRefused, DeviceUnreachable, LostInput, UserFault
 from workers.jobs import Job
 from workers.results import AnyResult
+
+KILLED = "its process was ended by "
 
 
 class JobError(Record):
@@ -18,6 +22,7 @@ class JobError(Record):
     error: str
     is_user_fault: bool = False
     is_device_fault: bool = False  # a device is away, or refuses
+    is_environment_fault: bool = False  # the disk, the memory, a lost file of this host
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class JobOutcome:
     error: str | None = None
     is_user_fault: bool = False
     is_device_fault: bool = False
+    is_environment_fault: bool = False
     log: str | None = None
 
     @classmethod
@@ -42,6 +48,7 @@ class JobOutcome:
             error=error.error,
             is_user_fault=error.is_user_fault,
             is_device_fault=error.is_device_fault,
+            is_environment_fault=error.is_environment_fault,
             log=log,
         )
 
@@ -54,8 +61,35 @@ def job_error(error: Exception) -> JobError:
     if not is_plain or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
     return JobError(
-        error=text, is_user_fault=isinstance(error, UserFault), is_device_fault=is_device
+        error=text,
+        is_user_fault=isinstance(error, UserFault),
+        is_device_fault=is_device,
+        is_environment_fault=is_environment_fault(error),
     )
+
+
+# What a host does to whoever works on it, whatever the recipe.
+_OF_THE_HOST = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EROFS,
+        errno.ESTALE,
+    )
+)
+
+
+def is_environment_fault(error: BaseException) -> bool:
+    """Whether disk, memory or cache of the host are to blame, wherever in the chain of causes."""
+    if isinstance(error, MemoryError | ArtifactError | LostInput):
+        return True
+    if isinstance(error, OSError) and error.errno in _OF_THE_HOST:
+        return True
+    return error.__cause__ is not None and is_environment_fault(error.__cause__)
 
 
 class Executor(Protocol):
@@ -68,6 +102,10 @@ class Executor(Protocol):
 
     def poll(self, timeout_s: float) -> list[JobOutcome]:
         """Jobs that ended since; waits up to `timeout_s` for the first."""
+        ...
+
+    def has_artifact(self, digest: str) -> bool:
+        """Whether a file that a job made is still there."""
         ...
 
     def progress(self, ticket: int) -> StageProgress | None:

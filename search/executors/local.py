@@ -22,14 +22,17 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from search.clock import SYSTEM_CLOCK, Clock
-from search.executors.base import JobError, JobOutcome, job_error
+from search.executors.base import KILLED, JobError, JobOutcome, job_error
 from search.progress import StageProgress
+from storage.artifacts import ArtifactStore
 from workers.atomic import write_json
 from workers.jobs import JOB, Job
 from workers.results import RESULT
 from workers.workspace import Workspace
 
 _LOG_LINES = 30
+# The kernel ends what takes its last memory, and who reads a mapped file that was cut short.
+_SENT_BY_THE_HOST = (signal.SIGKILL, signal.SIGBUS)
 _LONGEST_LOOK_S = 5.0  # between two looks; what is more was a pause of ours
 _OUT_OF_MEMORY_HINT = " (out of memory?)"
 
@@ -59,6 +62,7 @@ class LocalExecutor:
     ) -> None:
         self._workspace, self._timeout_s, self._clock = workspace, timeout_s, clock
         self._entry = entry or run_child
+        self._artifacts = ArtifactStore(workspace.artifacts)
         self._running: dict[int, _Running] = {}
         # A thread that spins while it waits for another takes the core that the other needs: on a
         # busy host training in two threads took twice as long so. Read when torch is imported.
@@ -112,12 +116,21 @@ class LocalExecutor:
         try:
             outcome = json.loads(running.outcome.read_text())
         except (OSError, ValueError):
-            return JobOutcome(ticket, duration_s, error=_how_it_ended(code), log=log)
+            return JobOutcome(
+                ticket,
+                duration_s,
+                error=_how_it_ended(code),
+                is_environment_fault=code is not None and -code in _SENT_BY_THE_HOST,
+                log=log,
+            )
         running.outcome.unlink(missing_ok=True)
         if "error" in outcome:
             return JobOutcome.failed(ticket, duration_s, JobError.model_validate(outcome), log)
         result = RESULT.validate_python(outcome["result"])
         return JobOutcome(ticket, duration_s, result=result, log=log)
+
+    def has_artifact(self, digest: str) -> bool:
+        return self._artifacts.has(digest)
 
     def progress(self, ticket: int) -> StageProgress | None:
         running = self._running.get(ticket)
@@ -177,7 +190,7 @@ def _last_lines(folder: Path) -> str | None:
 def _how_it_ended(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        return f"its process was ended by {name}{_OUT_OF_MEMORY_HINT * (name == 'SIGKILL')}"
+        return f"{KILLED}{name}{_OUT_OF_MEMORY_HINT * (name == 'SIGKILL')}"
     return f"its process ended with {code} and no result"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from search.clock import Clock
 from search.study.ledger import Ledger
-from storage.records import Command, StudyState
+from storage.records import Command, StudyState, TrialState
 from storage.store import Store
 
 
@@ -52,5 +52,9 @@ class CommandHandler:
         elif command.kind == "extend":
             ledger.reload_study()
             ledger.event("study", f"extended to {ledger.study.trials_wanted} trials")
+        elif command.kind == "retry" and command.argument is not None:
+            trial = ledger.trials.get(command.argument)
+            if trial is not None and trial.state is TrialState.FAILED:
+                ledger.reopen(trial.number)
         elif command.kind == "cancel" and command.argument is not None:
             self._cancel(command.argument)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from search.clock import SYSTEM_CLOCK, Clock
-from search.errors import StudyFault
+from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import Executor, JobOutcome
 from search.policy import Policy
 from search.progress import StudyObserver
@@ -47,6 +47,9 @@ class Pace:
     live_every_s: float = 2.0
     first_wait_s: float = FIRST_WAIT_S  # for a device that is away
     longest_wait_s: float = LONGEST_WAIT_S
+    # before the study is taken up again where disk, memory or files of this host ended it
+    environment_waits_s: tuple[float, ...] = (2.0, 15.0, 60.0)
+    long_run_s: float = 600.0  # what went well for so long begins to count anew
 
 
 class Coordinator:
@@ -77,7 +80,7 @@ class Coordinator:
         self._executor, self._clock, self._pace = executor, clock, pace
         self._propose_new, self._remeasure = propose_new, remeasure
         self._ledger = Ledger(store, study, observer, clock)
-        self._ledger.restore(remeasure)
+        self._ledger.restore(remeasure, executor.has_artifact)
         self._judge = Judge(store, space, policy, self._ledger)
         self._teacher = TeacherPhase(space, settings, policy, self._ledger, self._judge)
         self._backoff = DeviceBackoff(space, clock, pace.first_wait_s, pace.longest_wait_s)
@@ -102,6 +105,7 @@ class Coordinator:
 
         Raises:
             StudyFault: when the data or the teacher cannot be used.
+            EnvironmentFault: when disk, memory or files of this host are to blame.
         """
         ledger = self._ledger
         ledger.set_state(StudyState.RUNNING)
@@ -113,6 +117,10 @@ class Coordinator:
             state = self._loop()
         except KeyboardInterrupt:  # the second: it did not wait for what was being done
             state = StudyState.STOPPED
+        except EnvironmentFault as fault:
+            ledger.event("environment", str(fault))
+            ledger.set_state(StudyState.STOPPED)
+            raise
         except StudyFault as fault:
             ledger.event("fault", str(fault))
             ledger.set_state(StudyState.FAILED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search.clock import SYSTEM_CLOCK, Clock
 from search.devices.check import check_targets
-from search.errors import UsageFault
+from search.errors import EnvironmentFault, UsageFault
 from search.executors.base import Executor
 from search.executors.local import LocalExecutor
 from search.home import Home
@@ -50,7 +50,7 @@ def launch(
         holding(store, home, space.name, clock, heartbeat),
     ):
         study = open_study(store, space, text, found, options)
-        return _run(store, study, space, home, observer, executor, pace, clock)
+        return _run(store, study, space, home, observer, executor, pace or Pace(), clock)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def measure(
         check_targets(space)
         again = _to_remeasure(store, study, what)
         with holding(store, home, name, clock, heartbeat):
+            pace = pace or Pace()
             return _run(store, study, space, home, observer, executor, pace, clock, False, again)
 
 
@@ -109,24 +110,42 @@ def _run(
     home: Home,
     observer: StudyObserver,
     executor: Executor | None,
-    pace: Pace | None,
+    pace: Pace,
     clock: Clock,
     propose_new: bool = True,
     remeasure: frozenset[int] = frozenset(),
 ) -> tuple[Study, StudyState]:
+    """Run a study; where disk, memory or files of this host end it, take it up again."""
     settings = study_settings(store, study, space, home)
-    study = store.studies.get(study.name)
-    coordinator = Coordinator(
-        store,
-        study,
-        space,
-        settings,
-        policy_of(study.deterministic),
-        executor or LocalExecutor(home.workspace(), space.search.stage_timeout_s),
-        observer,
-        propose_new=propose_new,
-        remeasure=remeasure,
-        clock=clock,
-        pace=pace,
-    )
-    return study, coordinator.run()
+    executor = executor or LocalExecutor(home.workspace(), space.search.stage_timeout_s)
+    waits_s = iter(pace.environment_waits_s)
+    while True:
+        study, began = store.studies.get(study.name), clock.monotonic()
+        coordinator = Coordinator(
+            store,
+            study,
+            space,
+            settings,
+            policy_of(study.deterministic),
+            executor,
+            observer,
+            propose_new=propose_new,
+            remeasure=remeasure,
+            clock=clock,
+            pace=pace,
+        )
+        try:
+            return study, coordinator.run()
+        except EnvironmentFault as fault:
+            if clock.monotonic() - began > pace.long_run_s:
+                waits_s = iter(pace.environment_waits_s)
+            wait_s = next(waits_s, None)
+            if wait_s is None:
+                raise EnvironmentFault(
+                    f"{fault}; no trial has failed for it: when that is mended, the same command "
+                    "goes on where this ended",
+                    fault.log,
+                ) from fault
+            text = f"this host is to blame, no recipe; taken up again in {wait_s:g} s"
+            observer.event(store.events.add(study.id, "environment", text))
+            clock.sleep(wait_s)

@@ -5,12 +5,12 @@ Every decision is in the store before it is acted on; what is here can be made a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Unpack
 
 from search.clock import Clock
-from search.executors.base import JobOutcome
+from search.executors.base import KILLED, JobOutcome
 from search.progress import StudyObserver
 from search.results import TrialResults, read_result
 from search.strategy.moves import Propose
@@ -62,9 +62,9 @@ class Ledger:
 
     # taking up
 
-    def restore(self, remeasure: Collection[int]) -> None:
-        """Take up what the store knows: finished stages, and trials that are measured anew or
-        waited for a device when the search ended."""
+    def restore(self, remeasure: Collection[int], has_artifact: Callable[[str], bool]) -> None:
+        """Take up what the store knows: finished stages whose files are still there, and trials
+        that are measured anew or waited for a device when the search ended."""
         for trial in list(self.trials.values()):
             if trial.state is TrialState.UNMEASURED or trial.number in remeasure:
                 if trial.objective_values is not None:
@@ -79,6 +79,8 @@ class Ledger:
             result = read_result(run)
             if result is None:
                 continue
+            if not all(map(has_artifact, result.digests)):
+                continue  # it is made again
             self._count(run.trial_number, result)
             if not (run.trial_number in remeasure and run.stage.startswith("measure@")):
                 self._take(run.trial_number, run.stage, result)
@@ -107,6 +109,11 @@ class Ledger:
 
     def count(self, state: TrialState) -> int:
         return sum(t.state is state for t in self.trials.values())
+
+    def kills(self, number: int | None, stage: str) -> int:
+        """How often a stage was ended from outside, in this run of the study and earlier ones."""
+        runs = self._store.stage_runs.of(self.study.id, number)
+        return sum(r.stage == stage and (r.error or "").startswith(KILLED) for r in runs)
 
     def elapsed_s(self) -> float:
         """Time that coordinators have run the study."""
@@ -153,6 +160,15 @@ class Ledger:
         trial = self.trials[number] = self.trials[number].evolve(**changes)
         self._store.trials.save(trial)
         return trial
+
+    def reopen(self, number: int) -> None:
+        """A trial that failed is tried again, from where it failed on."""
+        self.save(number, state=TrialState.RUNNING, reason=None, finished_at=None)
+        for run in self._store.stage_runs.of(self.study.id, number):
+            result = read_result(run)
+            if result is not None:
+                self._take(number, run.stage, result)
+        self.event("trial", f"trial {number}: is tried again", number)
 
     def record(self, ticket: Ticket, outcome: JobOutcome) -> None:
         """An attempt at a stage that ended, well or not."""

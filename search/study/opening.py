@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from search.devices.calibrate import remembered
+from search.errors import UsageFault
 from search.home import Home
 from search.policy import policy_of
 from search.study.host import host_digest, threads_of, versions_of
@@ -84,6 +87,8 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         threads, teacher_threads = threads_of(space, policy_of(study.deterministic))
         store.studies.change(study.id, threads=threads, teacher_threads=teacher_threads)
     imported = study.imported
+    if imported is not None and not all(map(artifacts.has, imported.values())):
+        _import_again(space, artifacts, imported)
     if imported is None:
         imported = import_teacher(space, artifacts) | import_baseline(space, artifacts)
         figures = baseline_figures(space)
@@ -98,3 +103,17 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         imported=imported,
         anchors_ms=remembered(space, home.devices()),
     )
+
+
+def _import_again(space: Space, artifacts: ArtifactStore, imported: Mapping[str, str]) -> None:
+    """Files that the user gave are gone from the artifacts; the study needs the very same.
+
+    Raises:
+        UsageFault: when they are others by now.
+    """
+    if import_teacher(space, artifacts) | import_baseline(space, artifacts) != dict(imported):
+        raise UsageFault(
+            "the teacher's (or the baseline's) files are gone from the artifacts, and those that "
+            "the space names are others by now; put the old ones back, or start a new study with "
+            "--study"
+        )

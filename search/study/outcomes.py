@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from search.errors import StudyFault
+from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import JobOutcome
 from search.study.device_backoff import DeviceBackoff
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
 from workers.results import MeasureResult, PrepareResult, Unavailable
+
+# A stage whose process is ended from outside so often takes more memory than there is.
+_MOST_KILLS = 4
 
 
 class OutcomeHandler:
@@ -74,6 +77,8 @@ class OutcomeHandler:
 
     def _failed(self, ticket: Ticket, outcome: JobOutcome) -> None:
         number, stage, error = ticket.trial, ticket.stage, outcome.error or "failed"
+        if outcome.is_environment_fault and self._ledger.kills(number, stage) <= _MOST_KILLS:
+            raise EnvironmentFault(f"{_who(number)}: {stage}: {error}", outcome.log)
         tries = self._failures[number, stage] = ticket.attempt
         if not (outcome.is_user_fault or tries > self._retries):
             message = f"{_who(number)}: {stage} failed ({error}); trying again"

@@ -16,7 +16,7 @@ from search.study.settings import StudyContext, StudySettings
 from spaces.metrics import MetricRef
 from spaces.space import Space
 from workers.jobs import Convert, Job, Measure, Score
-from workers.results import Unavailable
+from workers.results import TeacherTargetsResult, Unavailable
 
 
 class TeacherPhase:
@@ -42,6 +42,7 @@ class TeacherPhase:
         """
         results = self._ledger.results(None)
         self.context = study_context(self._space, results)
+        self._check_teaches(self.context, results)
         self._check(self.context, results)
         self._save(self.context)
 
@@ -80,8 +81,26 @@ class TeacherPhase:
         self._ledger.save_teacher(teacher)
         parts = [f"WER {teacher['wer']:.1%}"] if "wer" in teacher else []
         parts += [f"{teacher['size_mb']:.2f} MB"] if "size_mb" in teacher else []
+        parts += _pseudo_label_share(self._ledger.results(None).teacher_targets)
         self._ledger.event("teacher", f"teacher ready: {', '.join(parts)}")
         self._judge.judge_again(context)
+
+    def _check_teaches(self, context: StudyContext, results: TrialResults) -> None:
+        """Students of a teacher that gets nothing right would be worse than without it. One that
+        was trained here for too short a time, or has students already, is the user's to judge."""
+        if self._space.teacher.train is not None or self._ledger.trials:
+            return
+        wer, targets = context.teacher_metrics.get("wer", 0.0), results.teacher_targets
+        is_unused = targets is not None and targets.n_pseudo_labels == 0
+        if wer > 1 or is_unused:
+            reason = (
+                f"its WER on dev is {wer:.1%}" if wer > 1 else "none of its transcripts is near"
+            )
+            raise StudyFault(
+                f"teacher: cannot teach: {reason}; check that its tokens and its language are "
+                "those of the data, or train one here: teacher: {train: {}}",
+                is_user_fault=True,
+            )
 
     def _check(self, context: StudyContext, results: TrialResults) -> None:
         """What leans on a figure that the teacher will never have could never be broken, and what
@@ -143,3 +162,10 @@ class TeacherPhase:
                     "objective nor budget there",
                     is_user_fault=True,
                 )
+
+
+def _pseudo_label_share(targets: TeacherTargetsResult | None) -> list[str]:
+    """How many transcripts of the teacher students learn from, where they learn from those."""
+    if targets is None or targets.n_pseudo_labels is None:
+        return []
+    return [f"{targets.n_pseudo_labels} of {targets.n_utterances} of its transcripts are used"]

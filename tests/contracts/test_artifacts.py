@@ -184,3 +184,10 @@ def test_a_writer_that_died_half_way_leaves_nothing_that_counts(
     assert not store.has(digest)
     store.put(file)
     assert store.fetch(digest, tmp_path / "copy").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", ["a::b", "x%41", "runs?a", "file:"])
+def test_a_folder_is_taken_by_its_name_whatever_that_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    digest = ArtifactStore(str(tmp_path / name)).put(tmp_path / "file")
+    assert (tmp_path / name / digest[:2] / digest).read_text() == "content"

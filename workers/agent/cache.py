@@ -23,6 +23,7 @@ from pathlib import Path
 from workers.agent.messages import DIGEST
 from workers.errors import UserFault
 
+_FOLDERS = ("files", "partial", "work")
 _LEAST_BYTES = 4096  # that an entry counts for: many empty ones fill a disk as well
 
 
@@ -73,8 +74,7 @@ class Cache:
         self._needed: Counter[str] = Counter()
         self._written: set[str] = set()
         self._sound: set[str] = set()  # read and found whole since this process began
-        for name in ("files", "partial", "work"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folders()
         self._lock = _locked(self.folder / "lock")
         self.empty_work()
         self._sizes = self._found()  # by kind and digest, the one used longest ago first
@@ -87,6 +87,34 @@ class Cache:
     @property
     def used_bytes(self) -> int:
         return sum(self._sizes.values())
+
+    def make_again(self) -> None:
+        """Where somebody took the folder away while the agent runs, have it again, empty.
+
+        Raises:
+            NoRoom: when it cannot be made, or another agent has it now.
+        """
+        with self._mutex:
+            if all((self.folder / name).exists() for name in (*_FOLDERS, "lock")):
+                return
+            try:
+                self._make_folders()
+                if not (self.folder / "lock").exists():
+                    self._lock, old = _locked(self.folder / "lock"), self._lock
+                    os.close(old)
+            except OSError as error:
+                raise NoRoom(
+                    "the cache folder is gone and cannot be made again on the device "
+                    f"({error.strerror})"
+                ) from error
+            except UserFault as error:
+                raise NoRoom("another agent has taken the cache folder on the device") from error
+            self._sizes = self._found()
+            self._sound.clear()
+
+    def _make_folders(self) -> None:
+        for name in _FOLDERS:
+            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def is_whole(self, digest: str) -> bool:
         """Whether the file is here and sound; it is read the first time that this is asked."""
@@ -109,7 +137,7 @@ class Cache:
         for kind in ("files", "partial"):
             try:
                 return self._path(kind, digest).stat().st_size
-            except FileNotFoundError:
+            except OSError:
                 continue
         return 0
 
@@ -117,10 +145,11 @@ class Cache:
         """Write on from an offset towards a file of that length in all.
 
         Raises:
-            TooBig, WrongOffset: and nothing has changed.
+            TooBig, WrongOffset, NoRoom: and nothing has changed.
         """
         if length > self.most_file_bytes:
             raise TooBig(f"a file may have {self.most_file_bytes} bytes")
+        self.make_again()
         with self._mutex:
             here = self.received(digest)
             if digest in self._written:
@@ -163,11 +192,16 @@ class Cache:
             shutil.copyfile(source, path)
 
     def empty_work(self) -> None:
-        for path in self.work.iterdir():
+        try:
+            left = list(self.work.iterdir())
+        except OSError:  # nothing is left of it; `make_again` is for that
+            return
+        for path in left:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def close(self) -> None:
         """Let another agent have the folder."""
@@ -200,7 +234,8 @@ class Cache:
     def _drop(self, kind: str, digest: str) -> None:
         self._sizes.pop((kind, digest), None)
         self._sound.discard(digest)
-        self._path(kind, digest).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # gone already, with its folder or alone
+            self._path(kind, digest).unlink()
 
     def _make_room(self, n_bytes: int) -> None:
         with self._mutex:
@@ -226,7 +261,9 @@ class Cache:
         """A partial file is whole."""
         with self._mutex:
             os.replace(self._path("partial", digest), self._path("files", digest))
-            self._sizes["files", digest] = self._sizes.pop(("partial", digest))
+            size = self._path("files", digest).stat().st_size
+            self._sizes.pop(("partial", digest), None)
+            self._sizes["files", digest] = max(_LEAST_BYTES, size)
             self._sound.add(digest)
 
 
@@ -278,7 +315,10 @@ class Upload:
             with self._cache._mutex:
                 self._cache._drop("partial", self._digest)
             raise WrongDigest("the content is not what its digest says; send it again")
-        self._cache._keep(self._digest)
+        try:
+            self._cache._keep(self._digest)
+        except OSError as error:
+            raise _disk_full(error) from error
         return True
 
     def close(self) -> None:

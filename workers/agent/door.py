@@ -87,8 +87,9 @@ class Door(socket.socket):
 
     def leave(self, client: Client | None) -> None:
         """It is answered."""
-        if client in self._guests:
-            self._guests[client].n_running -= 1
+        guest = self._guests.get(client) if client else None
+        if guest is not None:
+            guest.n_running -= 1
 
     def _let_in(self, connection: socket.socket, client: Client) -> None:
         self._forget_gone()

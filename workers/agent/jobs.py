@@ -14,11 +14,11 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workers.agent.cache import Cache
+from workers.agent.cache import Cache, NoRoom
 from workers.agent.messages import JobMessage
 from workers.errors import UserFault, WorkError
 from workers.isolated_call import Bounds, call
@@ -29,6 +29,8 @@ _MOST_FINISHED = 32
 _MOST_RESULT_BYTES = 16_000_000  # of one job
 _MOST_KEPT_BYTES = 32_000_000  # of all finished ones
 _MOST_ERROR = 500
+# What a result needs: six series of numbers, a text an utterance, and of each model the rest.
+_SERIES, _NUMBER_BYTES, _TEXT_BYTES, _REST_BYTES = 6, 25, 10_000, 1_000_000
 _PATH = re.compile(r"(?<![^\s:'\"([=])(?:/[^\s/:'\"]+)*/([^\s/:'\"]+)")
 
 
@@ -138,6 +140,8 @@ class Jobs:
             self._log(f"job {job.name[:8]} begins")
             try:
                 state, payload = await asyncio.to_thread(self._perform, job)
+            except RuntimeError as error:  # no thread is to be had
+                state, payload = "failed", self._failure(f"the device could not begin it ({error})")
             finally:
                 self._cache.release(job.message.digests)
             if job.state == "running":
@@ -180,15 +184,19 @@ class Jobs:
                 job.end_process()
 
         try:
-            request = asdict(_laid_out(job.message, self._cache))
+            self._cache.make_again()
+            request = _laid_out(job.message, self._cache)
+            bounds = replace(self._bounds, answer_bytes=_most_bytes(request))
             answer = call(
-                "measure", request, None, job.message.threads, self._bounds, on_start=started
+                "measure", asdict(request), None, request.threads, bounds, on_start=started
             )
-            return "done", _checked(answer, len(job.message.candidates))
+            return "done", _checked(answer, len(request.candidates))
         except UserFault as error:
             return "failed", self._failure(str(error))
         except WorkError as error:
             return "failed", self._failure(_last_line(str(error)))
+        except NoRoom as error:
+            return "failed", self._failure(str(error))
         except OSError as error:
             return "failed", self._failure(f"the device could not begin it ({error.strerror})")
         except Exception as error:  # whatever is wrong with one job, the next one is served
@@ -231,6 +239,13 @@ def _laid_out(message: JobMessage, cache: Cache) -> LatencyRequest:
         details=message.details,
         gpu=message.gpu,
     )
+
+
+def _most_bytes(request: LatencyRequest) -> int:
+    """Of the answer to a request; more is none."""
+    of_an_utterance = request.most_passes * _SERIES * _NUMBER_BYTES + _TEXT_BYTES
+    each = len(request.audio) * of_an_utterance + _REST_BYTES
+    return min(_MOST_RESULT_BYTES, len(request.candidates) * each)
 
 
 def _checked(answer: Any, n_candidates: int) -> bytes:

@@ -45,7 +45,7 @@ from workers.agent.messages import (
     parse_job,
 )
 from workers.backends.base import missing_modules
-from workers.isolated_call import Bounds
+from workers.isolated_call import Bounds, call
 from workers.probe.machine import report
 
 _BODY_S = 30.0  # for all of a JSON body
@@ -93,6 +93,7 @@ def serve(
     # For the children: a runtime writes here and nowhere else, and tells nobody of itself.
     os.environ.update(TMPDIR=str(cache.work), XDG_CACHE_HOME=str(cache.work))
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    _tell_what_models_can_do(cache)
     door = Door(listening)
     config = uvicorn.Config(
         Guard(make_app(cache, limits), token, door),
@@ -119,6 +120,19 @@ def serve(
         cache.close()
 
 
+def _tell_what_models_can_do(cache: Cache) -> None:
+    """In the log: whoever starts an agent is to know what this system does not keep from it."""
+    can = call("open_doors", {}, bounds=Bounds(time_s=60, folder=cache.work))
+    if can:
+        log.warning(
+            "this system cannot keep a model from these: %s; run the agent as a user of its own "
+            "and give its token to nobody whom you would not let do that",
+            ", ".join(can),
+        )
+    else:
+        log.info("a model can neither use the network, nor start processes, nor read your files")
+
+
 def _allow_open_files(n: int) -> None:
     """As many connections as the door has room for, where a system starts with fewer (macOS)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -133,7 +147,7 @@ def _failed(_request: Request, _error: Exception) -> Response:
 
 def make_app(cache: Cache, limits: Limits) -> Starlette:
     """The endpoints; they know nothing of tokens."""
-    bounds = Bounds(time_s=limits.job_s, memory_mb=limits.memory_mb)
+    bounds = Bounds(time_s=limits.job_s, memory_mb=limits.memory_mb, folder=cache.work)
     jobs = Jobs(cache, bounds, limits.queue, log.info)
     agent = _Agent(cache, jobs, limits)
 

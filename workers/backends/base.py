@@ -1,7 +1,7 @@
 """The contract of a backend: an inference runtime that runs an exported student.
 
 A backend is a module with the names of `Backend` and one line in the table of `spaces.backends`,
-or an entry point of another package. It is imported in a child process only (`child.py`): a
+or an entry point of another package. It is imported in a child process only (`isolated_call.py`): a
 runtime that crashes takes nothing with it, and one whose packages conflict with ours runs in an
 environment of its own (`environments.py`).
 """
@@ -19,6 +19,7 @@ import numpy as np
 
 from spaces.backends import BackendInfo, backend_info
 from spaces.registry import UnknownName
+from workers.backends.self_contained import check_self_contained
 from workers.errors import MissingExtra, UserFault
 
 
@@ -148,4 +149,19 @@ def open_session(backend: str, model: Path, settings: Settings | None = None) ->
     Raises:
         UserFault: for a backend that is not known, or a file that it cannot load.
     """
+    check_model(backend, model)
     return load_backend(backend).open_session(model, settings or Settings())
+
+
+def check_model(backend: str, model: Path) -> None:
+    """What has to be so before a runtime sees a file, which may be anybody's; costs no runtime.
+
+    Raises:
+        UserFault: for a backend that is not known, or a file that is not to be loaded.
+    """
+    try:
+        reads_onnx = backend_info(backend).reads_onnx
+    except UnknownName as error:
+        raise UserFault(str(error)) from error
+    if reads_onnx or model.suffix == ".onnx":
+        check_self_contained(model)

@@ -152,6 +152,9 @@ def open_session(model: Path, settings: Settings) -> OpenvinoSession:
     """
     if not model.is_file():
         raise UserFault(f"{model}: no such model")
+    with model.open("rb") as file:
+        if not file.read(100).lstrip().startswith(b"<"):  # it would read ONNX by any name
+            raise UserFault(f"{model}: OpenVINO cannot load it (it is not XML)")
     core = ov.Core()
     try:
         return OpenvinoSession(core, core.read_model(model), settings)

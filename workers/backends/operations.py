@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.backends.base import Settings, Source, load_backend
+from workers.backends.base import Settings, Source, load_backend, open_session
 from workers.data.features import N_MELS
 from workers.isolated_call import Request
 
@@ -31,9 +31,8 @@ def prepare(request: Request) -> list[str]:
 
 def recognise(request: Request) -> list[list[int]]:
     """The likeliest symbol of each output frame, utterance by utterance, as on a device."""
-    session = load_backend(request["backend"]).open_session(
-        Path(request["model"]), Settings(**request["settings"])
-    )
+    settings = Settings(**request["settings"])
+    session = open_session(request["backend"], Path(request["model"]), settings)
     frames = np.memmap(request["features"], np.float32, "r").reshape(-1, N_MELS)
     ids = []
     for start, n_frames in request["at"]:
@@ -45,8 +44,7 @@ def recognise(request: Request) -> list[list[int]]:
 
 def infer(request: Request) -> None:
     """Log-probabilities of one utterance, from one .npy file into another."""
-    session = load_backend(request["backend"]).open_session(
-        Path(request["model"]), Settings(**request["settings"])
-    )
+    settings = Settings(**request["settings"])
+    session = open_session(request["backend"], Path(request["model"]), settings)
     np.save(request["log_probs"], session.run(np.load(request["features"])))
     session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def read_audio(
     path = Path(path)
     _check_file(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             n_wanted = _go_to(file, path, offset_s, duration_s, limit)
             blocks = _blocks(file, path, n_wanted)
             samples = np.concatenate([_NOTHING, *_as_16k(blocks, file.samplerate)])

@@ -22,7 +22,7 @@ import soxr
 
 from spaces.recipe import digest_of
 from spaces.space import Data, Tokens
-from workers.atomic import new_folder
+from workers.atomic import new_folder, whole_or_removed
 from workers.data.audio import read_audio
 from workers.data.bandwidth import used_bins
 from workers.data.check import Checked, DataReport, Progress, check_data, refuse
@@ -55,7 +55,7 @@ def prepare(
     refuse(report)
     digest = _digest(data, tokens, checked, report.bandwidth_hz)
     folder = cache / "corpora" / digest[:32]
-    if not folder.exists():
+    if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             _write(partial, digest, data, checked, tokenizer, report.bandwidth_hz, progress)
     return folder, report

@@ -20,7 +20,7 @@ import soxr
 
 from spaces.recipe import digest_of
 from spaces.space import Synthetic
-from workers.atomic import new_folder
+from workers.atomic import new_folder, whole_or_removed
 from workers.data.features import SAMPLE_RATE_HZ
 from workers.errors import WorkError
 
@@ -70,7 +70,7 @@ def synthetic_corpus(config: Synthetic, cache: Path) -> tuple[Path, Path]:
         WorkError: when the synthesiser fails.
     """
     folder = cache / "synthetic" / digest_of([_VERSION, config.model_dump(mode="json")])[:32]
-    if not folder.exists():
+    if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             _speak(config, partial)
     return folder / "train.jsonl", folder / "dev.jsonl"

@@ -182,7 +182,7 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: saying which line is wrong.
     """
-    if why := why_not_a_file(path, "a list of tokens"):
+    if path.exists() and (why := why_not_a_file(path, "a list of tokens")):
         raise ValueError(f"{path}: {why}")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

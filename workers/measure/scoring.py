@@ -11,7 +11,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from workers.atomic import new_folder
+from workers.atomic import new_folder, whole_or_removed
 from workers.backends.environments import interpreter_of
 from workers.data.audio import read_audio
 from workers.data.corpus import Corpus
@@ -95,7 +95,7 @@ def long_slices(corpus: Corpus) -> Slices:
         DataFault: when dev holds less than one slice.
     """
     folder = corpus.folder / "long"
-    if not folder.exists():
+    if not whole_or_removed(folder):
         members = _members(corpus.dev)
         if not members:
             raise DataFault(

@@ -8,7 +8,7 @@ import numpy as np
 
 from spaces.backends import backend_info
 from spaces.space import Target
-from workers.atomic import new_folder
+from workers.atomic import new_folder, whole_or_removed
 from workers.data.audio import read_audio
 from workers.data.corpus import Corpus, spread
 from workers.data.utterances import Utterance
@@ -25,7 +25,7 @@ def timed_utterances(corpus: Corpus) -> list[Utterance]:
 def timed_audio(corpus: Corpus) -> tuple[Path, ...]:
     """Their samples, as .npy for the process that times."""
     folder = corpus.folder / "timed"
-    if not folder.exists():
+    if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             for i, u in enumerate(timed_utterances(corpus)):
                 np.save(partial / f"{i:02d}.npy", read_audio(u.audio, u.offset_s, u.duration_s))

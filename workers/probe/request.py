@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+_MOST_PASSES = 400
+
 GivenSettings = Mapping[str, Any]  # the fields of `workers.backends.base.Settings`
 
 
@@ -42,6 +44,14 @@ class LatencyRequest:
     restarts: int = 3
     details: bool = False
     gpu: bool = False
+
+    @property
+    def least_passes(self) -> int:
+        return max(2, -(-self.min_runs // len(self.audio)))
+
+    @property
+    def most_passes(self) -> int:
+        return max(self.least_passes, _MOST_PASSES)
 
 
 @dataclass(frozen=True)

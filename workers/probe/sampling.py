@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.backends.base import Session, Settings, load_backend
+from workers.backends.base import Session, Settings, check_model, load_backend
 from workers.data.text import decode, read_tokens
 from workers.isolated_call import Request
 from workers.probe.anchor import Anchor, peak_gflops
@@ -33,7 +33,7 @@ from workers.probe.steadiness import half_interval, unsteady
 
 _STEADY = 0.03  # a pass of the warm-up this near to the best so far ends it
 _WARM_UP_SHARE = 0.25  # of the time limit
-_LEAST_PASSES, _MOST_PASSES = 2, 400
+_LEAST_PASSES = 2
 _PROFILE_RUNS = 10
 _ENERGY_S = 1.0
 
@@ -95,6 +95,8 @@ def measure(given: Request) -> list[dict[str, object]]:
     request, fbank = request_of(given), _fbank()
     audio = [np.load(path) for path in request.audio]
     fbank(audio[0])
+    for candidate in request.candidates:
+        check_model(candidate.backend, Path(candidate.model))  # not within a time that is taken
     for name in {c.backend for c in request.candidates}:
         load_backend(name)  # the runtime's own size and start are not the model's
     candidates = [_opened(c, audio, fbank) for c in request.candidates]
@@ -194,8 +196,7 @@ def _take_passes(
     """Until the median of every candidate is known within the wanted share, or time is up."""
     rng = np.random.default_rng(0)
     end = time.perf_counter() + request.max_s
-    least = max(2, -(-request.min_runs // len(audio)))
-    for n_passes in range(1, max(least, _MOST_PASSES) + 1):
+    for n_passes in range(1, request.most_passes + 1):
         if time.perf_counter() > end and n_passes > _LEAST_PASSES:
             return
         rows: list[list[tuple[float, ...]]] = [[()] * len(audio) for _ in candidates]
@@ -205,7 +206,7 @@ def _take_passes(
                 rows[place][utterance] = candidates[place].sample(audio[utterance], fbank, anchor)
         for candidate, taken in zip(candidates, rows, strict=True):
             candidate.keep(taken)
-        if n_passes < least:
+        if n_passes < request.least_passes:
             continue
         if all(half_interval(np.array(c.end_to_end_ms)) <= request.within for c in candidates):
             return

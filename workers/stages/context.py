@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from storage.artifacts import ArtifactStore
-from workers.atomic import write_json
+from workers.atomic import whole_or_removed, write_json
 from workers.data.corpus import Corpus
 from workers.data.text import write_tokens
+from workers.errors import LostInput
 from workers.host_lock import HostLock
 from workers.workspace import Workspace
 
@@ -36,7 +37,20 @@ class StageContext:
         return [0.0]
 
     def corpus(self, name: str) -> Corpus:
-        return Corpus(self.workspace.corpus(name))
+        """A prepared corpus.
+
+        Raises:
+            LostInput: when it is gone or damaged.
+        """
+        return Corpus(_whole(self.workspace.corpus(name), "the prepared corpus"))
+
+    def soft_targets(self, name: str) -> Path:
+        """The folder of what the teacher makes of the training set.
+
+        Raises:
+            LostInput: when it is gone or damaged.
+        """
+        return _whole(self.workspace.soft_targets(name), "the teacher's output")
 
     def report(self, what: str, done: int, of: int) -> None:
         """Tell how far the stage is, for whoever watches; also a sign of life."""
@@ -66,3 +80,9 @@ class StageContext:
     def put_texts(self, texts: Sequence[str]) -> str:
         write_json(self.folder / "texts.json", list(texts))
         return self.artifacts.put(self.folder / "texts.json")
+
+
+def _whole(folder: Path, what: str) -> Path:
+    if not whole_or_removed(folder):
+        raise LostInput(f"{what} ({folder.name}) in the cache is gone or damaged")
+    return folder

@@ -17,7 +17,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from storage.artifacts import ArtifactStore
-from workers.atomic import write_json
+from workers.atomic import whole_or_removed, write_json
 from workers.jobs import Job
 from workers.results import RESULT, AnyResult, TeacherTargetsResult
 from workers.stages.context import StageContext
@@ -57,7 +57,7 @@ def _finished(folder: Path, workspace: Workspace, artifacts: ArtifactStore) -> A
     if not all(artifacts.has(digest) for digest in result.digests):
         return None
     if isinstance(result, TeacherTargetsResult):
-        return result if workspace.soft_targets(result.soft_targets).exists() else None
+        return result if whole_or_removed(workspace.soft_targets(result.soft_targets)) else None
     return result
 
 

@@ -30,7 +30,7 @@ def train_network(
     """Train a network as a job says; the digest of its checkpoint and its learning curve."""
     soft_targets = None
     if job.soft_targets is not None:
-        soft_targets = SoftTargets(context.workspace.soft_targets(job.soft_targets))
+        soft_targets = SoftTargets(context.soft_targets(job.soft_targets))
     trainer = Trainer(
         network,
         corpus,

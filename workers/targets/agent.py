@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from workers.agent.messages import VERSION, JobCandidate, JobMessage, MessageFault, parse_job
 from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
 from workers.foreign_text import cleaned_record, one_line
 from workers.probe.request import LatencyRequest, ProcessSample, process_samples_of
+from workers.targets.answer import PLAIN, Answer, Packed, TooLong, read_whole
 
 _PART_BYTES = 4 << 20
 _WAIT_S = 20  # of one poll
@@ -60,6 +62,7 @@ class Agent:
             raise DeviceRefused(f"{self.url}: no certificate at {ca_file}")
         self._verify: bool | str = True if ca_file is None else str(ca_file)
         self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = PLAIN
         self._session.auth = _Bearer(token)  # not a header: ~/.netrc would replace that
         self._session.trust_env = not _is_loopback(host)  # a proxy has no way to this machine
         for scheme in ("http://", "https://"):
@@ -107,7 +110,7 @@ class Agent:
             for digest, path in files.items():
                 self._send(digest, path)
             response = self._ask("PUT", f"jobs/{name}", message.to_json().encode(), accept=(422,))
-            if response.status_code != 422:
+            if response.status != 422:
                 return
             if not self._json(response).get("missing"):  # it dropped some for the others
                 raise DeviceRefused(f"{self.url}: {_error_of(response)}")
@@ -119,7 +122,7 @@ class Agent:
     def _result(self, name: str, n_candidates: int) -> list[ProcessSample]:
         while True:
             response = self._ask("GET", f"jobs/{name}?wait_s={_WAIT_S}", accept=(404,))
-            if response.status_code == 404:
+            if response.status == 404:
                 raise DeviceUnreachable(f"{self.url}: has forgotten the job; it was started anew")
             answer = self._json(response)
             state = answer.get("state")
@@ -149,7 +152,8 @@ class Agent:
                 timeout=2,
                 verify=self._verify,
                 allow_redirects=False,
-            )
+                stream=True,
+            ).close()
 
     def _send(self, digest: str, path: Path) -> None:
         """Upload what the device lacks of a file, going on where it was cut."""
@@ -157,7 +161,7 @@ class Agent:
         problem = DeviceUnreachable(f"{self.url}: the upload of {path.name} does not get on")
         while stalls < _STALLS:
             response = self._ask("HEAD", f"files/{digest}", headers={"Upload-Length": str(length)})
-            if response.status_code == 200:
+            if response.status == 200:
                 return
             offset = self._offset_of(response)
             stalls = stalls + 1 if offset <= last else 0
@@ -170,7 +174,7 @@ class Agent:
                 problem = error  # the next HEAD says how far it came, or that the device is away
         raise problem
 
-    def _offset_of(self, response: requests.Response) -> int:
+    def _offset_of(self, response: Answer) -> int:
         told = response.headers.get("Upload-Offset", "0")
         if not (told.isascii() and told.isdigit() and len(told) < 19):
             raise self._no_agent()
@@ -184,7 +188,7 @@ class Agent:
                 headers = {"Upload-Offset": str(start), "Upload-Length": str(length)}
                 part = file.read(_PART_BYTES)
                 response = self._ask("PATCH", f"files/{digest}", part, headers, accept=(409, 422))
-                if response.status_code != 204:
+                if response.status != 204:
                     return
 
     def _ask(
@@ -194,9 +198,9 @@ class Agent:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
-    ) -> requests.Response:
+    ) -> Answer:
         try:
-            response = self._session.request(
+            with self._session.request(
                 method,
                 f"{self.url}/v1/{path}",
                 data=body,
@@ -204,14 +208,23 @@ class Agent:
                 timeout=_TIMEOUT_S,
                 verify=self._verify,
                 allow_redirects=False,
-            )
-        except requests.RequestException as error:
+                stream=True,
+            ) as given:
+                response = read_whole(given)
+        except (requests.RequestException, HTTPError) as error:
             raise self._unreached(error) from error
-        if response.status_code < 300 or response.status_code in accept:
+        except Packed as error:
+            raise self._no_agent() from error
+        except TooLong as error:
+            raise DeviceRefused(
+                f"{self.url}: answers with more than any measurement holds; is an agent of this "
+                "version there?"
+            ) from error
+        if response.status < 300 or response.status in accept:
             return response
         raise self._refusal(response)
 
-    def _unreached(self, error: requests.RequestException) -> WorkError:
+    def _unreached(self, error: Exception) -> WorkError:
         reason = _reason(error)
         if isinstance(reason, ssl.SSLCertVerificationError):
             return DeviceRefused(
@@ -222,8 +235,8 @@ class Agent:
             return DeviceRefused(f"{self.url}: does not speak TLS; is it http:// there?")
         return DeviceUnreachable(f"{self.url}: cannot be reached ({type(reason).__name__})")
 
-    def _refusal(self, response: requests.Response) -> WorkError:
-        status, text = response.status_code, _error_of(response)
+    def _refusal(self, response: Answer) -> WorkError:
+        status, text = response.status, _error_of(response)
         if status in (401, 403):
             return DeviceRefused(
                 f"{self.url}: does not know this token; `search agent serve` tells on the device "
@@ -240,10 +253,10 @@ class Agent:
             return DeviceRefused(f"{self.url}: {text}")
         return self._no_agent()
 
-    def _json(self, response: requests.Response) -> dict[str, Any]:
+    def _json(self, response: Answer) -> dict[str, Any]:
         try:
             answer = response.json()
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise self._no_agent() from error
         if not isinstance(answer, dict):
             raise self._no_agent()
@@ -343,13 +356,15 @@ def _reason(error: BaseException) -> BaseException:
         seen = inner
 
 
-def _error_of(response: requests.Response) -> str:
+def _error_of(response: Answer) -> str:
     """The error that an agent gave, bounded."""
     try:
-        text = response.json()["error"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return f"answers with status {response.status_code}"
-    return one_line(text)
+        told = response.json()
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or "error" not in told:
+        return f"answers with status {response.status}"
+    return one_line(told["error"])
 
 
 def _fit_to_show(sample: ProcessSample) -> ProcessSample:

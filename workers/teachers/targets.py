@@ -18,7 +18,7 @@ from typing import Literal, NotRequired, TypedDict
 import jiwer
 import numpy as np
 
-from workers.atomic import new_folder
+from workers.atomic import new_folder, whole_or_removed
 from workers.data.text import Unencodable, tokenizer_of
 from workers.teachers.runner import TeacherRunner
 
@@ -63,7 +63,7 @@ def infer_targets(
         subsampling_factor: of the students.
         hidden: whether its hidden layer is wanted as well.
     """
-    if folder.exists():
+    if whole_or_removed(folder):
         return
     columns = columns_for(runner.corpus.symbols, runner.teacher.symbols)
     with new_folder(folder) as partial:

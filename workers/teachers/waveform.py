@@ -49,10 +49,10 @@ def huggingface_teacher(name: str) -> WaveformTeacher:
         network = AutoModelForCTC.from_pretrained(name, use_safetensors=True).eval()
         tokenizer = AutoTokenizer.from_pretrained(name)
         extractor = AutoFeatureExtractor.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = (
-            str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        )
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file: of safetensors, torch and Python, of many types
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
         raise TeacherFault(f"huggingface: {name}: cannot be loaded ({reason})") from error
     vocabulary = tokenizer.get_vocab()
     space = getattr(tokenizer, "word_delimiter_token", "|")

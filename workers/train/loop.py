@@ -11,6 +11,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from spaces.recipe import Distil, LossWeight, Training
@@ -101,8 +102,9 @@ class Trainer:
         self._state = _State()
         self._autocast = has_native_bf16()
         self._cpu_start = time.process_time()
-        if (folder / "state.safetensors").exists():
-            self._load(folder / "state.safetensors")
+        found = _read_state(folder / "state.safetensors")
+        if found is not None:
+            self._load(*found)
 
     def _make_alignment(
         self, distil: Distil, soft_targets: SoftTargets | None
@@ -227,9 +229,7 @@ class Trainer:
         )
         save_tensors(tensors, path, header.model_dump())
 
-    def _load(self, path: Path) -> None:
-        tensors, content = load_tensors(path)
-        header = _Header.model_validate(content)
+    def _load(self, tensors: dict[str, Tensor], header: _Header) -> None:
         self._state.epoch, self._state.n_averaged = header.epoch, header.n_averaged
         self._state.history = list(header.history)
         self.network.load_state_dict(_under("network.", tensors))
@@ -242,6 +242,19 @@ class Trainer:
             for name, value in _under(f"adam.{key}.", tensors).items():
                 kept = value if key == "step" else torch.empty_like(parameters[name]).copy_(value)
                 self._optimizer.state[parameters[name]][key] = kept  # laid out as its parameter
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], _Header] | None:
+    """What an interrupted attempt left; a damaged file is dropped, and training begins anew."""
+    if not path.exists():
+        return None
+    try:
+        tensors, content = load_tensors(path)
+        return tensors, _Header.model_validate(content)
+    except (SafetensorError, OSError, ValueError) as error:
+        print(f"{path.name} cannot be read ({error}); training begins anew")
+        path.unlink()
+        return None
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

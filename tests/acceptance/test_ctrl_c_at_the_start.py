@@ -1,0 +1,51 @@
+"""Ctrl-C before a search runs: exit code 130 and one word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_CALL = "from search.cli import main; main()"
+
+
+def _interrupted(home: Path, heard_at: str, options: tuple[str, ...] = ()) -> tuple[int, str]:
+    """Exit code and standard error of a search that is interrupted, with all that it started, as
+    soon as a line holds some text."""
+    call = [sys.executable, *options, "-c", _CALL, "--home", str(home)]
+    launch = [*call, "launch", "--plain", "--space", "quickstart.yaml"]
+    with subprocess.Popen(
+        launch,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        before = next(line for line in process.stdout if heard_at in line)
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+    return process.returncode, before + rest
+
+
+@pytest.mark.parametrize("module", ["click.core", "search.cli.common", "spaces.load", "pydantic"])
+def test_during_imports_it_is_one_word(tmp_path: Path, module: str) -> None:
+    code, said = _interrupted(tmp_path, f" {module}\n", ("-X", "importtime"))
+    assert code == 130
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if line and "import time:" not in line] == [
+        "stopped"
+    ]
+
+
+def test_while_the_processes_of_the_stages_start_it_is_no_traceback(tmp_path: Path) -> None:
+    code, said = _interrupted(tmp_path, 'study "quickstart" starts')
+    assert code == 130
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+    assert "stopped" in said

@@ -1,0 +1,78 @@
+"""What was lost from a home between two launches, or cut short, is made again; the front is the
+undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., CompletedProcess[str]]
+TRIALS = 5
+
+
+def _launch(cli: Cli, home: Path, space: Path, trials: int) -> str:
+    given = ("--space", space, "--deterministic", "--trials", trials)
+    done = cli("--home", home, "launch", *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _trials(cli: Cli, home: Path) -> list[tuple[Any, ...]]:
+    rows = json.loads(cli("--home", home, "front", "--all", "--json").stdout)
+    exact = ("wer", "size_mb", "macs", "params")
+    return [(r["trial"], r["state"], *(r["metrics"][m] for m in exact)) for r in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    cli: Cli, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Any, ...]]:
+    home = tmp_path_factory.mktemp("undisturbed")
+    _launch(cli, home, tiny_space, TRIALS)
+    return _trials(cli, home)
+
+
+def _cut(pattern: str) -> Callable[[Path], None]:
+    def damage(home: Path) -> None:
+        paths = [p for p in home.glob(pattern) if p.is_file()]
+        assert paths, pattern
+        for path in paths:
+            os.truncate(path, path.stat().st_size // 2)
+
+    return damage
+
+
+def _delete_artifacts(home: Path) -> None:
+    for path in (home / "artifacts").glob("*/*"):
+        path.unlink()
+
+
+DAMAGES = {
+    "features cut short": _cut("cache/corpora/*/features.f32"),
+    "index of the corpus cut short": _cut("cache/corpora/*/index.json"),
+    "soft targets cut short": _cut("cache/teachers/*/frames.f16"),
+    "index of the soft targets cut short": _cut("cache/teachers/*/index.json"),
+    "spoken audio cut short": _cut("cache/synthetic/*/*.flac"),
+    "artifacts cut short": _cut("artifacts/*/*"),
+    "artifacts deleted": _delete_artifacts,
+    "results of stages cut short": _cut("work/*/*/result.json"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_was_damaged_is_made_again(
+    damage: str, cli: Cli, tiny_space: Path, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    home = tmp_path / "home"
+    _launch(cli, home, tiny_space, 2)
+    DAMAGES[damage](home)
+    assert f"{TRIALS} of {TRIALS} trials complete" in _launch(cli, home, tiny_space, TRIALS)
+    assert _trials(cli, home) == undisturbed
+    left = list(home.rglob("*.partial"))
+    assert not left
