@@ -22,6 +22,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from spaces.files import why_not_a_file
+
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,1000}", re.ASCII)
 _PACKED = (  # and what they import
     "search.cli.agent",
@@ -132,6 +134,10 @@ def serve_command(
 
     if tls_key is not None and tls_cert is None:
         raise Refused("--tls-key is of no use without --tls-cert")
+    _check_regular("--tls-cert", tls_cert)
+    _check_regular("--tls-key", tls_key)
+    if token_env is None and token_file.expanduser().exists():
+        _check_regular("--token-file", token_file.expanduser())
     listening = _listening(host, port, is_open=bool(tls_cert or plain_http))
     token, source = _token(token_env, token_file.expanduser())
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -146,6 +152,12 @@ def serve_command(
         raise Refused(f"--tls-cert, --tls-key: no such pair in PEM ({error.reason})") from error
     except (UserFault, OSError) as error:
         raise Refused(str(error)) from error
+
+
+def _check_regular(option: str, path: Path | None) -> None:
+    """Refuse a pipe or a device, which would be waited for without end."""
+    if path is not None and (why := why_not_a_file(path)):
+        raise Refused(f"{option} {path}: {why}")
 
 
 def _listening(host: str, port: int, is_open: bool) -> socket.socket:
@@ -223,7 +235,8 @@ def _token_in(path: Path) -> str:
 def pack_command(path: Path) -> None:
     """Write one file that serves on a device: `python agent.pyz serve`.
 
-    The device needs Python 3.11 and `pip install onnxruntime numpy psutil starlette uvicorn click`;
+    The device needs Python 3.11 and
+    `pip install "onnxruntime>=1.24.1" numpy psutil starlette uvicorn "h11>=0.16" click`;
     kaldi-native-fbank, where it can be had, computes features faster.
     """
     import zipapp

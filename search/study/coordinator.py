@@ -48,7 +48,7 @@ class Pace:
     first_wait_s: float = FIRST_WAIT_S  # for a device that is away
     longest_wait_s: float = LONGEST_WAIT_S
     # before the study is taken up again where disk, memory or files of this host ended it
-    environment_waits_s: tuple[float, ...] = (2.0, 15.0, 60.0)
+    environment_waits_s: tuple[float, ...] = (1.0, 5.0, 30.0)
     long_run_s: float = 600.0  # what went well for so long begins to count anew
 
 

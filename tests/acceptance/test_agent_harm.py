@@ -15,6 +15,7 @@ import onnx
 import pytest
 from agents import TOKEN, Serving, serving
 
+from workers.agent.messages import VERSION
 from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
 from workers.probe.request import LatencyRequest
 from workers.targets.agent import Agent
@@ -129,7 +130,7 @@ def _answering(head: bytes, body: bytes) -> Iterator[Agent]:
 
 
 def test_what_would_unpack_without_end_is_not_unpacked() -> None:
-    bomb = gzip.compress(b"[" + b" " * 200_000_000 + b"]", 1)
+    bomb = gzip.compress(b'{"version": %d}' % VERSION + b" " * 100_000_000, 1)
     head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n" % len(bomb)
     with _answering(head, bomb) as agent, pytest.raises(DeviceRefused, match="is not an agent"):
         agent.device()

@@ -27,7 +27,7 @@ from workers.recognizer import open_bundle
 from workers.students.base import untrained_student
 from workers.train.loop import Trainer
 
-SPOKEN = "{synthetic: {train_utterances: 400, dev_utterances: 60, speakers: 12}}"
+SPOKEN = "{synthetic: {train_utterances: 300, dev_utterances: 50, speakers: 12}}"
 SHERPA = """
 import json, sys, soundfile, sherpa_onnx
 folder, audio = sys.argv[1:]

@@ -104,3 +104,10 @@ def test_links_to_files_are_files(
     (tmp_path / "sound.wav").symlink_to(audio / "train0.wav")
     assert run(["transcribe", str(bundle), str(tmp_path / "sound.wav")]) == 0
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("option", ["--token-file", "--tls-cert"])
+def test_an_agent_takes_no_pipe_for_a_file(refused: Refused, pipe: Path, option: str) -> None:
+    path = pipe.with_suffix(".txt")
+    said = refused("agent", "serve", "--port", 0, option, path)
+    assert f"{option} {path}: is a pipe, not a file" in said

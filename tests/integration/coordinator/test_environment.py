@@ -32,6 +32,7 @@ STAGES = (
     *("prepare", "train", "export", "score", "measure", "teacher_targets"),
     *("screen", "compress"),
 )
+EARLY = ("prepare", "teacher_targets", "compress")  # too few of them to wait for the third
 FAULTS = {
     "disk full": OSError(errno.ENOSPC, "No space left on device"),
     "input truncated": LostInput("the prepared corpus is damaged"),
@@ -42,7 +43,7 @@ EAGER = Pace(commands_every_s=0.0, environment_waits_s=(0.0, 0.0, 0.0))
 
 
 class Troubled(Work):
-    """Fails a stage with a fault of the host, so many times, from its third job on."""
+    """Fails a stage with a fault of the host, so many times, late enough for others to have been done."""
 
     def __init__(self, stage: str, fault: Exception, times: int) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class Troubled(Work):
 
     def __call__(self, job: Job):
         self.seen[job.stage] += 1
-        is_late = self.seen[job.stage] > 2 or job.stage in ("prepare", "teacher_targets")
+        is_late = self.seen[job.stage] > 2 or job.stage in EARLY
         if job.stage == self._stage and is_late and self._left:
             self._left -= 1
             raise self._fault
@@ -78,7 +79,7 @@ def _front(home: Home) -> list[tuple[int, float, float]]:
 
 
 def _run(space: str, home: Home, work: Work, pace: Pace = EAGER) -> StudyState:
-    options = Options(deterministic=True)
+    options = Options(deterministic=True, trials=8)
     return launch(space, home, options, Silent(), InlineExecutor(work), pace)[1]
 
 
