@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from search.clock import SYSTEM_CLOCK, Clock
-from search.progress import LiveStatus
+from search.progress import SILENT_S, LiveStatus
 from search.results import TrialResults
 from storage.artifacts import ArtifactStore
 from storage.errors import ArtifactError
@@ -17,7 +17,6 @@ from storage.records import Note, Study, StudyState
 from storage.store import Store
 
 LIVE_STATES = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
-SILENT_S = 30.0  # a coordinator tells of itself every two seconds
 _EVENTS = 200
 
 

@@ -12,6 +12,8 @@ from spaces.record import JsonObject, Record
 from spaces.space import Space
 from storage.records import Event, Study, Trial
 
+SILENT_S = 30.0  # a coordinator tells of itself every two seconds
+
 
 class StageProgress(Record):
     """How far a stage says it is: `done` of `of` somethings."""

@@ -50,4 +50,4 @@ def measure_command(
     with open_view(as_json, plain) as view:
         what = Remeasure(trials, unsteady)
         _, state = measure(study.name, home_of(ctx), what, view)
-    return 0 if state in (StudyState.FINISHED, StudyState.STOPPED) else 130
+    return 0 if state is StudyState.FINISHED else 130

@@ -4,10 +4,59 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
+from filelock import FileLock, Timeout
 
 from search.cli.common import home_of, open_store, study_named
+from search.clock import SYSTEM_CLOCK
+from search.home import Home
+from search.progress import SILENT_S, LiveStatus, RunningStage
+from storage.records import Study, StudyState, Trial
+from storage.store import Store
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How a study stands; `live` None where no coordinator runs it."""
+
+    study: Study
+    trials: list[Trial]
+    live: LiveStatus | None
+
+    @property
+    def state(self) -> StudyState:
+        going = self.study.state in (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
+        return StudyState.STOPPED if going and self.live is None else self.study.state
+
+    @property
+    def n_ended(self) -> int:
+        return sum(t.state.is_final for t in self.trials)
+
+    def counts(self) -> dict[str, int]:
+        """Trials by state; what nobody works on is not said to run."""
+        names = [
+            "unfinished" if self.live is None and not t.state.is_final else str(t.state)
+            for t in self.trials
+        ]
+        return dict(Counter(names))
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "study": self.study.name,
+            "state": str(self.state),
+            "interrupted": self.state != self.study.state,
+            "trials": len(self.trials),
+            "trials_ended": self.n_ended,
+            "trials_wanted": self.study.trials_wanted,
+            "by_state": self.counts(),
+            "elapsed_s": self.study.elapsed_s,
+            "compute_s": sum(t.compute_s for t in self.trials),
+            "teacher": dict(self.study.teacher_metrics) or None,
+            "live": None if self.live is None else dict(self.live.as_json()),
+        }
 
 
 @click.command("status")
@@ -16,58 +65,59 @@ from search.cli.common import home_of, open_store, study_named
 @click.option("--events", type=click.IntRange(0), default=8, show_default=True)
 @click.pass_context
 def status_command(ctx: click.Context, name: str | None, as_json: bool, events: int) -> None:
-    """What the studies are doing: state, trials by state, last events."""
-    from search.report.labels import clock
-    from storage.records import Study, StudyState
-    from storage.store import Store
-
-    def facts(store: Store, study: Study) -> dict[str, object]:
-        trials = store.trials.of(study.id)
-        is_alive = _is_held(home_of(ctx).study_lock(study.name))
-        state = study.state
-        if state in (StudyState.RUNNING, StudyState.PAUSED) and not is_alive:
-            state = StudyState.STOPPED
-        return {
-            "study": study.name,
-            "state": str(state),
-            "interrupted": state != study.state,
-            "trials": len(trials),
-            "trials_wanted": study.trials_wanted,
-            "by_state": dict(Counter(str(t.state) for t in trials)),
-            "elapsed_s": study.elapsed_s,
-            "compute_s": sum(t.compute_s for t in trials),
-            "teacher": dict(study.teacher_metrics) or None,
-        }
-
+    """What the studies are doing: trials by state, time to go, stages under way, last events."""
     with open_store(ctx) as store:
         studies = store.studies.all() if name is None else [study_named(store, name)]
-        rows = [facts(store, s) for s in studies]
+        found = [_standing(store, study, home_of(ctx)) for study in studies]
         if as_json:
-            click.echo(json.dumps(rows, indent=1))
+            click.echo(json.dumps([standing.as_json() for standing in found], indent=1))
             return
-        for study, row in zip(studies, rows, strict=True):
-            states = row["by_state"]
-            assert isinstance(states, dict)
-            counts = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in states.items())
-            note = " (interrupted: `search launch` continues it)" if row["interrupted"] else ""
-            click.echo(
-                f"{row['study']}: {row['state']}{note}, "
-                f"{row['trials']}/{row['trials_wanted']} trials ({counts or 'none yet'}), "
-                f"{clock(float(str(row['elapsed_s'])))} so far"
-            )
-            for event in store.events.of(study.id, last=events):
+        for standing in found:
+            _print(standing)
+            for event in store.events.of(standing.study.id, last=events):
                 click.echo(f"  {event.message}")
 
 
-def _is_held(path: object) -> bool:
+def _standing(store: Store, study: Study, home: Home) -> _Standing:
+    live = LiveStatus.of(study)
+    is_recent = live is not None and SYSTEM_CLOCK.now() - live.at < SILENT_S
+    # One of this home may be at its start, or busy; one of another home only tells of itself.
+    is_alive = is_recent or _is_held(home.study_lock(study.name))
+    if is_alive and live is None:
+        live = LiveStatus(at=SYSTEM_CLOCK.now(), host="", elapsed_s=study.elapsed_s)
+    return _Standing(study, store.trials.of(study.id), live if is_alive else None)
+
+
+def _print(standing: _Standing) -> None:
+    from search.report.labels import clock
+
+    study, live = standing.study, standing.live
+    counts = ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in standing.counts().items())
+    note = " (interrupted: `search launch` continues it)" if standing.state != study.state else ""
+    elapsed_s = study.elapsed_s if live is None else live.elapsed_s
+    to_go = f", about {clock(live.eta_s)} to go" if live and live.eta_s is not None else ""
+    click.echo(
+        f"{study.name}: {standing.state}{note}, {standing.n_ended}/{study.trials_wanted} trials "
+        f"({counts or 'none yet'}), {clock(elapsed_s)} so far{to_go}"
+    )
+    for running in live.running if live else ():
+        click.echo(f"  now: {_in_words(running)}")
+    for waits in live.waiting if live else ():
+        click.echo(f"  {waits}")
+
+
+def _in_words(running: RunningStage) -> str:
+    who = "study" if running.trial is None else f"trial {running.trial}"
+    far = running.progress
+    how = f", {far.what} {far.done}/{far.of}" if far else ""
+    return f"{who} {running.stage}{how}, {running.elapsed_s:.0f} s"
+
+
+def _is_held(path: Path) -> bool:
     """Whether a coordinator holds the study's lock on this host."""
-    from pathlib import Path
-
-    from filelock import FileLock, Timeout
-
-    if not Path(str(path)).exists():
+    if not path.exists():
         return False
-    lock = FileLock(str(path))
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:

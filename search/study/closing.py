@@ -13,15 +13,21 @@ def conclude(
     is_exhausted: bool,
     is_out_of_time: bool,
 ) -> StudyState:
-    """Put the state that the study ends in into the record, and say why it ends."""
+    """Put the state that the study ends in into the record, and say why it ends.
+
+    Returns:
+        Stopped when it was ended before what was asked for was done, else finished: `search
+        measure` is done while trials are still to come.
+    """
     has_more = len(ledger.trials) < ledger.study.trials_wanted
     if state is StudyState.STOPPED:
         message = "stopped; what was running continues from its checkpoints"
     elif not propose_new and has_more:
-        state, message = StudyState.STOPPED, "measured what there was; `search launch` goes on"
+        message = "measured what there was; `search launch` goes on"
     else:
         message = _closing_message(ledger, is_exhausted, is_out_of_time)
-    ledger.set_state(state)
+    waits = not propose_new and has_more
+    ledger.set_state(StudyState.STOPPED if waits else state)
     ledger.event("study", message)
     return state
 

@@ -45,6 +45,7 @@ from workers.agent.messages import (
     parse_job,
 )
 from workers.backends.base import missing_modules
+from workers.errors import WorkError
 from workers.isolated_call import Bounds, call
 from workers.probe.machine import report
 
@@ -122,7 +123,11 @@ def serve(
 
 def _tell_what_models_can_do(cache: Cache) -> None:
     """In the log: whoever starts an agent is to know what this system does not keep from it."""
-    can = call("open_doors", {}, bounds=Bounds(time_s=60, folder=cache.work))
+    try:
+        can = call("open_doors", {}, bounds=Bounds(time_s=60, folder=cache.work))
+    except WorkError as error:  # every job would say the same
+        log.warning("the processes that run models do not work here: it %s", error)
+        return
     if can:
         log.warning(
             "this system cannot keep a model from these: %s; run the agent as a user of its own "

@@ -43,7 +43,7 @@ EAGER = Pace(commands_every_s=0.0, environment_waits_s=(0.0, 0.0, 0.0))
 
 
 class Troubled(Work):
-    """Fails a stage with a fault of the host, so many times, late enough for others to have been done."""
+    """Fails a stage with a fault of the host, so many times, once others were done."""
 
     def __init__(self, stage: str, fault: Exception, times: int) -> None:
         super().__init__()
