@@ -79,20 +79,18 @@ def call(
         WorkError: when the process fails, with the last line that it printed.
     """
     bounds = bounds or Bounds()
-    command = _command(operation, interpreter)
     folder = None if bounds.folder is None else str(bounds.folder)
     limits = {"memory_mb": bounds.memory_mb, "folder": folder}
-    given = json.dumps({**limits, "request": request}).encode()
     # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
     with (
         tempfile.TemporaryFile() as request_file,
         tempfile.TemporaryFile() as stdout,
         tempfile.TemporaryFile() as stderr,
     ):
-        request_file.write(given)
+        request_file.write(json.dumps({**limits, "request": request}).encode())
         request_file.seek(0)
         with subprocess.Popen(
-            command,
+            _command(operation, interpreter),
             stdin=request_file,
             stdout=stdout,
             stderr=stderr,

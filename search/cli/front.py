@@ -65,7 +65,6 @@ def front_command(
     best = [by_number[n] for n in chosen]
     if plot is not None:
         _plot(Path(plot), study, space, frame)
-        click.echo(f"wrote {plot}", err=True)
     if as_csv:
         rows = frame.set_index("number", drop=False).loc[chosen]
         click.echo(in_csv(rows.rename(columns={"number": "trial"})), nl=False)
@@ -92,6 +91,7 @@ def _print_notes(study: Study, space: Space, frame: pd.DataFrame, everything: bo
 
 
 def _plot(path: Path, study: Study, space: Space, frame: pd.DataFrame) -> None:
+    """Write a chart, by the ending of its name."""
     from search.report.front_charts import front_figures
     from search.report.page import write_front
     from search.report.png import write_png
@@ -103,3 +103,4 @@ def _plot(path: Path, study: Study, space: Space, frame: pd.DataFrame) -> None:
         write_png(path, front_figures(study, space, frame), title)
     else:
         raise UsageFault(f"--plot: {path} is neither .html nor .png")
+    click.echo(f"wrote {path}", err=True)
