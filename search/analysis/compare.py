@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -31,7 +31,9 @@ RESTART_FLOOR = 0.015
 class Difference:
     """How much B is above A, with its 95 % interval; `is_real` if the interval excludes none.
 
-    `relative` ones are shares of A, others are in the unit of the metric.
+    `relative` ones are shares of A, others are in the unit of the metric. `is_comparable` is false
+    of times that were taken at different moments and not in quiet: their difference may be that of
+    the moments, which no interval over either knows.
     """
 
     metric: str
@@ -43,10 +45,11 @@ class Difference:
     high: float
     relative: bool
     how: str
+    is_comparable: bool = True
 
     @property
     def is_real(self) -> bool:
-        return bool(self.low > 0 or self.high < 0)
+        return self.is_comparable and bool(self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def _wer(target: str, a: ScoreResult, b: ScoreResult) -> Difference:
 def _timed(target: str, a: MeasureResult, b: MeasureResult) -> list[Difference]:
     out = []
     ours, theirs = _samples(a), _samples(b)
+    unsteady = [name for name, side in (("A", a), ("B", b)) if side.unsteady]
     if "anchor_ratio" in ours and "anchor_ratio" in theirs:
         out.append(_by_anchor(target, ours["anchor_ratio"], theirs["anchor_ratio"]))
     n_utterances = len(a.utterances_s)
@@ -114,8 +118,8 @@ def _timed(target: str, a: MeasureResult, b: MeasureResult) -> list[Difference]:
             np.split(side["latency_p50_ms"].reshape(-1, n_utterances), np.cumsum(passes)[:-1])
             for side, passes in ((ours, a.passes), (theirs, b.passes))
         ]
-        out.append(_by_wall(target, pair[0], pair[1]))
-    unsteady = [name for name, side in (("A", a), ("B", b)) if side.unsteady]
+        walls = [_by_wall(metric, target, pair[0], pair[1]) for metric in _WALL_TIMES]
+        out += [replace(wall, is_comparable=not unsteady) for wall in walls]
     note = f"; {' and '.join(unsteady)} unsteady" if unsteady else ""
     return [replace(d, how=d.how + note) for d in out]
 
@@ -158,13 +162,26 @@ def _relative(
     return Difference(metric, target, *values, middle, low, high, True, how)
 
 
-def _by_wall(target: str, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Difference:
-    """By the median of each restart, of samples [passes, utterances]: within a restart runs are
+def _by_wall(
+    metric: str, target: str, a: Sequence[np.ndarray], b: Sequence[np.ndarray]
+) -> Difference:
+    """By what each restart found, of samples [passes, utterances]: within a restart runs are
     alike, so that counting them all would find differences where there are none."""
-    medians = [np.array([median_over_utterances(r) for r in side]) for side in (a, b)]
+    found = [np.array([_WALL_TIMES[metric](r) for r in side]) for side in (a, b)]
     n_a, n_b = (sum(r.size for r in side) for side in (a, b))
     how = f"wall time of the whole pipeline, {n_a} and {n_b} runs, different moments and loads"
-    return _by_restart("latency_p50_ms", target, medians[0], medians[1], how)
+    return _by_restart(metric, target, found[0], found[1], how)
+
+
+def _p95(samples: np.ndarray) -> float:
+    return float(np.percentile(samples, 95))
+
+
+# What one restart says of each time.
+_WALL_TIMES: Mapping[str, Callable[[np.ndarray], float]] = {
+    "latency_p50_ms": median_over_utterances,
+    "latency_p95_ms": _p95,
+}
 
 
 def paired_difference(

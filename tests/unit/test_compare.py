@@ -185,6 +185,31 @@ def test_wall_times_are_compared_utterance_by_utterance(factor: float, is_real: 
     assert wall.difference == pytest.approx(factor - 1, abs=0.02)
 
 
+def test_wall_times_that_were_not_taken_in_quiet_are_not_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.lognormal(1, 0.01, (60, 4)) for _ in range(2))
+    steady, busy = measure(ratios(4, 0, 4), a), measure(ratios(6, 1, 4), b * 1.5)
+    busy = busy.model_copy(update={"unsteady": ("competing load",)})
+    for pair in ((steady, busy), (busy, steady), (busy, busy)):
+        found = {
+            d.metric: d for d in compare(side(measure_at_x=pair[0]), side(measure_at_x=pair[1]))
+        }
+        assert not found["latency_p50_ms"].is_real
+        assert not found["latency_p95_ms"].is_real
+    found = {d.metric: d for d in compare(side(measure_at_x=steady), side(measure_at_x=busy))}
+    assert found["anchor_ratio"].is_real  # the anchor ran in turn with each
+
+
+def test_the_95th_percentile_is_compared_as_well() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.lognormal(1, 0.01, (60, 4)) for _ in range(2))
+    b[::15] *= 2  # a tail that no median sees
+    pair = measure(ratios(4, 0, 4), a), measure(ratios(4, 0, 4), b)
+    found = {d.metric: d for d in compare(side(measure_at_x=pair[0]), side(measure_at_x=pair[1]))}
+    assert not found["latency_p50_ms"].is_real
+    assert found["latency_p95_ms"].is_real
+
+
 def test_both_run_in_turn_are_told_apart_by_what_each_restart_found() -> None:
     noise = np.array([-0.006, -0.002, 0.001, 0.003, 0.004])
     near = paired_difference("pi5", np.exp(0.003 + noise).tolist(), (10.0, 10.03))
