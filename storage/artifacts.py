@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 import shutil
-import uuid
 from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from storage.errors import ArtifactError, StoreUnreachable
+from storage.partial import partial_name
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
@@ -46,7 +46,7 @@ class ArtifactStore:
         if self.has(digest):
             return digest
         self._fs.makedirs(os.path.dirname(target), exist_ok=True)
-        partial = f"{target}.{uuid.uuid4().hex}.partial"
+        partial = partial_name(target)
         try:
             if self._is_local:
                 shutil.copyfile(path, partial)
@@ -80,7 +80,7 @@ class ArtifactStore:
         """
         source = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+        partial = Path(partial_name(str(path)))
         try:
             self._fs.get_file(source, str(partial))
             if file_digest(partial) != digest:

@@ -6,19 +6,19 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARTIAL = ".partial"
+from storage.partial import partial_name as named_partial
+
 _SEAL = ".whole.json"
 _MOST_HASHED = 16_000_000  # bytes
 
 
 def partial_name(path: Path) -> Path:
     """A name of its own beside a path, for what is not whole yet."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    return Path(named_partial(str(path)))
 
 
 @contextmanager

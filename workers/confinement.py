@@ -165,6 +165,8 @@ _OF_OTHERS = frozenset(
 )
 _SETTINGS = ("ld.so.cache", "localtime", "ld.so.conf", "ld.so.conf.d", "alternatives")  # of /etc
 
+_OURS = ("workers", "spaces", "storage")
+
 
 def _leave_own_files(libc: ctypes.CDLL, folder: Path) -> None:
     """Reading where the system and Python are, writing in a folder; nothing else."""
@@ -213,7 +215,9 @@ def _readable() -> Iterator[Path]:
     # Of the machine; what is there of other processes by number may hold their secrets.
     yield from (path for path in Path("/proc").iterdir() if not path.name.isdecimal())
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    given = {sys.prefix, sys.base_prefix, *sys.path, *libraries}
+    # An editable install is found by a hook: its folders are not on the path.
+    ours = (str(Path(__file__).resolve().parents[1] / name) for name in _OURS)
+    given = {sys.prefix, sys.base_prefix, *sys.path, *libraries, *ours}
     for folder in (Path(each) for each in given if os.path.isabs(each)):
         yield folder
         if folder.is_dir():

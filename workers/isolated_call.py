@@ -33,6 +33,7 @@ _OPERATIONS = {
     "measure": "workers.probe.sampling:measure",
     "machine": "workers.probe.machine:report_of",
     "open_doors": "workers.confinement:open_doors",
+    "speak": "workers.data.synthetic:speak",
     "calibration_student": "workers.export.calibration_student:write",
 }
 _LAST_LINES = 3

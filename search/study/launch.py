@@ -20,6 +20,7 @@ from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
 from spaces.load import parse_space
 from spaces.space import Space
+from storage.partial import sweep
 from storage.records import Study, StudyState
 from storage.store import Store
 
@@ -116,6 +117,7 @@ def _run(
     remeasure: frozenset[int] = frozenset(),
 ) -> tuple[Study, StudyState]:
     """Run a study; where disk, memory or files of this host end it, take it up again."""
+    sweep(home.folder)
     settings = study_settings(store, study, space, home)
     executor = executor or LocalExecutor(home.workspace(), space.search.stage_timeout_s)
     waits_s = iter(pace.environment_waits_s)

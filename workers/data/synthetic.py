@@ -1,17 +1,13 @@
 """The embedded spoken corpus: numbers and commands by espeak-ng, made once and cached.
 
-espeak-ng keeps global state, so a corpus is spoken in a process of its own; `python -m
-workers.data.synthetic` is that process.
+espeak-ng keeps global state, so a corpus is spoken in a process of its own.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,7 @@ from spaces.space import Synthetic
 from workers.atomic import new_folder, whole_or_removed
 from workers.data.features import SAMPLE_RATE_HZ
 from workers.errors import WorkError
+from workers.isolated_call import Request, call
 
 _VERSION = 3
 _VOICE_NOISE_SEED = 1
@@ -72,23 +69,14 @@ def synthetic_corpus(config: Synthetic, cache: Path) -> tuple[Path, Path]:
     folder = cache / "synthetic" / digest_of([_VERSION, config.model_dump(mode="json")])[:32]
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
-            _speak(config, partial)
+            call("speak", {"config": config.model_dump_json(), "folder": str(partial)})
     return folder / "train.jsonl", folder / "dev.jsonl"
 
 
-def _speak(config: Synthetic, folder: Path) -> None:
-    """Speak both splits into a folder, in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "workers.data.synthetic",
-        config.model_dump_json(),
-        str(folder),
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        raise WorkError(f"the speech synthesiser failed: {done.stderr.strip()[-800:]}")
+def speak(request: Request) -> None:
+    """Speak both splits into a folder; called in a process of its own."""
+    config = Synthetic.model_validate_json(request["config"])
+    make_corpus(config, Path(request["folder"]))
 
 
 class Espeak:
@@ -195,7 +183,3 @@ def make_corpus(config: Synthetic, folder: Path) -> None:
                     "speaker": voice,
                 }
                 manifest.write(json.dumps(entry) + "\n")
-
-
-if __name__ == "__main__":
-    make_corpus(Synthetic.model_validate_json(sys.argv[1]), Path(sys.argv[2]))

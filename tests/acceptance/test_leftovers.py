@@ -1,0 +1,54 @@
+"""Who is killed while data are prepared leaves no process, and after the next launch no file."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import psutil
+import pytest
+from shell import TINY_SPACE, command
+
+
+def _within(seconds: float, what: Callable[[], object]) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _speakers(coordinator: int) -> list[psutil.Process]:
+    below = psutil.Process(coordinator).children(recursive=True)
+    return [p for p in below if "speak" in p.cmdline()]
+
+
+@pytest.mark.parametrize("victim", ["coordinator", "synthesiser"])
+def test_a_killed_preparation_leaves_nothing(
+    victim: str, tmp_path: Path, cli: Callable[..., CompletedProcess[str]]
+) -> None:
+    home, space = tmp_path / "home", tmp_path / "tiny.yaml"
+    space.write_text(TINY_SPACE.replace("train_utterances: 60", "train_utterances: 400"))
+    launch = ("--home", home, "launch", "--space", space, "--trials", 1)
+    process = subprocess.Popen(
+        command(*launch), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    assert _within(60, lambda: list(home.glob("cache/synthetic/*.partial/*.flac")))
+    mine = _speakers(process.pid)
+    assert mine
+    if victim == "coordinator":
+        process.kill()
+        process.wait(60)
+        assert _within(10, lambda: not any(p.is_running() for p in mine))
+    else:
+        for speaker in mine:
+            speaker.kill()
+        process.wait(240)
+    done = cli(*launch)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 trials complete" in done.stdout
+    assert not list(home.rglob("*.partial"))
