@@ -212,8 +212,8 @@ def test_an_error_of_ours_is_told_with_its_type(real: Executor, workspace: Works
     done = _ended(real)[1]
     assert not done.is_user_fault
     assert done.result is None
-    index = workspace.corpus("none") / "index.json"
-    assert done.error == f"FileNotFoundError: [Errno 2] No such file or directory: '{index}'"
+    assert done.is_environment_fault
+    assert done.error == "LostInput: the prepared corpus (none) in the cache is gone or damaged"
 
 
 @pytest.mark.parametrize("real", ["local"], indirect=True)
@@ -222,7 +222,7 @@ def test_an_error_of_ours_comes_with_its_traceback(real: Executor) -> None:
     log = _ended(real)[1].log
     assert log is not None
     assert "Traceback (most recent call last)" in log
-    assert log.splitlines()[-1].startswith("FileNotFoundError: ")
+    assert log.splitlines()[-1].startswith("workers.errors.LostInput: ")
 
 
 # child processes
