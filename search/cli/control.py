@@ -107,5 +107,9 @@ def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None)
                     state=TrialState.RUNNING, reason=None, finished_at=None
                 )
                 store.trials.save(reopened)
-        hint = "" if study.state in _LIVE or not chosen else "; go on with `search launch`"
-        click.echo(f"{study.name}: {len(chosen)} failed trials are tried again{hint}")
+        if not chosen:
+            click.echo(f"{study.name}: no trial has failed, so there is nothing to try again")
+            return
+        listed = ", ".join(map(str, chosen))
+        hint = "" if study.state in _LIVE else "; go on with `search launch`"
+        click.echo(f"{study.name}: trial {listed} will be tried again{hint}")
