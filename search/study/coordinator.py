@@ -100,8 +100,11 @@ class Coordinator:
 
     # the loop
 
-    def run(self) -> StudyState:
+    def run(self, is_taken_up: bool = False) -> StudyState:
         """Go on until the study is finished, stopped or cannot go on.
+
+        Args:
+            is_taken_up: it runs already and only waited: what was asked of it meanwhile counts.
 
         Raises:
             StudyFault: when the data or the teacher cannot be used.
@@ -111,7 +114,8 @@ class Coordinator:
         ledger.set_state(StudyState.RUNNING)
         verb = "continues" if ledger.is_resumed else "starts"
         ledger.event("study", f'study "{ledger.study.name}" {verb}')
-        self._commands.drop_old()
+        if not is_taken_up:
+            self._commands.drop_old()
         state = StudyState.FINISHED
         try:
             state = self._loop()
@@ -119,7 +123,6 @@ class Coordinator:
             state = StudyState.STOPPED
         except EnvironmentFault as fault:
             ledger.event("environment", str(fault))
-            ledger.set_state(StudyState.STOPPED)
             raise
         except StudyFault as fault:
             ledger.event("fault", str(fault))

@@ -121,6 +121,7 @@ def _run(
     settings = study_settings(store, study, space, home)
     executor = executor or LocalExecutor(home.workspace(), space.search.stage_timeout_s)
     waits_s = iter(pace.environment_waits_s)
+    is_taken_up = False
     while True:
         study, began = store.studies.get(study.name), clock.monotonic()
         coordinator = Coordinator(
@@ -137,12 +138,13 @@ def _run(
             pace=pace,
         )
         try:
-            return study, coordinator.run()
+            return study, coordinator.run(is_taken_up)
         except EnvironmentFault as fault:
             if clock.monotonic() - began > pace.long_run_s:
                 waits_s = iter(pace.environment_waits_s)
             wait_s = next(waits_s, None)
             if wait_s is None:
+                store.studies.change(study.id, state=StudyState.STOPPED)
                 raise EnvironmentFault(
                     f"{fault}; no trial has failed for it: when that is mended, the same command "
                     "goes on where this ended",
@@ -150,4 +152,5 @@ def _run(
                 ) from fault
             text = f"this host is to blame, no recipe; taken up again in {wait_s:g} s"
             observer.event(store.events.add(study.id, "environment", text))
+            is_taken_up = True
             clock.sleep(wait_s)

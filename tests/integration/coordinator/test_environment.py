@@ -13,6 +13,7 @@ from fakes import SPACE, Work
 
 from search.analysis.front import front_numbers
 from search.analysis.trial_frame import trial_frame
+from search.clock import SystemClock
 from search.errors import EnvironmentFault
 from search.executors.base import JobOutcome
 from search.executors.inline import InlineExecutor
@@ -116,6 +117,27 @@ def test_where_it_lasts_the_study_ends_in_a_sentence_and_the_same_command_goes_o
     store.close()
     assert _run(space, home, work) is StudyState.FINISHED
     assert _front(home) == undisturbed
+
+
+class Asked(SystemClock):
+    """While the study waits for its host, another shell asks it to stop."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def sleep(self, seconds: float) -> None:
+        store = Store(self._home.store_url)
+        study = store.studies.get("fake")
+        assert study.state is StudyState.RUNNING
+        store.commands.add(study.id, "stop")
+        store.close()
+
+
+def test_a_study_that_waits_for_its_host_can_be_stopped(space: str, tmp_path: Path) -> None:
+    home, work = Home.at(tmp_path / "home"), Troubled("train", FAULTS["disk full"], times=1)
+    executor = InlineExecutor(work)
+    _, state = launch(space, home, Options(), Silent(), executor, EAGER, Asked(home))
+    assert state is StudyState.STOPPED
 
 
 class Killing(InlineExecutor):
