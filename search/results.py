@@ -30,17 +30,25 @@ from workers.results import (
     Unavailable,
 )
 
-# Stages that a trial has one of for each runtime or target, and the field that holds them.
-_SEVERAL = {"extra": "extra", "convert": "converted", "score": "scored", "measure": "measured"}
+# Stages of which there is one for each runtime, target or end, and the field that holds them.
+_SEVERAL = {
+    "screen": "ends",
+    "extra": "extra",
+    "convert": "converted",
+    "score": "scored",
+    "measure": "measured",
+}
 
 
 @dataclass(frozen=True)
 class TrialResults:
-    """Results by stage; those of runtimes and targets by backend, runtime label and target."""
+    """Results by stage; those of runtimes and targets by backend, runtime label and target, those
+    of the ends of a space by what they are."""
 
     prepare: PrepareResult | None = None
     teacher_targets: TeacherTargetsResult | None = None
     screen: ScreenResult | None = None
+    ends: Mapping[str, ScreenResult | Unavailable] = field(default_factory=dict)
     train: TrainResult | None = None
     compress: CompressResult | None = None
     export: ExportResult | None = None
@@ -63,7 +71,7 @@ class TrialResults:
         """With one result more, by the name of its job."""
         stage, _, which = name.partition("@")
         changed: dict[str, Any] = {stage: result}
-        if stage in _SEVERAL:
+        if stage in _SEVERAL and which:
             changed = {_SEVERAL[stage]: {**getattr(self, _SEVERAL[stage]), which: result}}
         return replace(self, **changed)
 

@@ -51,15 +51,18 @@ class Prepare(StageJob):
 class Screen(StageJob):
     """Size, cost and latency of a student before it is trained.
 
-    `host` is a digest of machine and runtime: what was timed on another is not used again.
+    `host` is a digest of machine and runtime: what was timed on another is not used again. `end`
+    names a student that stands for one end of a space, before there are trials.
     """
 
     stage: Literal["screen"] = "screen"
+    not_in_key: ClassVar[frozenset[str]] = frozenset(("end",))
     host: str = ""
     student: StudentDims
     quantize: Quantize
     corpus: str
     targets: dict[str, Target]
+    end: str = ""
 
 
 class Train(StageJob):
@@ -239,6 +242,8 @@ def name_of(job: Job) -> str:
             return f"score@{job.runtime}"
         case Measure():
             return f"measure@{job.target_name}"
+        case Screen(end=str(end)) if end:
+            return f"screen@{end}"
         case Extra():
             return f"extra@{job.name}"
         case _:

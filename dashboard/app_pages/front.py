@@ -210,11 +210,17 @@ def _verdict(trials: pd.DataFrame, limits: dict[str, float], marks: Marks, error
             on_click=open_trial,
             args=(marks.best,),
             type="primary",
+            key="front-best",  # or a label that changes under the finger loses the click
         )
     elif inside == 0 and count:
         cells[1].caption("Nothing meets them: move a slider back")
     if marks.knee is not None:
-        cells[2].button(f"Knee: trial {marks.knee}", on_click=open_trial, args=(marks.knee,))
+        cells[2].button(
+            f"Knee: trial {marks.knee}",
+            on_click=open_trial,
+            args=(marks.knee,),
+            key="front-knee",
+        )
 
 
 def _charts(seen: _Seen) -> None:

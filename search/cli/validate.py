@@ -23,6 +23,8 @@ def validate_command(ctx: click.Context, path: str, quick: bool, yes: bool) -> i
     from search.cli.validate_lines import cost_lines, count_lines, data_lines
     from search.devices.check import check_targets
     from search.executors.local import LocalExecutor
+    from search.policy import AS_MEASURED
+    from search.strategy.verdict import deciding_metrics
     from search.study.imports import check_baseline
     from search.study.preflight import check_space
     from spaces.load import load_space
@@ -36,7 +38,7 @@ def validate_command(ctx: click.Context, path: str, quick: bool, yes: bool) -> i
     workspace = home_of(ctx).workspace()
     check_baseline(space)
     agree_to_hosts(ctx, space, yes)
-    check_targets(space)
+    check_targets(space, deciding_metrics(space, AS_MEASURED))
     executor = LocalExecutor(workspace, space.search.stage_timeout_s)
     with closing(executor), _bar() as progress:
         report = check_space(space, workspace, executor, progress)

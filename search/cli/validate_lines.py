@@ -41,8 +41,9 @@ def cost_lines(space: Space, report: SpaceReport) -> list[str]:
         verdict = f"breaks {', '.join(end.violations)}" if end.violations else "within the budgets"
         verdict += "".join(f"; not measured on {target}" for target in end.not_screened_on)
         out.append(f"{end.which}: {figures}: {verdict}")
-    if report.is_impossible:
-        out.append("IMPOSSIBLE: no end of any family is within the budgets; widen one or the other")
+    if report.hopeless:
+        budgets = ", ".join(report.hopeless)
+        out.append(f"IMPOSSIBLE: no end of any family comes near {budgets}; widen one or the other")
     if report.epoch_s is not None:
         out += _time_lines(space, report, report.epoch_s)
     return out

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
 from search.errors import UsageFault
+from spaces.metrics import MetricRef
 from spaces.space import Space, Target
 from workers.backends.environments import interpreter_of
 from workers.errors import DeviceUnreachable, UserFault, WorkError
@@ -71,17 +72,31 @@ def _in_words(description: Machine) -> str:
     return one_line(", ".join([*parts, *map(str, named)]))
 
 
-def check_targets(space: Space) -> None:
+def check_targets(space: Space, deciding: Collection[MetricRef] = ()) -> None:
     """Everything that a target needs is here before anything starts; a device may be away, but
     one that refuses will go on refusing.
+
+    Args:
+        deciding: metrics that decide in the search; each target has to tell its own.
 
     Raises:
         UsageFault: with every fault.
     """
-    faults = [
-        f"targets.{found.target}: {found.message}"
-        for found in check(space)
-        if found.state == "refused"
+    found = check(space)
+    faults = [f"targets.{f.target}: {f.message}" for f in found if f.state == "refused"]
+    faults += [
+        f"{metric}: {target.target} ({target.device}) does not tell {metric.name}, so it can be "
+        "neither objective nor budget there"
+        for target in found
+        for metric in deciding
+        if (metric.target or space.first_target) == target.target
+        and metric.name in _untold(target.report)
     ]
     if faults:
         raise UsageFault("\n".join(faults))
+
+
+def _untold(report: Machine | None) -> tuple[object, ...]:
+    """The metrics that a machine says it does not tell; one of an older version says nothing."""
+    untold = None if report is None else report.get("untold")
+    return tuple(untold) if isinstance(untold, list | tuple) else ()

@@ -13,6 +13,7 @@ from search.executors.local import LocalExecutor
 from search.home import Home
 from search.policy import policy_of
 from search.progress import StudyObserver
+from search.strategy.verdict import deciding_metrics
 from search.study.coordinator import Coordinator, Pace
 from search.study.imports import check_baseline
 from search.study.lease import Heartbeat, holding, only_coordinator
@@ -44,7 +45,7 @@ def launch(
     """
     space, text, found = read_space(path, options)
     check_baseline(space)
-    check_targets(space)
+    check_targets(space, deciding_metrics(space, policy_of(options.deterministic)))
     with (
         only_coordinator(home, space.name),
         closing(Store(home.store_url)) as store,

@@ -24,6 +24,8 @@ from workers.results import AnyResult
 
 # Data and the teacher's output lie in a cache, which may be gone: they are looked for anew.
 CACHED_STAGES = ("prepare", "teacher_targets")
+# What a study does before anything builds on its space: budgets and data may still be mended.
+FIRST_STAGES = ("prepare", "screen")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Ledger:
         for run in self._store.stage_runs.of(self.study.id):
             if run.trial_number in finals or run.stage in CACHED_STAGES:
                 continue
+            if run.trial_number is None and run.stage.partition("@")[0] in FIRST_STAGES:
+                continue  # of a space that may have been mended since
             result = read_result(run)
             if result is None:
                 continue

@@ -10,7 +10,7 @@ from search.home import Home
 from search.policy import policy_of
 from search.study.host import host_digest, threads_of, versions_of
 from search.study.imports import baseline_figures, import_baseline, import_teacher
-from search.study.ledger import CACHED_STAGES
+from search.study.ledger import FIRST_STAGES
 from search.study.options import Options
 from search.study.settings import StudySettings
 from spaces.identity import space_digest
@@ -70,10 +70,10 @@ def open_study(store: Store, space: Space, text: str, path: str, options: Option
 
 
 def _has_begun(store: Store, study: Study) -> bool:
-    """Whether work is done that builds on the space; the data are read anew at every launch."""
-    runs = store.stage_runs.of(study.id)
-    done = any(run.stage not in CACHED_STAGES[:1] and run.state != "failed" for run in runs)
-    return done or bool(store.trials.of(study.id))
+    """Whether work is done that builds on the space."""
+    runs = [run for run in store.stage_runs.of(study.id, None) if run.state != "failed"]
+    is_begun = any(run.stage.partition("@")[0] not in FIRST_STAGES for run in runs)
+    return is_begun or bool(store.trials.of(study.id))
 
 
 def study_settings(store: Store, study: Study, space: Space, home: Home) -> StudySettings:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from search.errors import StudyFault
 from search.executors.base import Executor, JobOutcome
 from search.objectives import Metrics, metrics_of, violations
+from search.study.ends import ends_of, hopeless, screen_end
 from search.study.host import host_digest, versions_of
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
-from spaces.sizes import extreme_values, sized_values
+from spaces.sizes import sized_values
 from spaces.space import Space
 from workers.data.check import DataReport, Progress, check_data
 from workers.data.prepare import prepare
 from workers.errors import TeacherFault
-from workers.jobs import CheckTeacher, Job, Rehearse, Screen
+from workers.jobs import CheckTeacher, Job, Rehearse
 from workers.results import AnyResult, RehearseResult, ScreenResult
 from workers.teachers.imported import check_files
 from workers.workspace import Workspace
@@ -44,15 +45,11 @@ class SpaceReport:
     epoch_s: float | None  # CPU seconds of one epoch of a middling student
     teacher_epoch_s: float | None
     teacher_fault: str | None = None
+    hopeless: tuple[str, ...] = ()  # budgets that no student can meet
 
     @property
     def is_sound(self) -> bool:
-        return not (self.data.refused or self.teacher_fault or self.is_impossible)
-
-    @property
-    def is_impossible(self) -> bool:
-        """Whether no end of any family meets the budgets that can be known untrained."""
-        return bool(self.extremes) and all(e.violations for e in self.extremes)
+        return not (self.data.refused or self.teacher_fault or self.hopeless)
 
 
 def check_space(
@@ -69,11 +66,11 @@ def check_space(
     if report.refused or teacher_fault:
         return SpaceReport(report, (), None, None, teacher_fault)
     corpus, _ = prepare(space.data, space.tokens, factor, workspace.cache, progress)
-    ends = [(family, smallest) for family in space.students for smallest in (True, False)]
+    ends = ends_of(space)
     extremes = []
-    for i, (family, smallest) in enumerate(ends):
+    for i, (end, recipe) in enumerate(ends.items()):
         progress("exporting the ends of the space", i, len(ends))
-        extremes.append(_extreme(space, family, smallest, corpus.name, executor))
+        extremes.append(_extreme(space, end, recipe, corpus.name, executor))
     progress("exporting the ends of the space", len(ends), len(ends))
     middling = [recipe_of(sized_values(space, family, 0.5)) for family in space.students]
     epoch_s = [_epoch_s(recipe, corpus.name, executor) for recipe in middling]
@@ -82,7 +79,13 @@ def check_space(
         trained = space.teacher.train
         recipe = Recipe(student=trained.student, training=trained.training)
         teacher_s = _epoch_s(recipe, corpus.name, executor)
-    return SpaceReport(report, tuple(extremes), sum(epoch_s) / len(epoch_s), teacher_s)
+    return SpaceReport(
+        report,
+        tuple(extremes),
+        sum(epoch_s) / len(epoch_s),
+        teacher_s,
+        hopeless=tuple(map(str, hopeless(space.budgets, [e.metrics for e in extremes]))),
+    )
 
 
 def _teacher_fault(space: Space, executor: Executor) -> str | None:
@@ -99,21 +102,14 @@ def _teacher_fault(space: Space, executor: Executor) -> str | None:
     return outcome.error
 
 
-def _extreme(space: Space, family: str, smallest: bool, corpus: str, executor: Executor) -> Extreme:
-    recipe = recipe_of(extreme_values(space, family, smallest))
-    job = Screen(
-        host=host_digest(versions_of(space)),
-        student=recipe.student.pruned(recipe.prune.ratio),
-        quantize=recipe.quantize,
-        corpus=corpus,
-        targets=space.targets,
-    )
+def _extreme(space: Space, end: str, recipe: Recipe, corpus: str, executor: Executor) -> Extreme:
+    job = screen_end(space, host_digest(versions_of(space)), corpus, end, recipe)
     result = _result(job, executor)
     assert isinstance(result, ScreenResult)
     metrics = metrics_of(space, result.readings)
     excess = violations(space.budgets, metrics, {})
     return Extreme(
-        which=f"{'smallest' if smallest else 'largest'} {family}",
+        which=end,
         recipe=recipe,
         metrics=metrics,
         violations=tuple(text for text, e in excess.items() if e > 0),

@@ -8,6 +8,7 @@ from search.errors import StudyFault
 from search.policy import Policy
 from search.results import TrialResults, readings_of
 from search.strategy.verdict import deciding_metrics
+from search.study.ends import next_end
 from search.study.judging import Judge
 from search.study.ledger import Ledger
 from search.study.measuring import Step, Submit
@@ -15,7 +16,7 @@ from search.study.pipeline import next_study_step, study_context
 from search.study.settings import StudyContext, StudySettings
 from spaces.metrics import MetricRef
 from spaces.space import Space
-from workers.jobs import Convert, Job, Measure, Score
+from workers.jobs import Convert, Job, Measure, Score, Screen
 from workers.results import TeacherTargetsResult, Unavailable
 
 
@@ -30,9 +31,23 @@ class TeacherPhase:
         self.context: StudyContext | None = None
 
     def next_step(self, unavailable_targets: Collection[str]) -> Step:
-        """The next stage of the study itself."""
+        """The next stage of the study itself.
+
+        Raises:
+            StudyFault: when no student can meet the budgets.
+        """
         results = self._ledger.results(None)
+        if self._is_first(results):
+            end = next_end(self._space, self._settings, self._policy, results, unavailable_targets)
+            if end is not None:
+                return Submit(end)
         return next_study_step(self._space, self._settings, results, unavailable_targets)
+
+    def _is_first(self, results: TrialResults) -> bool:
+        """Whether nothing but the data is there."""
+        done = (results.train, results.export, results.teacher_targets)
+        is_begun = any(done) or results.converted or results.scored or self._ledger.trials
+        return results.prepare is not None and not is_begun
 
     def begin_trials(self) -> None:
         """Data and teacher are ready.
@@ -69,7 +84,10 @@ class TeacherPhase:
             )
 
     def can_do_without(self, job: Job) -> bool:
-        """A teacher may be too big for a device or a runtime; students need not be."""
+        """A teacher may be too big for a device or a runtime; students need not be. What the ends
+        of the space would have told, its trials tell."""
+        if isinstance(job, Screen):
+            return True
         if isinstance(job, Measure):
             return job.target.is_remote or job.target.backend != "onnxruntime"
         return isinstance(job, Convert) or (isinstance(job, Score) and job.onnx_texts is not None)

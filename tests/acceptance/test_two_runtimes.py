@@ -141,7 +141,7 @@ def test_trials_are_compared_in_both_runtimes(call: Call) -> None:
     found = json.loads(call("compare", 0, 1, "--json"))
     assert {(d["metric"], d["target"]) for d in found} == {
         (metric, target)
-        for metric in ("wer", "anchor_ratio", "latency_p50_ms")
+        for metric in ("wer", "anchor_ratio", "latency_p50_ms", "latency_p95_ms")
         for target in ("cpu", "ov")
     }
 

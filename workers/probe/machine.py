@@ -39,6 +39,7 @@ class MachineReport:
     python: str
     runtimes: tuple[str, ...]
     features_by: str  # what computes the filter banks here
+    untold: tuple[str, ...] = ()  # metrics that this machine cannot tell
 
     @property
     def identity(self) -> tuple[str, str, int, tuple[str, ...]]:
@@ -61,6 +62,7 @@ def report() -> MachineReport:
         python=platform.python_version(),
         runtimes=_runtimes(),
         features_by=features_by(),
+        untold=() if energy_j(gpu=False) is not None else ("energy_mj",),
     )
 
 

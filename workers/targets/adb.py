@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from spaces.metrics import METRICS
 from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
 from workers.foreign_text import one_line
 from workers.probe.request import Candidate, LatencyRequest, ProcessSample
 
 FOLDER = "/data/local/tmp/compression-search"
 BINARY = f"{FOLDER}/onnxruntime_perf_test"
+_TOLD = ("graph_p50_ms", "graph_p95_ms", "unsteady")  # the tool times the network alone
 _AWAY = re.compile(
     r"no devices|device ('.*' )?not found|device offline|device unauthorized|waiting for device"
 )
@@ -62,6 +64,7 @@ class Phone:
             "cores": int(cores) if cores.strip().isdigit() else None,
             "system": f"Android {one_line(android)}",
             "runtimes": ["onnxruntime_perf_test"],
+            "untold": [m.name for m in METRICS.values() if m.noisy and m.name not in _TOLD],
         }
 
     def run(self, request: LatencyRequest) -> list[ProcessSample]:

@@ -1,0 +1,103 @@
+"""The ends of a space, untrained: whether any student can meet its budgets is known before a
+teacher is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from search.errors import StudyFault
+from search.objectives import Metrics, metrics_of
+from search.policy import Policy
+from search.results import TrialResults
+from search.study.settings import StudySettings
+from spaces.points import recipe_of
+from spaces.recipe import Recipe
+from spaces.sizes import extreme_values
+from spaces.space import Budget, Space
+from workers.jobs import Screen
+from workers.results import ScreenResult
+
+# The ends are those of size: of students between them some may be faster than either, and a few
+# runs tell a time only roughly. A limit of less than half of what both ends take is out of reach.
+_TIMED_MARGIN = 0.5
+
+
+def ends_of(space: Space) -> dict[str, Recipe]:
+    """The smallest and the largest student of each family, by what they are."""
+    return {
+        f"{'smallest' if smallest else 'largest'} {family}": recipe_of(
+            extreme_values(space, family, smallest)
+        )
+        for family in space.students
+        for smallest in (True, False)
+    }
+
+
+def screen_end(
+    space: Space, host: str, corpus: str, end: str, recipe: Recipe, without: Collection[str] = ()
+) -> Screen:
+    """What tells the size, cost and latency of an end.
+
+    Args:
+        without: targets that cannot be measured on now.
+    """
+    return Screen(
+        host=host,
+        student=recipe.student.pruned(recipe.prune.ratio),
+        quantize=recipe.quantize,
+        corpus=corpus,
+        targets={n: t for n, t in space.targets.items() if n not in without},
+        end=end,
+    )
+
+
+def next_end(
+    space: Space,
+    settings: StudySettings,
+    policy: Policy,
+    results: TrialResults,
+    unavailable_targets: Collection[str],
+) -> Screen | None:
+    """The next end to look at, of a study whose data are ready; None when enough is known.
+
+    Raises:
+        StudyFault: when no student can meet the budgets.
+    """
+    assert results.prepare is not None
+    if not any(budget.metric.known.known_untrained for budget in policy.budgets(space)):
+        return None
+    seen: dict[str, Metrics] = {}
+    for end, recipe in ends_of(space).items():
+        if end not in results.ends:
+            corpus = results.prepare.corpus
+            return screen_end(space, settings.host, corpus, end, recipe, unavailable_targets)
+        found = results.ends[end]
+        if not isinstance(found, ScreenResult):
+            return None
+        seen[end] = metrics_of(space, found.readings)
+        if not hopeless(policy.budgets(space), list(seen.values())):
+            return None
+    raise StudyFault(_refusal(hopeless(policy.budgets(space), list(seen.values())), seen), True)
+
+
+def hopeless(budgets: Collection[Budget], ends: Sequence[Metrics]) -> list[Budget]:
+    """The budgets that no end comes near; those that are not known untrained are not among
+    them."""
+    return [b for b in budgets if ends and all(_is_out_of_reach(b, end) for end in ends)]
+
+
+def _is_out_of_reach(budget: Budget, metrics: Mapping[str, float]) -> bool:
+    value = metrics.get(budget.metric)
+    excess = None if value is None else budget.excess(value, None)
+    if value is None or excess is None:
+        return False
+    return excess > (_TIMED_MARGIN * abs(value) if budget.metric.known.noisy else 0.0)
+
+
+def _refusal(budgets: Collection[Budget], ends: Mapping[str, Metrics]) -> str:
+    lines = [
+        f"budgets: no student of this space can meet {budget}: "
+        + ", ".join(f"the {end} has {metrics[budget.metric]:.4g}" for end, metrics in ends.items())
+        for budget in budgets
+    ]
+    return "\n".join([*lines, "widen the budget, or let the space have other students"])
