@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-output
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-search clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ check: $(VENV)/dev
 # Figures beside a baseline, printed; minutes to an hour. One of them: make bench ONLY=help
 bench: $(VENV)/dev
 	$(BIN)/python -m pytest tests/benchmarks $(if $(ONLY),-k $(ONLY)) -s -p no:xdist -o "norecursedirs=.*" -o timeout=0
+
+# What a search finds for its compute: strategies on recorded tables, 20 seeds (N_SEEDS=4: a look)
+bench-search: $(VENV)/dev
+	$(BIN)/python -m pytest tests/benchmarks/test_search.py -s -p no:xdist -o "norecursedirs=.*" -o timeout=0
 
 clean:
 	rm -rf $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

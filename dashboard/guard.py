@@ -2,6 +2,7 @@
 
 A page elsewhere can have its name point at this machine (DNS rebinding). A browser then takes it
 for one of ours, and it could press our buttons; but its requests still say that name in `Host`.
+Nor may a page elsewhere show ours in a frame, where a visitor would press them unknowingly.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import socket
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 _LOOPBACK = "localhost"
@@ -36,7 +37,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or self._admits(scope):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _unframed(send))
         elif scope["type"] == "websocket":  # closed before it was accepted: answered with 403
             await WebSocketClose(code=1008)(scope, receive, send)
         else:
@@ -55,6 +56,18 @@ class Guard:
 
     def _is_ours(self, name: str) -> bool:
         return name in self._names or name == _LOOPBACK or _is_loopback_address(name)
+
+
+def _unframed(send: Send) -> Send:
+    """Answers that browsers show in frames of our own pages only."""
+
+    async def with_policy(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            policy = "frame-ancestors 'self'"
+            MutableHeaders(scope=message).append("Content-Security-Policy", policy)
+        await send(message)
+
+    return with_policy
 
 
 def is_reached_by_others(host: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -76,8 +78,21 @@ class TrialResults:
         return replace(self, **changed)
 
     @property
+    def by_stage(self) -> dict[str, AnyResult]:
+        """All there are, by the names of their jobs."""
+        single = {f.name for f in fields(self)} - set(_SEVERAL.values())
+        found = {name: getattr(self, name) for name in single}
+        for stage, held in _SEVERAL.items():
+            found |= {f"{stage}@{which}": r for which, r in getattr(self, held).items()}
+        return {name: result for name, result in found.items() if result is not None}
+
+    def lost(self, has_artifact: Callable[[str], bool]) -> list[str]:
+        """The stages whose files are no longer there, all or some."""
+        return sorted(n for n, r in self.by_stage.items() if not all(map(has_artifact, r.digests)))
+
+    @property
     def is_empty(self) -> bool:
-        return not any(getattr(self, f.name) for f in fields(self))
+        return not self.by_stage
 
     @property
     def checkpoint(self) -> str | None:
@@ -132,24 +147,40 @@ def _on(result: StageResult | None, targets: tuple[str, ...]) -> list[Reading]:
     return [r.model_copy(update={"target": name}) for name in targets for r in result.readings]
 
 
-def model_of(space: Space, target: str | None, results: TrialResults) -> tuple[Model, str]:
+def model_of(
+    space: Space,
+    target: str | None,
+    results: TrialResults,
+    imported: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Model, str]:
     """What was measured on a target, and the digest of its tokens; the file for ONNX Runtime
     where no target is named.
+
+    Args:
+        imported: files of a teacher that was brought along, by role.
 
     Raises:
         UsageFault: when there is not such a model.
     """
     backend = "onnxruntime" if target is None else space.targets[target].backend
-    if results.export is None:
+    made = results.export
+    onnx = imported.get("model") if made is None else made.model
+    tokens = imported.get("tokens") if made is None else made.tokens
+    if onnx is None or tokens is None:
         raise UsageFault("it has no exported file")
     converted = results.converted.get(backend)
     if backend == "onnxruntime":
-        model = onnx_model(results.export.model)
+        model = onnx_model(onnx)
     elif isinstance(converted, ConvertResult):
         model = converted.model
     else:
         raise UsageFault(f"it was never converted for {backend}")
-    return model, results.export.tokens
+    return model, tokens
+
+
+def how_to_make_anew(study: str, number: int) -> str:
+    """The command for a trial whose files are lost."""
+    return f"`search retry {number} --study {shlex.quote(study)}` makes them anew"
 
 
 def onnx_model(digest: str) -> Model:

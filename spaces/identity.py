@@ -31,6 +31,9 @@ def space_digest(space: Space) -> str:
     content["budgets"] = {str(b.metric): b.written for b in space.budgets}
     content["forbid"] = [rule.written for rule in space.forbid]
     content["search"]["expert_trials"] = content["search"].pop("initial_trials")
+    for name, default in (("formats", "sampled"), ("rungs", [])):
+        if content["search"][name] == default:
+            del content["search"][name]
     for name in ("losses", "stages"):
         if not content[name]:
             del content[name]

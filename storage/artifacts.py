@@ -72,6 +72,17 @@ class ArtifactStore:
             return False
         return True
 
+    def size(self, digest: str) -> int:
+        """Bytes of a stored file.
+
+        Raises:
+            ArtifactError: when it is missing.
+        """
+        try:
+            return int(self._fs.size(self._path(digest)))
+        except FileNotFoundError as error:
+            raise ArtifactError(f"artifact {digest[:12]} is missing from {self._root}") from error
+
     def fetch(self, digest: str, path: Path) -> Path:
         """Copy a stored file to `path`, checking its content.
 

@@ -12,6 +12,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+import psutil
+
 _PARTIAL = re.compile(r".+\.(?P<node>[^.]*)-(?P<process>\d+)\.[0-9a-f]{32}\.partial")
 
 
@@ -25,7 +27,7 @@ def sweep(folder: Path) -> int:
     n_removed = 0
     for path in folder.rglob("*.partial"):
         match = _PARTIAL.fullmatch(path.name)
-        if match and match["node"] == _node() and not _lives(int(match["process"])):
+        if match and match["node"] == _node() and not lives(int(match["process"])):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             n_removed += 1
     return n_removed
@@ -35,11 +37,12 @@ def _node() -> str:
     return re.sub(r"[^A-Za-z0-9]", "_", platform.node())
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
+    """Whether a process of this host still works; one that ended may wait for long for whoever
+    started it, in a container for ever."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True

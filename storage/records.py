@@ -115,6 +115,12 @@ class TrialChanges(TypedDict, total=False):
     compute_s: float
 
 
+# Of a trial that is tried again: what it came to is open.
+REOPENED = TrialChanges(
+    state=TrialState.RUNNING, reason=None, finished_at=None, objective_values=None
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One recipe being tried; `objective_values` are what the sampler is told."""

@@ -43,15 +43,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether all is there that `new_folder` published; a folder of an older version is believed.
+    """Whether all is there that `new_folder` published; nobody can tell without its list.
 
     Big files are told by their size: reading them at every use would take longer than the use.
     """
     try:
         listed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
         return all(_seal(folder / name) == seal for name, seal in listed.items())
-    except FileNotFoundError:
-        return folder.is_dir() and not (folder / _SEAL).exists()
     except (OSError, ValueError, AttributeError):
         return False
 

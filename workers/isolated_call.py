@@ -2,9 +2,9 @@
 
 A runtime that crashes, hangs or eats memory ends its call and nothing else, and one whose packages
 conflict with ours is called in its own environment's interpreter. The process has no torch unless
-the runtime brings it. Request and answer are JSON:
+the runtime brings it. Request and answer are JSON, each on a line:
 
-    python -m workers.isolated_call OPERATION PARENT < request.json > answer.json
+    python -m workers.isolated_call OPERATION PARENT < requests.jsonl > answers.jsonl
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +30,7 @@ from workers.errors import UserFault, WorkError
 _OPERATIONS = {
     "prepare": "workers.backends.operations:prepare",
     "recognise": "workers.backends.operations:recognise",
-    "infer": "workers.backends.operations:infer",
+    "listen": "workers.backends.operations:listen",
     "measure": "workers.probe.sampling:measure",
     "machine": "workers.probe.machine:report_of",
     "open_doors": "workers.confinement:open_doors",
@@ -60,6 +61,12 @@ class Bounds:
     answer_bytes: int = 256_000_000
     folder: Path | None = None
 
+    @property
+    def limits(self) -> Request:
+        """What the process itself has to know of them."""
+        folder = None if self.folder is None else str(self.folder)
+        return {"memory_mb": self.memory_mb, "folder": folder}
+
 
 def call(
     operation: str,
@@ -80,24 +87,16 @@ def call(
         WorkError: when the process fails, with the last line that it printed.
     """
     bounds = bounds or Bounds()
-    folder = None if bounds.folder is None else str(bounds.folder)
-    limits = {"memory_mb": bounds.memory_mb, "folder": folder}
     # Files, not pipes: a process that the runtime leaves behind could hold a pipe open for ever.
     with (
         tempfile.TemporaryFile() as request_file,
         tempfile.TemporaryFile() as stdout,
         tempfile.TemporaryFile() as stderr,
     ):
-        request_file.write(json.dumps({**limits, "request": request}).encode())
+        request_file.write(json.dumps({**bounds.limits, "request": request}).encode())
         request_file.seek(0)
-        with subprocess.Popen(
-            _command(operation, interpreter),
-            stdin=request_file,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=bounds.folder,
-            env=_environment(threads, bounds.folder),
-            start_new_session=True,
+        with start_process(
+            operation, interpreter, threads, bounds, request_file, stdout, stderr
         ) as process:
             if on_start is not None:
                 on_start(process)
@@ -106,11 +105,31 @@ def call(
             except subprocess.TimeoutExpired as error:
                 raise WorkError(f"took more than {bounds.time_s:g} s and was ended") from error
             finally:
-                _end(process)
+                end_process(process)
         if stdout.seek(0, os.SEEK_END) > bounds.answer_bytes:
             raise WorkError(f"answered more than {bounds.answer_bytes} bytes")
-        said = _read(stderr, _MOST_STDERR_BYTES)
-        return _answer(process.returncode, _read(stdout, bounds.answer_bytes), said)
+        return answer_of(process.returncode, _read(stdout, bounds.answer_bytes), stderr)
+
+
+def start_process(
+    operation: str,
+    interpreter: Path | None,
+    threads: int,
+    bounds: Bounds,
+    stdin: IO[bytes] | int,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    """A process that performs an operation for each line that it is given."""
+    return subprocess.Popen(
+        _command(operation, interpreter),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=bounds.folder,
+        env=_environment(threads, bounds.folder),
+        start_new_session=True,
+    )
 
 
 def _command(operation: str, interpreter: Path | None) -> list[str]:
@@ -143,7 +162,7 @@ def _read(file: IO[bytes], most: int) -> str:
     return file.read().decode(errors="replace")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[bytes]) -> None:
     """With all that it started, also where it has ended itself."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -151,17 +170,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _answer(code: int, stdout: str, stderr: str) -> Answer:
+def answer_of(code: int, stdout: str, stderr: IO[bytes]) -> Answer:
+    """What a process answered that ended so.
+
+    Raises:
+        UserFault, WorkError: as `call`.
+    """
     if code == 0:
         try:
             answer = json.loads(stdout)
-        except ValueError as error:
+            fault = answer.get("fault")
+            result = answer["result"] if fault is None else None
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise WorkError(f"gave no answer: {stdout[-200:]!r}") from error
-        if "fault" in answer:
-            raise UserFault(answer["fault"])
-        return answer["result"]
+        if fault is not None:
+            raise UserFault(str(fault))
+        return result
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-    lines = [line for line in stderr.strip().splitlines() if line.strip()]
+    said = _read(stderr, _MOST_STDERR_BYTES)
+    lines = [line for line in said.strip().splitlines() if line.strip()]
     is_ours = any(line.startswith("Traceback") for line in lines)
     last = " / ".join(lines[-1:] if is_ours else lines[-_LAST_LINES:])
     raise WorkError(f"{how}{f': {last}' if last else ''}")
@@ -189,19 +216,20 @@ def _end_with_parent(parent: int) -> None:
 
 def _serve(operation: str, parent: int) -> None:
     _end_with_parent(parent)
-    given = json.load(sys.stdin)
+    first = json.loads(sys.stdin.readline())
     answer_to = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # runtimes print as they like
-    _limit_memory(given["memory_mb"])
-    if given["folder"] is not None:
-        confine(Path(given["folder"]))
+    _limit_memory(first["memory_mb"])
+    if first["folder"] is not None:
+        confine(Path(first["folder"]))
     module, _, name = _OPERATIONS[operation].partition(":")
-    try:
-        answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}
-    except UserFault as fault:
-        answer = {"fault": str(fault)}
-    json.dump(answer, answer_to)
-    answer_to.close()
+    for given in chain((first,), map(json.loads, sys.stdin)):
+        try:
+            answer = {"result": getattr(importlib.import_module(module), name)(given["request"])}
+        except UserFault as fault:
+            answer = {"fault": str(fault)}
+        answer_to.write(json.dumps(answer) + "\n")
+        answer_to.flush()
     os._exit(0)  # a runtime that crashes while it is taken down has answered already
 
 

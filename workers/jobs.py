@@ -26,6 +26,8 @@ class StageJob(Record):
     stage: str
     # fields that say where something is, not what it is
     not_in_key: ClassVar[frozenset[str]] = frozenset()
+    # fields of later versions: where they ask for nothing, keys are as before them
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def reusable(self) -> bool:
@@ -66,9 +68,13 @@ class Screen(StageJob):
 
 
 class Train(StageJob):
-    """Train a network; `soft_targets` names what a teacher makes of the corpus."""
+    """Train a network; `soft_targets` names what a teacher makes of the corpus.
+
+    After the shares of its epochs in `rungs` it is scored on dev.
+    """
 
     stage: Literal["train"] = "train"
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs",))
     student: StudentDims
     training: Training
     distil: Distil = Distil(weight=0.0)
@@ -77,6 +83,7 @@ class Train(StageJob):
     corpus: str
     seed: int
     threads: int
+    rungs: tuple[float, ...] = ()
 
 
 class Compress(StageJob):
@@ -252,5 +259,6 @@ def name_of(job: Job) -> str:
 
 def key_of(job: StageJob) -> str:
     """Hex digest of what the job's result depends on."""
-    content = job.model_dump(mode="json", exclude=set(job.not_in_key))
+    empty = {name for name in job.not_in_key_if_empty if not getattr(job, name)}
+    content = job.model_dump(mode="json", exclude=set(job.not_in_key) | empty)
     return digest_of([_VERSION, content])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import weakref
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, TypeVar
@@ -17,8 +16,8 @@ import numpy as np
 
 from spaces.files import why_not_a_file
 from storage.artifacts import file_digest
-from workers.backends.base import Session, Settings
-from workers.backends.remote_session import open_isolated
+from workers.backends.base import Settings
+from workers.backends.isolated_session import IsolatedSession, open_isolated
 from workers.data.features import SAMPLE_RATE_HZ, fbank
 from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
@@ -41,37 +40,41 @@ class Manifest(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Recognizer:
-    """An exported student, ready to transcribe."""
+    """An exported student, ready to transcribe; its runtime is in a process of its own."""
 
-    session: Session
+    session: IsolatedSession
     symbols: tuple[str, ...]
 
     def transcribe(self, samples: np.ndarray) -> str:
-        """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz."""
-        log_probs = self.session.run(fbank(samples))
-        if log_probs.shape[1] != len(self.symbols):
+        """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz.
+
+        Raises:
+            UserFault: when the model does not fit its tokens, or the utterance is too long for it.
+            WorkError: when the runtime crashes on it, or takes far too long.
+        """
+        heard = self.session.listen(fbank(samples))
+        if heard.n_symbols != len(self.symbols):
             raise BundleFault(
-                f"{MODEL} writes {log_probs.shape[1]} symbols, but {TOKENS} lists "
+                f"{MODEL} writes {heard.n_symbols} symbols, but {TOKENS} lists "
                 f"{len(self.symbols)}: they are not of one bundle"
             )
-        return decode(log_probs.argmax(-1).tolist(), self.symbols)
+        return decode(heard.ids, self.symbols)
 
 
 def open_bundle(path: Path, threads: int = 1) -> Recognizer:
     """Load a bundle, a folder or a zip.
 
     Raises:
-        BundleFault: when it is not a bundle, or its files are not those it was written with.
+        UserFault: when it is not a bundle, its files are not those it was written with, or its
+            runtime cannot load it.
     """
-    work = tempfile.mkdtemp()
+    # A runtime may read its files at any time: they stay as long as the session does.
+    work = Path(tempfile.mkdtemp())
     try:
-        opened = _in_folder(path, Path(work), lambda folder: _open_folder(folder, threads))
+        return _in_folder(path, work, lambda folder: _open_folder(folder, work, path, threads))
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    # A runtime may read its files at any time: they stay as long as the session does.
-    weakref.finalize(opened.session, shutil.rmtree, work, ignore_errors=True)
-    return opened
 
 
 def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:
@@ -91,11 +94,14 @@ def check_bundle(path: Path) -> None:
     """Load a bundle and let it hear a second of noise.
 
     Raises:
-        BundleFault, WorkError: when it does not work.
+        UserFault, WorkError: when it does not work.
     """
     noise = np.random.default_rng(0).normal(0, 0.01, SAMPLE_RATE_HZ).astype(np.float32)
-    with tempfile.TemporaryDirectory() as work:
-        _in_folder(path, Path(work), lambda folder: _open_folder(folder, 1).transcribe(noise))
+    recognizer = open_bundle(path)
+    try:
+        recognizer.transcribe(noise)
+    finally:
+        recognizer.session.close()
 
 
 def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:
@@ -106,10 +112,10 @@ def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:
     """
 
     def paths(folder: Path) -> tuple[Path, Path]:
-        main, tokens, backend = _checked(folder)
+        main, backend, _ = _checked(folder)
         if backend != "onnxruntime":
             raise BundleFault(f"{folder}: is made for {backend}, not for ONNX Runtime")
-        return main, tokens
+        return folder / main, folder / TOKENS
 
     return _in_folder(path, work, paths)
 
@@ -147,8 +153,8 @@ def _unpack(path: Path, folder: Path) -> None:
         raise BundleFault(f"{path}: is neither a bundle's folder nor its zip ({error})") from error
 
 
-def _checked(folder: Path) -> tuple[Path, Path, str]:
-    """The model's main file, the tokens and the backend; every file as it was written."""
+def _checked(folder: Path) -> tuple[str, str, Iterable[str]]:
+    """The model's main file, its backend, and the names of all files; each as it was written."""
     manifest = read_manifest(folder)
     main = str(manifest.get("main", MODEL))
     listed = {main: None, TOKENS: None, **manifest.get("files", {})}
@@ -160,16 +166,21 @@ def _checked(folder: Path) -> tuple[Path, Path, str]:
                 f"{folder / name}: is damaged: not the file this bundle was made with; copy or "
                 "export it again"
             )
-    return folder / main, folder / TOKENS, str(manifest.get("backend", "onnxruntime"))
+    return main, str(manifest.get("backend", "onnxruntime")), listed
 
 
-def _open_folder(folder: Path, threads: int) -> Recognizer:
-    model, tokens, backend = _checked(folder)
+def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recognizer:
+    """Of a bundle in a folder, loaded from `work`, which is its own."""
+    main, backend, names = _checked(folder)
+    if folder != work:
+        for name in names:
+            shutil.copyfile(folder / name, work / name)
     try:
-        symbols = read_tokens(tokens)
+        symbols = read_tokens(folder / TOKENS)
     except ValueError as error:
         raise BundleFault(str(error)) from error
-    return Recognizer(open_isolated(backend, model, Settings(threads=threads)), symbols)
+    session = IsolatedSession(backend, work / main, Settings(threads=threads), shown_as=path)
+    return Recognizer(session, symbols)
 
 
 def read_manifest(folder: Path) -> Manifest:

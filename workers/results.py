@@ -77,10 +77,22 @@ class Epoch(Record):
     dev_wer: float | None = None
 
 
+class RungScore(Record):
+    """What a network in training makes of dev: word errors of each utterance, of the mean weights
+    of the last third of the epochs until then; `cpu_s` is what it had cost by then."""
+
+    epoch: int
+    epochs: int
+    errors: tuple[int, ...]
+    wer: float
+    cpu_s: float
+
+
 class TrainResult(StageResult):
     kind: Literal["train"] = "train"
     checkpoint: str
     history: tuple[Epoch, ...] = ()
+    rungs: tuple[RungScore, ...] = ()
 
     @property
     def digests(self) -> tuple[str, ...]:

@@ -117,13 +117,10 @@ def _recognizer(name: str, number: int) -> Recognizer:
     space = space_of(study)
     who = None if number == _TEACHER else number
     made = results(study, who)
-    imported = study.imported or {}
+    brought = (study.imported or {}) if who is None else {}
     with tempfile.TemporaryDirectory() as folder:
-        if who is None and made.export is None:
-            model, tokens = imported["model"], imported["tokens"]
-        else:
-            onnx, tokens = model_of(space, None, made)
-            model = onnx.files[onnx.main]
+        onnx, tokens = model_of(space, None, made, brought)
+        model = onnx.files[onnx.main]
         at = artifacts().fetch(model, Path(folder) / "model.onnx")
         return open_model(at, artifacts().fetch(tokens, Path(folder) / "tokens.txt"))
 

@@ -14,7 +14,7 @@ from dashboard.parts.choice import choose_target
 from search.bundle.write import write_bundle
 from search.errors import UsageFault
 from search.report.redaction import file_name, markdown, plain
-from search.results import model_of
+from search.results import how_to_make_anew, model_of
 from spaces.space import Space
 from storage.records import Study, TrialState
 from workers.recognizer import check_bundle
@@ -55,7 +55,8 @@ def why_not_exported(study: Study, space: Space, number: int, target: str) -> st
         return str(fault)
     if _are_kept((*model.files.values(), tokens)):
         return None
-    return "its files are no longer among the artifacts"
+    hint = how_to_make_anew(plain(study.name), number)
+    return f"its files are no longer among the artifacts; {hint}"
 
 
 @st.cache_data(show_spinner=False, ttl=60, max_entries=256)  # they may lie in a bucket far away

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import jinja2
 
+from search.bundle.subject import Subject
 from search.report.labels import format_metric
 from spaces.metrics import MetricRef
-from spaces.recipe import Recipe
 from spaces.space import Space
-from storage.records import Study, Trial
+from storage.records import Study
 from workers.results import Model
 
 _METRICS = (
@@ -40,14 +40,14 @@ class _Row:
 def card_text(
     study: Study,
     space: Space,
-    trial: Trial,
+    subject: Subject,
     target: str,
     model: Model,
+    blank: int,
     bandwidth: float | None,
 ) -> str:
     """CARD.md: figures on a target beside the teacher's, how to use it, what they do not say."""
-    recipe = Recipe.model_validate(trial.recipe)
-    metrics = _on(target, space, trial.metrics)
+    metrics = _on(target, space, subject.metrics)
     teacher = _on(target, space, study.teacher_metrics)
     settings = space.targets[target]
     threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
@@ -60,8 +60,9 @@ def card_text(
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("card.md.j2").render(
-        label=trial.label,
-        trial=trial.number,
+        title=subject.title,
+        trial=None if subject.is_teacher else subject.name,
+        blank=blank,
         study=study.name,
         rows=[
             _Row(n, format_metric(n, metrics.get(n)), format_metric(n, teacher.get(n)))
@@ -78,7 +79,7 @@ def card_text(
         if differing is None
         else f"; {differing:.1%} of the dev texts differ from its",
         band="" if bandwidth is None else f"{bandwidth / 1000:.1f} kHz",
-        subsampling_factor=recipe.student.contract.subsampling_factor,
+        subsampling_factor=subject.subsampling_factor,
     )
 
 
@@ -95,15 +96,21 @@ def _on(target: str, space: Space, metrics: Mapping[str, float]) -> dict[str, fl
     return everywhere | own
 
 
-def licence_notice(space: Space) -> str:
-    """Whose terms a student is under; nobody can decide that from the files alone."""
+def licence_notice(space: Space, subject: Subject) -> str:
+    """Whose terms a model is under; nobody can decide that from the files alone."""
     data = (
         "the embedded synthetic corpus (speech by espeak-ng)"
         if space.data.synthetic is not None
         else "the audio and transcripts named in the study's space"
     )
+    source = _public(space.teacher.source())
+    made = f"was trained on {data}"
+    if not subject.is_teacher:
+        made += f", with this teacher: {source}"
+    elif subject.recipe is None:
+        made = f"was brought along: {source}"
     return (
-        f"This model was trained on {data}, with this teacher: {_public(space.teacher.source())}.\n"
+        f"This model {made}.\n"
         "Their licences apply to it; check that they allow your use before you distribute it.\n"
         "The program that made it claims no rights in it.\n"
     )

@@ -13,16 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from search.bundle.card import card_text, licence_notice
+from search.bundle.subject import TEACHER, Subject, of_teacher, of_trial
 from search.errors import UsageFault
-from search.results import TrialResults, model_of
-from spaces.families import StudentContract
+from search.results import TrialResults
 from spaces.files import why_not_a_file
-from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.artifacts import ArtifactStore, file_digest
+from storage.errors import ArtifactError
 from storage.records import Study, Trial
 from storage.store import Store
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ
+from workers.data.text import BLANK, blank_named, read_tokens, write_tokens
 from workers.recognizer import MANIFEST, TOKENS, UNREADABLE_ZIP
 
 _WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}
@@ -36,7 +37,7 @@ def write_bundle(
     artifacts: ArtifactStore,
     study: Study,
     space: Space,
-    trial: Trial,
+    trial: Trial | None,
     target: Path,
     overwrite: bool = False,
     measured_on: str | None = None,
@@ -44,18 +45,15 @@ def write_bundle(
     """Write the bundle of a measured trial; a target that ends in .zip becomes a zip.
 
     Args:
+        trial: None is the teacher.
         measured_on: the target of the space whose runtime the bundle is for; the first by default.
 
     Raises:
-        UsageFault: when the trial was not measured, the target is there already, or the space has
-            no such target.
+        UsageFault: when it was not measured or has no file, the target is there already, or the
+            space has no such target.
+        ArtifactError: when a file of it is lost.
     """
-    if not trial.state.is_measured:
-        raise UsageFault(
-            f"trial {trial.number} is {trial.state.replace('_', ' ')}"
-            + (f" ({trial.reason})" if trial.reason else "")
-            + f"; only a measured one can be exported: `search front {study.name}` lists the best"
-        )
+    subject = of_teacher(store, study, space) if trial is None else of_trial(store, study, trial)
     if target.exists() and not overwrite:
         raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
     _check_replaceable(target)
@@ -63,7 +61,12 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
         folder = Path(work) / "bundle"
         folder.mkdir()
-        _fill(folder, store, artifacts, study, space, trial, measured_on)
+        try:
+            _fill(folder, store, artifacts, study, space, subject, measured_on)
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"files of {subject.who} are lost: {error}; {subject.how_to_make_anew}"
+            ) from error
         finished = _zipped(folder, Path(work)) if target.suffix == ".zip" else folder
         if target.is_dir():
             shutil.rmtree(target)
@@ -114,34 +117,34 @@ def _fill(
     artifacts: ArtifactStore,
     study: Study,
     space: Space,
-    trial: Trial,
+    subject: Subject,
     measured_on: str | None,
 ) -> None:
     name = measured_on or space.first_target
     if name not in space.targets:
         raise UsageFault(f'--target: no target "{name}" (targets: {", ".join(space.targets)})')
-    results = TrialResults.of(store.stage_runs.of(study.id, trial.number))
-    model, tokens = model_of(space, name, results)
+    model, tokens = subject.model(space, name)
     for file, digest in model.files.items():
         artifacts.fetch(digest, folder / file)
-    artifacts.fetch(tokens, folder / TOKENS)
-    measured = measurements(store, study, space, trial)
-    recipe = Recipe.model_validate(trial.recipe)
-    prepared = TrialResults.of(store.stage_runs.of(study.id, None)).prepare
-    bandwidth = None if prepared is None else prepared.bandwidth_hz
-    contract = features_contract(recipe.student.contract, bandwidth)
+    symbols = _blank_named(artifacts.fetch(tokens, folder / TOKENS))
+    bandwidth = None
+    if subject.recipe is not None:
+        _write_json(folder / "recipe.json", dict(subject.recipe))
+        prepared = TrialResults.of(store.stage_runs.of(study.id, None)).prepare
+        bandwidth = None if prepared is None else prepared.bandwidth_hz
+    contract = features_contract(subject.subsampling_factor, bandwidth)
     _write_json(folder / "features.json", contract)
-    _write_json(folder / "recipe.json", dict(trial.recipe))
-    _write_json(folder / "measurements.json", measured)
-    card = card_text(study, space, trial, name, model, bandwidth)
+    _write_json(folder / "measurements.json", measurements(store, study, space, subject))
+    card = card_text(study, space, subject, name, model, symbols.index(BLANK), bandwidth)
     (folder / "CARD.md").write_text(card, encoding="utf-8")
-    (folder / "LICENSE-NOTICE.txt").write_text(licence_notice(space), encoding="utf-8")
+    notice = licence_notice(space, subject)
+    (folder / "LICENSE-NOTICE.txt").write_text(notice, encoding="utf-8")
     _write_json(
         folder / MANIFEST,
         {
             "format": f"{_FORMAT} 1",
             "study": study.name,
-            "trial": trial.number,
+            "trial": TEACHER if subject.is_teacher else int(subject.name),
             "target": name,
             "backend": model.backend,
             "main": model.main,
@@ -150,12 +153,21 @@ def _fill(
     )
 
 
-def measurements(store: Store, study: Study, space: Space, trial: Trial) -> dict[str, object]:
-    """Everything measured of a trial and of its teacher."""
+def _blank_named(tokens: Path) -> tuple[str, ...]:
+    """A teacher from elsewhere may call the blank otherwise; who reads a bundle knows one name."""
+    given = read_tokens(tokens)
+    symbols = blank_named(given, tokens)
+    if symbols != given:
+        write_tokens(symbols, tokens)
+    return symbols
+
+
+def measurements(store: Store, study: Study, space: Space, subject: Subject) -> dict[str, object]:
+    """Everything measured of a subject and of the teacher; "student" is whose package it is."""
     return {
-        "student": [asdict(m) for m in store.measurements.of(study.id, str(trial.number))],
+        "student": [asdict(m) for m in store.measurements.of(study.id, subject.name)],
         "teacher": [
-            {**asdict(m), "samples": None} for m in store.measurements.of(study.id, "teacher")
+            {**asdict(m), "samples": None} for m in store.measurements.of(study.id, TEACHER)
         ],
         "targets": {
             name: target.model_dump(mode="json", exclude=_WHERE_IT_IS_REACHED)
@@ -164,10 +176,11 @@ def measurements(store: Store, study: Study, space: Space, trial: Trial) -> dict
     }
 
 
-def features_contract(contract: StudentContract, bandwidth: float | None) -> dict[str, object]:
+def features_contract(subsampling_factor: int | None, bandwidth: float | None) -> dict[str, object]:
     """What the model expects of its input, and what it gives back.
 
     Args:
+        subsampling_factor: frames in per frame out; None where it is not known.
         bandwidth: Hz above which the training audio held no sound, so that the model leaves out
             what is there.
     """
@@ -184,7 +197,7 @@ def features_contract(contract: StudentContract, bandwidth: float | None) -> dic
         "snip_edges": False,
         "samples": "float32 in [-1, 1]; normalisation is in the graph",
         "bandwidth_hz": bandwidth,
-        "subsampling_factor": contract.subsampling_factor,
+        "subsampling_factor": subsampling_factor,
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
-from search.cli.common import open_store, study_named, whole_number
+from search.cli.common import home_of, open_store, study_named, whole_number
 from search.errors import UsageFault
-from storage.records import StudyState, TrialState
+from search.results import TrialResults
+from storage.records import REOPENED, Study, StudyState, Trial, TrialState
+from storage.store import Store
 
 _STUDY = click.argument("name", metavar="[STUDY]", required=False)
 _LIVE = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
@@ -83,7 +85,9 @@ def cancel_command(ctx: click.Context, trial: str, name: str | None) -> None:
 @click.option("--study", "name", help="Needed when there are several.")
 @click.pass_context
 def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None) -> None:
-    """Try failed trials again, from where they failed on: those named, or all.
+    """Try failed trials again, from where they failed on: those named, or all. One that is named
+    may also be a measured one whose files are lost: they are made anew, and where they come out
+    otherwise it is measured again.
 
     \b
     Examples:
@@ -93,23 +97,38 @@ def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None)
     numbers = {whole_number(text, "TRIAL") for text in trials}
     with open_store(ctx) as store:
         study = study_named(store, name)
-        failed = {t.number: t for t in store.trials.of(study.id) if t.state is TrialState.FAILED}
-        others = sorted(numbers - failed.keys())
-        if others:
-            state = store.trials.get(study.id, others[0]).state
-            raise UsageFault(f"trial {others[0]} is {state}; only failed ones are tried again")
-        chosen = sorted(numbers or failed)
-        for number in chosen:
+        if numbers:
+            chosen = [store.trials.get(study.id, number) for number in sorted(numbers)]
+        else:
+            chosen = [t for t in store.trials.of(study.id) if t.state is TrialState.FAILED]
+        for trial in chosen:
+            _check_retried(ctx, store, study, trial)
+        for trial in chosen:
             if study.state in _LIVE:
-                store.commands.add(study.id, "retry", number)
+                store.commands.add(study.id, "retry", trial.number)
             else:
-                reopened = failed[number].evolve(
-                    state=TrialState.RUNNING, reason=None, finished_at=None
-                )
-                store.trials.save(reopened)
+                store.trials.save(trial.evolve(**REOPENED))
         if not chosen:
             click.echo(f"{study.name}: no trial has failed, so there is nothing to try again")
             return
-        listed = ", ".join(map(str, chosen))
+        listed = ", ".join(str(trial.number) for trial in chosen)
         hint = "" if study.state in _LIVE else "; go on with `search launch`"
         click.echo(f"{study.name}: trial {listed} will be tried again{hint}")
+
+
+def _check_retried(ctx: click.Context, store: Store, study: Study, trial: Trial) -> None:
+    """Only what failed, or was measured and lost files, is tried again.
+
+    Raises:
+        UsageFault: when the trial is neither.
+    """
+    from storage.artifacts import ArtifactStore
+
+    if trial.state is TrialState.FAILED:
+        return
+    state = f"trial {trial.number} is {trial.state.replace('_', ' ')}"
+    if not trial.state.is_measured:
+        raise UsageFault(f"{state}; only failed ones are tried again")
+    results = TrialResults.of(store.stage_runs.of(study.id, trial.number))
+    if not results.lost(ArtifactStore(home_of(ctx).artifacts_url).has):
+        raise UsageFault(f"{state} and its files are there; only failed ones are tried again")

@@ -13,7 +13,7 @@ from search.errors import UsageFault
 @click.command("export")
 @click.argument("target", metavar="OUT", type=click.Path())
 @click.option("--study", "name", help="Needed when there are several.")
-@click.option("--trial", help="Number of the trial.")
+@click.option("--trial", help="Number of the trial, or teacher.")
 @click.option("--best", metavar="METRIC", help="Instead: the trial best in this metric …")
 @click.option("--where", help='… among those, e.g. "size_mb<=15 and latency_p95_ms<=50".')
 @click.option("--target", "measured_on", help="For this target's runtime [default: the first].")
@@ -35,9 +35,11 @@ def export_command(
     Examples:
       search export --study edge --trial 17 student/
       search export --best wer --where "size_mb<=15 and latency_p95_ms<=50" student.zip
+      search export --trial teacher teacher.zip
     """
     from search.analysis.pick import best_trial
     from search.analysis.trial_frame import study_frame
+    from search.bundle.subject import TEACHER
     from search.bundle.write import write_bundle
     from storage.artifacts import ArtifactStore
 
@@ -47,14 +49,15 @@ def export_command(
         raise UsageFault("--where goes with --best")
     with open_store(ctx) as store:
         study = study_named(store, name)
-        if trial is not None:
-            record = store.trials.get(study.id, whole_number(trial, "--trial"))
-        else:
-            assert best is not None
-            frame = study_frame(store, study, space_of(study))
-            record = store.trials.get(study.id, best_trial(frame, best, where))
+        number = None
+        if best is not None:
+            number = best_trial(study_frame(store, study, space_of(study)), best, where)
+        elif trial is not None and trial != TEACHER:
+            number = whole_number(trial, "--trial")
+        record = None if number is None else store.trials.get(study.id, number)
         artifacts = ArtifactStore(home_of(ctx).artifacts_url)
         written = write_bundle(
             store, artifacts, study, space_of(study), record, Path(target), overwrite, measured_on
         )
-    click.echo(f"trial {record.number} of {study.name}: wrote {written}")
+    who = TEACHER if number is None else f"trial {number}"
+    click.echo(f"{who} of {study.name}: wrote {written}")

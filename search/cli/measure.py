@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 from search.cli.common import (
@@ -47,6 +49,7 @@ def measure_command(
     with open_store(ctx) as store:
         study = study_named(store, name)
     agree_to_hosts(ctx, space_of(study), yes)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as view:
         what = Remeasure(trials, unsteady)
         _, state = measure(study.name, home_of(ctx), what, view)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.cli.common import open_store, study_named, whole_number
+from search.cli.common import home_of, open_store, study_named, whole_number
 from search.report.labels import format_metric
-from search.results import TrialResults
+from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
 from storage.records import Measurement, StageRun, Study, Trial
 from workers.results import MeasureResult
@@ -39,12 +39,16 @@ def show_command(
         runs = store.stage_runs.of(study.id, number)
         figures = store.measurements.of(study.id, str(number))
     results = TrialResults.of(runs)
+    lost = _lost(ctx, record, results)
     if as_json:
-        click.echo(json.dumps(_as_json(record, runs, results), indent=1))
+        click.echo(json.dumps(_as_json(record, runs, results, lost), indent=1))
         return
     console = Console()
     _print_recipe(console, study, record)
     _print_stages(console, runs)
+    if lost:
+        line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
+        console.print(line, markup=False, highlight=False)
     _print_figures(console, figures, study.teacher_metrics)
     for stage, extra in results.extra.items():
         for note in extra.notes:
@@ -61,7 +65,19 @@ def show_command(
             console.print(run.log, markup=False, highlight=False)
 
 
-def _as_json(record: Trial, runs: list[StageRun], results: TrialResults) -> dict[str, object]:
+def _lost(ctx: click.Context, record: Trial, results: TrialResults) -> list[str]:
+    """Stages of a measured trial whose files are lost; one that runs makes them by itself."""
+    from storage.artifacts import ArtifactStore
+
+    url = home_of(ctx).artifacts_url
+    if not record.state.is_measured or "://" in url:  # far away: `export` and `retry` look there
+        return []
+    return results.lost(ArtifactStore(url).has)
+
+
+def _as_json(
+    record: Trial, runs: list[StageRun], results: TrialResults, lost: list[str]
+) -> dict[str, object]:
     measured = {n: found for n in results.measured if (found := results.measure(n)) is not None}
     return {
         "trial": record.number,
@@ -73,6 +89,7 @@ def _as_json(record: Trial, runs: list[StageRun], results: TrialResults) -> dict
             {k: getattr(r, k) for k in ("stage", "attempt", "state", "duration_s", "error")}
             for r in runs
         ],
+        **({"lost": lost} if lost else {}),
         "limits": dict(record.constraints),
         **(
             {"extra": {n: list(e.notes) for n, e in results.extra.items()}} if results.extra else {}

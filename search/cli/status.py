@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from filelock import FileLock, Timeout
@@ -16,6 +18,9 @@ from search.home import Home
 from search.progress import SILENT_S, LiveStatus, RunningStage
 from storage.records import Study, StudyState, Trial
 from storage.store import Store
+
+if TYPE_CHECKING:
+    from search.analysis.costs import StageCost
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,30 @@ class _Standing:
 @click.command("status")
 @click.argument("name", metavar="[STUDY]", required=False)
 @click.option("--json", "as_json", is_flag=True)
+@click.option("--costs", is_flag=True, help="Where the compute went, stage by stage.")
 @click.option("--events", type=click.IntRange(0), default=8, show_default=True)
 @click.pass_context
-def status_command(ctx: click.Context, name: str | None, as_json: bool, events: int) -> None:
+def status_command(
+    ctx: click.Context, name: str | None, as_json: bool, costs: bool, events: int
+) -> None:
     """What the studies are doing: trials by state, time to go, stages under way, last events."""
+    from rich.console import Console
+
+    from search.analysis.costs import stage_costs
+    from search.report.tables import costs_table
+
     with open_store(ctx) as store:
         studies = store.studies.all() if name is None else [study_named(store, name)]
         found = [_standing(store, study, home_of(ctx)) for study in studies]
+        spent = {s.study.id: stage_costs(store.stage_runs.of(s.study.id)) for s in found if costs}
         if as_json:
-            click.echo(json.dumps([standing.as_json() for standing in found], indent=1))
+            content = [s.as_json() | _costs_as_json(spent.get(s.study.id)) for s in found]
+            click.echo(json.dumps(content, indent=1))
             return
         for standing in found:
             _print(standing)
+            if costs:
+                Console().print(costs_table(spent[standing.study.id]))
             for event in store.events.of(standing.study.id, last=events):
                 click.echo(f"  {event.message}")
 
@@ -104,6 +121,10 @@ def _print(standing: _Standing) -> None:
         click.echo(f"  now: {_in_words(running)}")
     for waits in live.waiting if live else ():
         click.echo(f"  {waits}")
+
+
+def _costs_as_json(costs: Sequence[StageCost] | None) -> dict[str, object]:
+    return {} if costs is None else {"costs": [asdict(cost) for cost in costs]}
 
 
 def _in_words(running: RunningStage) -> str:

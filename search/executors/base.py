@@ -97,7 +97,11 @@ class Executor(Protocol):
     with an error; a cancelled job has no outcome."""
 
     def submit(self, ticket: int, job: Job) -> None:
-        """Start a job; returns at once. Tickets are the caller's, each used once."""
+        """Start a job; returns at once. Tickets are the caller's, each used once.
+
+        Raises:
+            EnvironmentFault: when this host does not let it start.
+        """
         ...
 
     def poll(self, timeout_s: float) -> list[JobOutcome]:

@@ -18,11 +18,14 @@ import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from search.clock import SYSTEM_CLOCK, Clock
-from search.executors.base import KILLED, JobError, JobOutcome, job_error
+from search.errors import EnvironmentFault
+from search.executors.base import KILLED, JobError, JobOutcome, is_environment_fault, job_error
+from search.executors.temporary import own_temporary_folder
 from search.progress import StageProgress
 from storage.artifacts import ArtifactStore
 from workers.atomic import write_json
@@ -35,6 +38,8 @@ _LOG_LINES = 30
 _SENT_BY_THE_HOST = (signal.SIGKILL, signal.SIGBUS)
 _LONGEST_LOOK_S = 5.0  # between two looks; what is more was a pause of ours
 _OUT_OF_MEMORY_HINT = " (out of memory?)"
+_NO_OUTCOME = os.EX_IOERR  # of a child whose outcome this host did not let it write
+_SERVER_GONE = 255  # what multiprocessing says of a child when nobody can tell how it ended
 
 
 @dataclass
@@ -69,6 +74,7 @@ class LocalExecutor:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["workers.stages.preload"])
+        own_temporary_folder()
 
     def submit(self, ticket: int, job: Job) -> None:
         folder = self._workspace.stage_folder(job)
@@ -79,7 +85,7 @@ class LocalExecutor:
             args=(JOB.dump_json(job).decode(), self._workspace.model_dump_json(), str(outcome)),
             daemon=False,
         )
-        process.start()
+        _start(process)
         now = self._clock.monotonic()
         self._running[ticket] = _Running(process, folder, outcome, now, watched=now)
 
@@ -120,7 +126,7 @@ class LocalExecutor:
                 ticket,
                 duration_s,
                 error=_how_it_ended(code),
-                is_environment_fault=code is not None and -code in _SENT_BY_THE_HOST,
+                is_environment_fault=_is_of_the_host(code),
                 log=log,
             )
         running.outcome.unlink(missing_ok=True)
@@ -165,6 +171,28 @@ class LocalExecutor:
             self.cancel(ticket)
 
 
+def _start(process: ForkServerProcess) -> None:
+    """Fork a child, from a new server where there is none.
+
+    Raises:
+        EnvironmentFault: when the server is ended before it answers.
+    """
+    resource_tracker.ensure_running()  # which would unblock the signal
+    # The server inherits the mask: Ctrl-C reaches it only when it ignores it. Here it waits.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        process.start()
+    except (EOFError, ConnectionError) as error:
+        raise EnvironmentFault(
+            f"the process that stages are forked from was ended while it started"
+            f"{_OUT_OF_MEMORY_HINT}"
+        ) from error
+
+
 def _last_sign(folder: Path) -> int | None:
     """When a stage last told of progress, in nanoseconds; None before it first did."""
     try:
@@ -187,7 +215,15 @@ def _last_lines(folder: Path) -> str | None:
     return "\n".join(lines[-_LOG_LINES:]) or None
 
 
+def _is_of_the_host(code: int | None) -> bool:
+    return code in (_NO_OUTCOME, _SERVER_GONE) or -(code or 0) in _SENT_BY_THE_HOST
+
+
 def _how_it_ended(code: int | None) -> str:
+    if code == _NO_OUTCOME:
+        return "its outcome could not be written (no space left on device?)"
+    if code == _SERVER_GONE:
+        return "the process that it was forked from was ended"
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return f"{KILLED}{name}{_OUT_OF_MEMORY_HINT * (name == 'SIGKILL')}"
@@ -196,6 +232,15 @@ def _how_it_ended(code: int | None) -> str:
 
 def run_child(job_json: str, place_json: str, outcome: str) -> None:
     """What a child process does: one job, its outcome written last, in one step."""
+    try:
+        _run_job(job_json, place_json, outcome)
+    except OSError as error:
+        if not is_environment_fault(error):
+            raise
+        os._exit(_NO_OUTCOME)  # untold: there may be no log, and the terminal is not ours
+
+
+def _run_job(job_json: str, place_json: str, outcome: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides on Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job, workspace = JOB.validate_json(job_json), Workspace.model_validate_json(place_json)

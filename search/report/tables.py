@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from search.report.labels import format_metric
+from search.analysis.costs import StageCost
+from search.report.labels import clock, format_metric
 from spaces.space import Space
 from storage.records import Trial
 
@@ -46,6 +47,26 @@ def front_table(
         table.add_section()
         cells = [format_metric(c, teacher.get(c)) for c in columns]
         table.add_row("", "teacher", *cells, style="dim")
+    return table
+
+
+def costs_table(costs: Sequence[StageCost]) -> Table:
+    """A stage a row, what it cost and its share of all."""
+    whole_s = sum(cost.cpu_s for cost in costs) or 1.0
+    title = f"compute: {clock(sum(cost.cpu_s for cost in costs))} of processors"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "stage"):
+        table.add_column(column, no_wrap=True)
+    for column in ("done", "found done", "failed", "compute", "share", "wall"):
+        table.add_column(column, justify="right")
+    for before, cost in zip([None, *costs], costs, strict=False):
+        is_first = before is None or before.of_trials != cost.of_trials
+        if is_first and before is not None:
+            table.add_section()
+        subject = ("trials" if cost.of_trials else "study") if is_first else ""
+        counts = (cost.n_done, cost.n_found_done, cost.n_failed)
+        spent = (clock(cost.cpu_s), f"{cost.cpu_s / whole_s:.0%}", clock(cost.duration_s))
+        table.add_row(subject, cost.stage, *(str(n or "") for n in counts), *spent)
     return table
 
 

@@ -1,8 +1,9 @@
 """What to try next: a pure function of the space, the seed and the trials it may see.
 
-No sampler state is kept between two proposals. The store is the one memory: an Optuna study is
-made anew in memory from its records, with a seed of its own for every trial number. A search that
-was killed therefore goes on as if it had not been, and equal records give equal proposals.
+No sampler state is kept between two proposals. The store is the one memory: every ask is of a new
+Optuna study over its records, with a seed of its own for every trial number. A search that was
+killed therefore goes on as if it had not been, and equal records give equal proposals. What is kept
+is the form in which Optuna reads a record (`FrozenTrials`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import cast
 import moocore
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from search.distributions import distribution_of
 from search.policy import Policy
+from search.strategy.formats import other_format
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
+from search.strategy.optuna_records import FrozenTrials, RecordStorage
 from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
@@ -37,13 +38,20 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def propose(
-    space: Space, policy: Policy, seed: int, number: int, trials: Sequence[Trial]
+    space: Space,
+    policy: Policy,
+    seed: int,
+    number: int,
+    trials: Sequence[Trial],
+    frozen: FrozenTrials | None = None,
 ) -> Propose | Nothing:
     """The recipe to try as trial `number`; Nothing when every recipe has been tried.
 
     Args:
         trials: all trials so far, running ones included.
+        frozen: of this space, to be used again for the next.
     """
+    frozen = frozen or FrozenTrials(space)
     tried = {t.recipe_digest for t in trials}
     n_initial = space.search.initial_trials
     design = initial_design(space, DEFAULT_INITIAL if n_initial is None else n_initial)
@@ -51,8 +59,12 @@ def propose(
         if recipe_of(values).digest() not in tried:
             return Propose(values, "initial_design")
     seen = policy.seen(number, trials)
+    if space.search.formats == "all":
+        other = other_format(space, seen, tried)
+        if other is not None:
+            return other
     for attempt in range(_ATTEMPTS):
-        move = _ask(space, _seed(seed, number, attempt), seen)
+        move = _ask(space, _seed(seed, number, attempt), seen, frozen)
         is_allowed = refusal(space, move.values) is None
         if is_allowed and recipe_of(move.values).digest() not in tried:
             return move
@@ -77,7 +89,7 @@ def _untried(space: Space, seed: int, tried: set[str]) -> Propose | Nothing:
     return Propose(rng.choice(left), "random") if left else Nothing(is_exhausted=True)
 
 
-def _ask(space: Space, seed: int, trials: Sequence[Trial]) -> Propose:
+def _ask(space: Space, seed: int, trials: Sequence[Trial], frozen: FrozenTrials) -> Propose:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental arguments
         study = optuna.create_study(
@@ -85,15 +97,13 @@ def _ask(space: Space, seed: int, trials: Sequence[Trial]) -> Propose:
                 "maximize" if o.known.higher_is_better else "minimize" for o in space.objectives
             ],
             sampler=_sampler(space.search.sampler, seed),
-        )
-        study.add_trials(
-            [_frozen(space, t) for t in _windowed(space, trials) if _is_informative(t)]
+            storage=RecordStorage(frozen.of(_windowed(space, trials))),
         )
         trial = study.ask()
     families = tuple(space.students)
     family = trial.suggest_categorical("family", families) if len(families) > 1 else families[0]
     values = choose(space, family, lambda name, axis: _suggest(trial, name, axis))
-    attrs = dict(study.get_trials(deepcopy=False)[trial.number].system_attrs)
+    attrs = dict(study.get_trials(deepcopy=False)[-1].system_attrs)
     return Propose(values, "sampler", attrs)
 
 
@@ -117,35 +127,6 @@ def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
     if isinstance(axis, IntRange):
         return trial.suggest_int(name, axis.low, axis.last, step=axis.step, log=axis.log)
     return trial.suggest_float(name, axis.low, axis.last, step=axis.step, log=axis.log)
-
-
-def _is_informative(trial: Trial) -> bool:
-    """What failed, or still waits for a device, says nothing of its recipe."""
-    nothing = (TrialState.FAILED, TrialState.CANCELLED, TrialState.UNMEASURED)
-    return trial.state not in nothing
-
-
-def _frozen(space: Space, trial: Trial) -> optuna.trial.FrozenTrial:
-    """A record as Optuna sees it."""
-    distributions: dict[str, BaseDistribution] = {}
-    if len(space.students) > 1:
-        distributions["family"] = CategoricalDistribution(tuple(space.students))
-    for name, axis in space.axes_of(str(trial.values["family"])).items():
-        if name in trial.values and axis.size() != 1:
-            distributions[name] = distribution_of(axis)
-    state = optuna.trial.TrialState.RUNNING
-    if trial.objective_values is not None:
-        state = optuna.trial.TrialState.COMPLETE
-    elif trial.state.is_final:  # screened out: learnt from as bad
-        state = optuna.trial.TrialState.PRUNED
-    return optuna.trial.create_trial(
-        state=state,
-        values=None if trial.objective_values is None else list(trial.objective_values),
-        params={k: trial.values[k] for k in distributions},
-        distributions=distributions,
-        system_attrs=dict(trial.sampler_attrs),
-        constraints=dict(trial.constraints) or None,
-    )
 
 
 def _windowed(space: Space, trials: Sequence[Trial]) -> list[Trial]:

@@ -54,7 +54,7 @@ class CommandHandler:
             ledger.event("study", f"extended to {ledger.study.trials_wanted} trials")
         elif command.kind == "retry" and command.argument is not None:
             trial = ledger.trials.get(command.argument)
-            if trial is not None and trial.state is TrialState.FAILED:
+            if trial is not None and (trial.state is TrialState.FAILED or trial.state.is_measured):
                 ledger.reopen(trial.number)
         elif command.kind == "cancel" and command.argument is not None:
             self._cancel(command.argument)

@@ -17,6 +17,7 @@ from search.executors.base import Executor, JobOutcome
 from search.policy import Policy
 from search.progress import StudyObserver
 from search.strategy.moves import Nothing, Stop
+from search.strategy.optuna_records import FrozenTrials
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
 from search.study.closing import conclude
@@ -79,8 +80,8 @@ class Coordinator:
         self._space, self._settings, self._policy = space, settings, policy
         self._executor, self._clock, self._pace = executor, clock, pace
         self._propose_new, self._remeasure = propose_new, remeasure
-        self._ledger = Ledger(store, study, observer, clock)
-        self._ledger.restore(remeasure, executor.has_artifact)
+        self._ledger = Ledger(store, study, observer, clock, executor.has_artifact)
+        self._ledger.restore(remeasure)
         self._judge = Judge(store, space, policy, self._ledger)
         self._teacher = TeacherPhase(space, settings, policy, self._ledger, self._judge)
         self._backoff = DeviceBackoff(space, clock, pace.first_wait_s, pace.longest_wait_s)
@@ -97,6 +98,7 @@ class Coordinator:
         self._tickets: dict[int, Ticket] = {}
         self._n_tickets = 0
         self._is_exhausted = False
+        self._frozen = FrozenTrials(space)
 
     # the loop
 
@@ -144,15 +146,22 @@ class Coordinator:
             while not self._is_over():
                 if is_interrupted():
                     return StudyState.STOPPED
-                self._commands.handle()
-                self._submit()
-                for outcome in self._executor.poll(self._pace.poll_s):
-                    ticket = self._tickets.pop(outcome.ticket, None)
-                    if ticket is not None:
-                        self._advance_after(ticket, outcome)
-                self._live.tell(self._tickets.values())
+                try:
+                    self._turn()
+                except EnvironmentFault:
+                    if not is_interrupted():  # a signal to the whole group ends the stages too
+                        raise
         is_stopped = self._ledger.study.state is StudyState.STOPPING
         return StudyState.STOPPED if is_stopped else StudyState.FINISHED
+
+    def _turn(self) -> None:
+        self._commands.handle()
+        self._submit()
+        for outcome in self._executor.poll(self._pace.poll_s):
+            ticket = self._tickets.pop(outcome.ticket, None)
+            if ticket is not None:
+                self._advance_after(ticket, outcome)
+        self._live.tell(self._tickets.values())
 
     def _is_over(self) -> bool:
         state = self._ledger.study.state
@@ -229,7 +238,8 @@ class Coordinator:
     def _propose(self) -> bool:
         """Begin a trial; False when there is nothing to propose."""
         number, trials = len(self._ledger.trials), list(self._ledger.trials.values())
-        move = propose(self._space, self._policy, self._ledger.study.seed, number, trials)
+        seed = self._ledger.study.seed
+        move = propose(self._space, self._policy, seed, number, trials, self._frozen)
         if isinstance(move, Nothing):
             self._is_exhausted = move.is_exhausted
             return False

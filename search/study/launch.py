@@ -118,12 +118,12 @@ def _run(
     remeasure: frozenset[int] = frozenset(),
 ) -> tuple[Study, StudyState]:
     """Run a study; where disk, memory or files of this host end it, take it up again."""
-    sweep(home.folder)
     settings = study_settings(store, study, space, home)
     executor = executor or LocalExecutor(home.workspace(), space.search.stage_timeout_s)
     waits_s = iter(pace.environment_waits_s)
     is_taken_up = False
     while True:
+        sweep(home.folder)
         study, began = store.studies.get(study.name), clock.monotonic()
         coordinator = Coordinator(
             store,

@@ -12,12 +12,22 @@ from typing import Unpack
 from search.clock import Clock
 from search.executors.base import KILLED, JobOutcome
 from search.progress import StudyObserver
-from search.results import TrialResults, read_result
+from search.results import TrialResults
 from search.strategy.moves import Propose
+from search.study.past import Past, past_of
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.record import JsonObject
-from storage.records import Study, StudyChanges, StudyState, Trial, TrialChanges, TrialState
+from storage.records import (
+    REOPENED,
+    StageRun,
+    Study,
+    StudyChanges,
+    StudyState,
+    Trial,
+    TrialChanges,
+    TrialState,
+)
 from storage.store import Store
 from workers.jobs import Job, Measure, key_of, name_of
 from workers.results import AnyResult
@@ -52,19 +62,28 @@ class Ticket:
 class Ledger:
     """Trials, recipes and results of one study, written through to the store."""
 
-    def __init__(self, store: Store, study: Study, observer: StudyObserver, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        study: Study,
+        observer: StudyObserver,
+        clock: Clock,
+        has_artifact: Callable[[str], bool],
+    ) -> None:
         self._store, self._observer, self._clock = store, observer, clock
+        self._has_artifact = has_artifact
         self.study = study
         self.trials = {t.number: t for t in store.trials.of(study.id)}
         self._recipes = {n: Recipe.model_validate(t.recipe) for n, t in self.trials.items()}
         self._results: dict[int | None, TrialResults] = {}
+        self._past: dict[int | None, list[Past]] = {}
         self._before: dict[int, Trial] = {}  # trials measured again, as they were
         self._begun, self._elapsed_before = clock.monotonic(), study.elapsed_s
         self.is_resumed = bool(self.trials) or bool(store.stage_runs.of(study.id, None))
 
     # taking up
 
-    def restore(self, remeasure: Collection[int], has_artifact: Callable[[str], bool]) -> None:
+    def restore(self, remeasure: Collection[int]) -> None:
         """Take up what the store knows: finished stages whose files are still there, and trials
         that are measured anew or waited for a device when the search ended."""
         for trial in list(self.trials.values()):
@@ -74,23 +93,25 @@ class Ledger:
                 self.save(trial.number, state=TrialState.RUNNING, reason=None, finished_at=None)
         for trial in self.open_trials():
             self.trials[trial.number] = trial.evolve(compute_s=0.0)  # added up anew from its stages
-        finals = {n for n, t in self.trials.items() if t.state.is_final}
-        for run in self._store.stage_runs.of(self.study.id):
-            if run.trial_number in finals or run.stage in CACHED_STAGES:
-                continue
-            if run.trial_number is None and run.stage.partition("@")[0] in FIRST_STAGES:
-                continue  # of a space that may have been mended since
-            result = read_result(run)
-            if result is None:
-                continue
-            if not all(map(has_artifact, result.digests)):
-                continue  # it is made again
-            self._count(run.trial_number, result)
-            if not (run.trial_number in remeasure and run.stage.startswith("measure@")):
-                self._take(run.trial_number, run.stage, result)
+        for number in (None, *(t.number for t in self.open_trials())):
+            runs = [r for r in self._store.stage_runs.of(self.study.id, number) if _lasts(r)]
+            past = past_of(runs, self._has_artifact)
+            for each in past:
+                self._count(number, each.result)
+            if number in remeasure:
+                past = [each for each in past if not each.stage.startswith("measure@")]
+            self._take_up(number, past)
 
-    def _take(self, number: int | None, stage: str, result: AnyResult) -> None:
-        self._results[number] = self.results(number).having(stage, result)
+    def _take_up(self, number: int | None, past: list[Past]) -> None:
+        self._past[number] = past
+        self._settle(number)
+
+    def _settle(self, number: int | None) -> None:
+        """Take what the record has beside, as far as the files that it was made from are there."""
+        for past in self._past.get(number, ()):
+            results = self.results(number)
+            if past.stage not in results.by_stage and past.holds(results):
+                self._results[number] = results.having(past.stage, past.result)
 
     def _count(self, number: int | None, result: AnyResult) -> None:
         """What a stage cost is part of what its trial costs."""
@@ -166,12 +187,10 @@ class Ledger:
         return trial
 
     def reopen(self, number: int) -> None:
-        """A trial that failed is tried again, from where it failed on."""
-        self.save(number, state=TrialState.RUNNING, reason=None, finished_at=None)
-        for run in self._store.stage_runs.of(self.study.id, number):
-            result = read_result(run)
-            if result is not None:
-                self._take(number, run.stage, result)
+        """A trial that failed, or lost its files, is tried again from there on."""
+        self.save(number, **REOPENED)
+        runs = self._store.stage_runs.of(self.study.id, number)
+        self._take_up(number, past_of(runs, self._has_artifact))
         self.event("trial", f"trial {number}: is tried again", number)
 
     def record(self, ticket: Ticket, outcome: JobOutcome) -> None:
@@ -193,7 +212,8 @@ class Ledger:
         )
         if result is not None:
             self._count(ticket.trial, result)
-            self._take(ticket.trial, ticket.stage, result)
+            self._results[ticket.trial] = self.results(ticket.trial).having(ticket.stage, result)
+            self._settle(ticket.trial)
 
     def do_without(self, stage: str, result: AnyResult) -> None:
         """The teacher goes without a stage; for this run of the study, not for the record."""
@@ -205,6 +225,7 @@ class Ledger:
         changes["finished_at"] = self._clock.now()
         trial = self.save(number, **changes)
         self._results.pop(number, None)
+        self._past.pop(number, None)
         self.remember_time()
         return trial
 
@@ -228,3 +249,9 @@ class Ledger:
 
     def save_teacher(self, metrics: Mapping[str, float]) -> None:
         self.change_study(teacher_metrics=dict(metrics))
+
+
+def _lasts(run: StageRun) -> bool:
+    """Whether a run of a trial, or of the study itself, is taken up after a restart."""
+    is_first = run.trial_number is None and run.stage.partition("@")[0] in FIRST_STAGES
+    return not is_first and run.stage not in CACHED_STAGES

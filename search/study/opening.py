@@ -93,6 +93,7 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         imported = import_teacher(space, artifacts) | import_baseline(space, artifacts)
         figures = baseline_figures(space)
         store.studies.change(study.id, imported=imported, baseline_metrics=figures)
+    model = imported.get("model")
     versions = versions_of(space)
     return StudySettings(
         seed=study.seed,
@@ -101,6 +102,7 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         host=host_digest(versions),
         versions=versions,
         imported=imported,
+        teacher_size_mb=None if model is None else artifacts.size(model) / 1e6,
         anchors_ms=remembered(space, home.devices()),
     )
 

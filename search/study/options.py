@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from search.errors import UsageFault
+from spaces.gates import Gates
 from spaces.load import find_space, parse_space, read_text
 from spaces.space import Search, Space, check_name
 
@@ -22,6 +23,7 @@ class Options:
     seed: int | None = None
     sampler: str | None = None
     deterministic: bool = False
+    is_recording: bool = False  # for a table: see `recording`
 
 
 def read_space(path: str, options: Options) -> tuple[Space, str, str]:
@@ -56,4 +58,22 @@ def with_options(space: Space, options: Options) -> Space:
     except ValidationError as error:
         faults = [f"--{e['loc'][0]} {e['input']}: {e['msg'].lower()}" for e in error.errors()]
         raise UsageFault("; ".join(faults)) from error
-    return space.model_copy(update={"search": search, "name": name})
+    space = space.model_copy(update={"search": search, "name": name})
+    return recording(space) if options.is_recording else space
+
+
+# Scored there, so that rules that stop a training early can be tried on the table.
+_RUNGS = (1 / 9, 1 / 6, 1 / 3, 1 / 2, 2 / 3)
+
+
+def recording(space: Space) -> Space:
+    """The space as a table is recorded from: recipes at random, whatever they come to, each trained
+    to its end and judged in every number format."""
+    search = {"sampler": "random", "formats": "all", "rungs": _RUNGS, "initial_trials": 0}
+    return space.model_copy(
+        update={
+            "search": space.search.model_copy(update=search),
+            "budgets": (),
+            "gate": Gates(),
+        }
+    )

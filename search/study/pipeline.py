@@ -14,6 +14,7 @@ from spaces.recipe import Quantize, Recipe
 from spaces.space import Space
 from workers.data.prepare import augmentations_of
 from workers.jobs import Compress, Export, Extra, Prepare, Screen, TeacherTargets, Train
+from workers.results import Reading
 
 
 def next_study_step(
@@ -108,12 +109,23 @@ def _teacher_targets(
     )
 
 
-def study_context(space: Space, results: TrialResults) -> StudyContext:
+def teacher_readings(space: Space, settings: StudySettings, results: TrialResults) -> list[Reading]:
+    """All readings of the teacher; no stage writes the file of one that was brought as ONNX, so
+    its size is among the settings."""
+    readings = readings_of(space, results)
+    if settings.teacher_size_mb is not None:
+        size = Reading(metric="size_mb", value=settings.teacher_size_mb)
+        on = space.runtimes()[0].targets or ("",)
+        readings += [size.model_copy(update={"target": name}) for name in on]
+    return readings
+
+
+def study_context(space: Space, settings: StudySettings, results: TrialResults) -> StudyContext:
     """What trials need of the study's finished stages."""
     assert results.prepare is not None and results.teacher_targets is not None
     onnx = space.runtimes()[0]
     scored = results.score(onnx.label)
-    metrics = metrics_of(space, readings_of(space, results))
+    metrics = metrics_of(space, teacher_readings(space, settings, results))
     for name, value in tuple(metrics.items()):  # where the first target is too much for a teacher
         metric = MetricRef.of(name)
         if metric.target == onnx.label and not (metric.is_known and metric.known.noisy):
@@ -138,7 +150,8 @@ def next_trial_step(
     if results.screen is None:
         return Submit(_screen(space, settings, context, recipe, unavailable_targets))
     if results.train is None:
-        return Submit(_train(settings, context, recipe))
+        train = _train(settings, context, recipe)
+        return Submit(train.model_copy(update={"rungs": space.search.rungs}))
     if recipe.prune.ratio > 0 and results.compress is None:
         return Submit(_compress(settings, context, recipe, results.train.checkpoint))
     network = results.checkpoint

@@ -17,6 +17,7 @@ class StudySettings:
     # digests of files that the user brought: checkpoint, model, tokens, folder of the teacher;
     # baseline and baseline_tokens of the bundle that a gate compares with
     imported: Mapping[str, str]
+    teacher_size_mb: float | None = None  # of one brought as an ONNX file
     anchors_ms: Mapping[str, float] = field(default_factory=dict)  # of calibrated targets
     versions: Mapping[str, str] = field(default_factory=dict)  # of the runtimes, by backend
 

@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 from search.errors import StudyFault
 from search.policy import Policy
-from search.results import TrialResults, readings_of
+from search.results import TrialResults
 from search.strategy.verdict import deciding_metrics
 from search.study.ends import next_end
 from search.study.judging import Judge
 from search.study.ledger import Ledger
 from search.study.measuring import Step, Submit
-from search.study.pipeline import next_study_step, study_context
+from search.study.pipeline import next_study_step, study_context, teacher_readings
 from search.study.settings import StudyContext, StudySettings
 from spaces.metrics import MetricRef
 from spaces.space import Space
@@ -56,14 +56,15 @@ class TeacherPhase:
             StudyFault: when what the space asks for cannot be told here.
         """
         results = self._ledger.results(None)
-        self.context = study_context(self._space, results)
+        self.context = study_context(self._space, self._settings, results)
         self._check_teaches(self.context, results)
         self._check(self.context, results)
         self._save(self.context)
 
     def measured_late(self) -> None:
         """A device was away when the search began, and has measured the teacher now."""
-        self.context = study_context(self._space, self._ledger.results(None))
+        results = self._ledger.results(None)
+        self.context = study_context(self._space, self._settings, results)
         self._save(self.context)
 
     def remember_corpus(self, corpus: str) -> None:
@@ -93,7 +94,7 @@ class TeacherPhase:
         return isinstance(job, Convert) or (isinstance(job, Score) and job.onnx_texts is not None)
 
     def _save(self, context: StudyContext) -> None:
-        readings = readings_of(self._space, self._ledger.results(None))
+        readings = teacher_readings(self._space, self._settings, self._ledger.results(None))
         self._judge.save_measurements("teacher", readings)
         teacher = context.teacher_metrics
         self._ledger.save_teacher(teacher)

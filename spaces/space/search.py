@@ -30,6 +30,12 @@ class Search(Record):
         Field(validation_alias=AliasChoices("initial_trials", "expert_trials")),
     ] = None
     """how many recipes come from experience instead of the sampler; 6 by default"""
+    formats: Literal["sampled", "all"] = "sampled"
+    """number formats of each trained network: the one the sampler chose, or all that `quantize:`
+    allows, each a trial of its own without another training"""
+    rungs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    """shares of its epochs after which a student in training is scored on dev; recorded,
+    not acted on"""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """how often a stage that crashed is tried again"""
     stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0

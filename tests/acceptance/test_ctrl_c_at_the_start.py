@@ -1,4 +1,5 @@
-"""Ctrl-C before a search runs: exit code 130 and one word."""
+"""Signals before a search runs: Ctrl-C is exit code 130 and one word; where the process that stages
+are forked from is killed, another is started."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from fork_server import environment_in_which_it_sends
+from shell import command
 
 _CALL = "from search.cli import main; main()"
 
@@ -64,3 +67,47 @@ def test_while_the_processes_of_the_stages_start_it_is_no_traceback(tmp_path: Pa
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
     assert "stopped" in said
+
+
+def _started_with(
+    folder: Path, space: Path, name: str, module: str, **where: bool
+) -> subprocess.CompletedProcess[str]:
+    """A search of one trial whose server sends itself a signal while it starts."""
+    return subprocess.run(
+        command("--home", folder / "home", "launch", "--plain", "--space", space, "--trials", 1),
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        env=environment_in_which_it_sends(folder, name, module, **where),
+    )
+
+
+def test_ctrl_c_before_the_server_of_the_stages_is_ready_does_not_reach_it(
+    tmp_path: Path, tiny_space: Path
+) -> None:
+    done = _started_with(tmp_path, tiny_space, "SIGINT", "workers.stages.preload")
+    assert (tmp_path / "sent").exists()
+    assert "Traceback" not in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+    assert "is taken up again" not in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_server_of_the_stages_that_is_killed_while_it_starts_is_started_anew(
+    tmp_path: Path, tiny_space: Path
+) -> None:
+    done = _started_with(tmp_path, tiny_space, "SIGKILL", "torch")
+    assert (tmp_path / "sent").exists()
+    assert "the process that stages are forked from was ended while it started" in done.stdout
+    assert "1 of 1 trials complete" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sigterm_to_all_while_the_server_of_the_stages_starts_stops_the_search(
+    tmp_path: Path, tiny_space: Path
+) -> None:
+    done = _started_with(tmp_path, tiny_space, "SIGTERM", "torch", to_all=True)
+    assert (tmp_path / "sent").exists()
+    assert done.returncode == 130
+    assert "stopped. To continue: search launch" in done.stdout
+    assert done.stderr == ""

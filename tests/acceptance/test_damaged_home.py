@@ -65,7 +65,20 @@ def _harm_artifacts(home: Path) -> None:
             os.truncate(path, path.stat().st_size // 2)
 
 
-DAMAGES = {"caches cut short": _cut_caches, "artifacts harmed": _harm_artifacts}
+def _cut_older_caches(home: Path) -> None:
+    """As a version left them that kept no list of what it had written."""
+    lists = list(home.rglob(".whole.json"))
+    assert lists
+    for path in lists:
+        path.unlink()
+    _cut_caches(home)
+
+
+DAMAGES = {
+    "caches cut short": _cut_caches,
+    "older caches cut short": _cut_older_caches,
+    "artifacts harmed": _harm_artifacts,
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import subprocess
 import threading
@@ -115,6 +116,24 @@ def test_a_page_of_another_server_on_this_machine_cannot_steer(
     assert page.evaluate(OPEN_SOCKET, f"ws://localhost:{port}{SOCKET}") == "refused"
     page.goto(f"http://localhost:{port}/")
     assert page.evaluate(OPEN_SOCKET, f"ws://localhost:{port}{SOCKET}") == "open"
+
+
+@pytest.mark.parametrize("path", [PAGE, "/front", "/_stcore/health", "/no-such-page"])
+def test_every_answer_says_that_no_other_page_may_frame_it(port: int, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.headers.get_all("Content-Security-Policy") == ["frame-ancestors 'self'"]
+
+
+def test_a_page_of_another_server_on_this_machine_cannot_frame_it(
+    port: int, page: Page, another: str, tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text(f"<iframe src='http://localhost:{port}/'></iframe>")
+    page.goto(another)
+    _, framed = page.frames
+    assert framed.url == "chrome-error://chromewebdata/"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import psutil
 import pytest
+from processes import within
 from shell import TINY_SPACE, command
-
-
-def _within(seconds: float, what: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _speakers(coordinator: int) -> list[psutil.Process]:
@@ -29,21 +20,26 @@ def _speakers(coordinator: int) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("victim", ["coordinator", "synthesiser"])
 def test_a_killed_preparation_leaves_nothing(
-    victim: str, tmp_path: Path, cli: Callable[..., CompletedProcess[str]]
+    victim: str,
+    tmp_path: Path,
+    cli: Callable[..., CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    home, space = tmp_path / "home", tmp_path / "tiny.yaml"
+    home, space, temporary = tmp_path / "home", tmp_path / "tiny.yaml", tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     space.write_text(TINY_SPACE.replace("train_utterances: 60", "train_utterances: 400"))
     launch = ("--home", home, "launch", "--space", space, "--trials", 1)
     process = subprocess.Popen(
         command(*launch), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    assert _within(60, lambda: list(home.glob("cache/synthetic/*.partial/*.flac")))
+    assert within(60, lambda: list(home.glob("cache/synthetic/*.partial/*.flac")))
     mine = _speakers(process.pid)
     assert mine
     if victim == "coordinator":
         process.kill()
         process.wait(60)
-        assert _within(10, lambda: not any(p.is_running() for p in mine))
+        assert within(10, lambda: not any(p.is_running() for p in mine))
     else:
         for speaker in mine:
             speaker.kill()
@@ -52,3 +48,4 @@ def test_a_killed_preparation_leaves_nothing(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 trials complete" in done.stdout
     assert not list(home.rglob("*.partial"))
+    assert not list(temporary.iterdir())

@@ -13,8 +13,8 @@ from spaces.recipe import Distil, Quantize, Training
 from storage.artifacts import ArtifactStore
 from workers.data.corpus import Corpus
 from workers.data.prepare import augmentations_of
+from workers.data.word_errors import utterance_errors
 from workers.jobs import Export, Score, TeacherTargets, Train
-from workers.measure.accuracy import utterance_errors
 from workers.stages.run import run_stage
 from workers.workspace import Workspace
 

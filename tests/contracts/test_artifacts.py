@@ -191,3 +191,9 @@ def test_a_folder_is_taken_by_its_name_whatever_that_is(name: str, tmp_path: Pat
     (tmp_path / "file").write_text("content")
     digest = ArtifactStore(str(tmp_path / name)).put(tmp_path / "file")
     assert (tmp_path / name / digest[:2] / digest).read_text() == "content"
+
+
+def test_the_size_of_a_file_is_known_without_fetching_it(store: ArtifactStore, file: Path) -> None:
+    assert store.size(store.put(file)) == len(CONTENT)
+    with pytest.raises(ArtifactError, match="artifact 000000000000 is missing from"):
+        store.size("0" * 64)

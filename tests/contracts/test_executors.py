@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import child_entries
+import psutil
 import pytest
 from filelock import FileLock, Timeout
 
@@ -253,6 +254,25 @@ def test_a_process_that_ends_without_a_result_is_an_error(
     done = _ended(children, 2)
     assert (done[1].error, done[1].result, done[1].is_user_fault) == (error, None, False)
     assert done[2].result is not None  # one job's end is no other's
+
+
+def test_when_the_server_of_the_processes_is_killed_no_job_is_to_blame(
+    children: LocalExecutor,
+) -> None:
+    children.submit(1, _job("hang"))
+    _wait_for(lambda: children.progress(1))
+    mine = psutil.Process().children()
+    (server,) = [p for p in mine if "multiprocessing.forkserver" in " ".join(p.cmdline())]
+    hanging = server.children()
+    server.kill()
+    done = _ended(children)[1]
+    for process in hanging:
+        process.kill()
+    assert done.error == "the process that it was forked from was ended"
+    assert done.is_environment_fault
+    _wait_for(lambda: server.status() == psutil.STATUS_ZOMBIE)
+    children.submit(2, _job("succeed a"))
+    assert _ended(children)[2].result is not None
 
 
 def test_a_process_that_fails_after_its_result_has_a_result(children: LocalExecutor) -> None:

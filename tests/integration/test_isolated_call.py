@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,12 +26,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends what
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The troublesome backend, installed where child processes find it."""
-    folder = tmp_path / "plugin"
-    described = folder / "trouble-1.0.dist-info"
-    described.mkdir(parents=True)
-    shutil.copy(trouble.__file__, folder)
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[compression_search.backends]\ntrouble=trouble\n")
+    folder = trouble.installed(tmp_path / "plugin")
     monkeypatch.syspath_prepend(folder)
     return folder
 

@@ -19,6 +19,7 @@ from workers.results import Model
 from workers.stages.run import run_stage
 from workers.students.base import untrained_student
 from workers.teachers.targets import output_steps
+from workers.train.averaging import rung_average
 from workers.train.loop import Trainer
 from workers.train.losses.soft_targets import SoftTargets
 from workers.train.schedule import learning_rate_at
@@ -30,7 +31,7 @@ class Cut(Exception):
     """Stands for a kill in the middle of training."""
 
 
-def train(corpus, folder, epochs=6, cut_after=None, **settings):
+def train(corpus, folder, epochs=6, cut_after=None, rungs=(), **settings):
     folder.mkdir(exist_ok=True)
     torch.manual_seed(1)
 
@@ -46,6 +47,7 @@ def train(corpus, folder, epochs=6, cut_after=None, **settings):
         1,
         folder,
         report=report,
+        rungs=rungs,
         save_every_s=0.0,
     )
     return trainer, trainer.run()
@@ -64,6 +66,38 @@ def test_the_same_recipe_and_seed_give_the_same_weights(corpus, tmp_path):
     first, _ = train(corpus, tmp_path / "a", epochs=2)
     second, _ = train(corpus, tmp_path / "b", epochs=2)
     assert torch.equal(weights(first.network), weights(second.network))
+
+
+def test_scores_at_rungs_change_nothing_of_the_training(corpus, tmp_path):
+    plain, _ = train(corpus, tmp_path / "a")
+    scored, _ = train(corpus, tmp_path / "b", rungs=(0.3, 0.5, 1.0))
+    assert torch.equal(weights(plain.network), weights(scored.network))
+    assert plain.rungs == []
+    assert [(r.epoch, r.epochs) for r in scored.rungs] == [(2, 6), (3, 6), (6, 6)]
+    assert all(len(r.errors) == len(corpus.dev) for r in scored.rungs)
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 3])
+def test_training_cut_off_and_resumed_has_the_scores_of_an_uncut_run(corpus, tmp_path, cut_after):
+    rungs = (0.3, 0.5)
+    whole, _ = train(corpus, tmp_path / "whole", rungs=rungs)
+    with pytest.raises(Cut):
+        train(corpus, tmp_path / "cut", cut_after=cut_after, rungs=rungs)
+    resumed, _ = train(corpus, tmp_path / "cut", rungs=rungs)
+    untimed = {"cpu_s"}
+    found, expected = ([r.model_dump(exclude=untimed) for r in t.rungs] for t in (resumed, whole))
+    assert found == expected
+
+
+def test_a_rung_is_judged_by_the_mean_of_the_last_third_of_its_epochs(corpus, tmp_path):
+    trainer, _ = train(corpus, tmp_path / "six", epochs=6, rungs=(1.0,))
+    mean = rung_average(1.0, 6)
+    assert (mean.first, mean.last) == (5, 6)
+    assert rung_average(1 / 3, 40).first == 10
+    assert rung_average(0.01, 5).first == rung_average(0.01, 5).last == 1
+    assert trainer.rungs[0].wer == pytest.approx(
+        sum(trainer.rungs[0].errors) / sum(len(u.text.split()) for u in corpus.dev)
+    )
 
 
 @pytest.mark.parametrize("cut_after", [1, 4, 5])

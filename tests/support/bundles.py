@@ -26,6 +26,31 @@ def write_onnx(path: Path, n_mels: int = 80, n_symbols: int = 3, has_lengths: bo
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
+def write_endless_onnx(path: Path) -> None:
+    """The same, once a loop of 2^62 turns has come to its end."""
+    write_onnx(path)
+    model = onnx.load(path)
+    value = ("value", TensorProto.FLOAT, [])
+    inputs = [("turn", TensorProto.INT64, []), ("goes_on", TensorProto.BOOL, []), value]
+    outputs = [("still", TensorProto.BOOL, []), ("next", TensorProto.FLOAT, [])]
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["goes_on"], ["still"]),
+            helper.make_node("Cos", ["value"], ["next"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(*given) for given in inputs],
+        [helper.make_tensor_value_info(*given) for given in outputs],
+    )
+    graph = model.graph
+    graph.node[0].output[0] = "sliced"
+    graph.node.append(helper.make_node("Loop", ["turns", "", "first"], ["last"], body=body))
+    graph.node.append(helper.make_node("Add", ["sliced", "last"], ["y"]))
+    graph.initializer.append(helper.make_tensor("turns", TensorProto.INT64, [], [2**62]))
+    graph.initializer.append(helper.make_tensor("first", TensorProto.FLOAT, [], [1.0]))
+    onnx.save(model, path)
+
+
 def write_tokens(path: Path, *symbols: str) -> None:
     path.write_text("".join(f"{s} {i}\n" for i, s in enumerate(symbols)), encoding="utf-8")
 

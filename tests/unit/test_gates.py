@@ -16,6 +16,7 @@ from spaces.errors import SpaceError
 from spaces.gates import Gates, judge
 from spaces.load import parse_space
 from spaces.space import Space
+from workers.atomic import new_folder
 from workers.data.corpus import Corpus
 from workers.measure.accuracy import accuracy
 from workers.measure.scoring import BatchDecoder, long_figures
@@ -183,12 +184,12 @@ LONG = {3000 * k: " ".join(UTTERANCES[5 * k : 5 * k + 5]) for k in range(2)}
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
-    (tmp_path / "long").mkdir()
     index = {
         "at": [[0, 3000], [3000, 3000]],
         "members": [list(range(5)), list(range(5, 10))],
     }
-    (tmp_path / "long" / "index.json").write_text(json.dumps(index))
+    with new_folder(tmp_path / "long") as folder:
+        (folder / "index.json").write_text(json.dumps(index))
     dev = [SimpleNamespace(text=text) for text in UTTERANCES]
     found = SimpleNamespace(folder=tmp_path, dev=dev, normalise=lambda text: text)
     return cast(Corpus, found)

@@ -65,7 +65,7 @@ def of_trial(
     settings: StudySettings = SETTINGS,
     unavailable_targets: Collection[str] = (),
 ) -> tuple[list[Job], TrialResults]:
-    context = study_context(space, of_study(space, settings)[1])
+    context = study_context(space, settings, of_study(space, settings)[1])
     return _work_through(
         lambda results: next_trial_step(
             space, settings, context, recipe, results, unavailable_targets
@@ -180,7 +180,7 @@ def test_a_target_that_is_put_off_is_left_for_later_and_nothing_else(make_space:
     space = make_space(targets={"pi5": PI5, "cpu": {}, "ov": {"backend": "openvino"}})
     jobs, results = of_trial(space, unavailable_targets=("pi5",))
     assert names(jobs)[-4:] == ["measure@cpu", "convert@openvino", "score@ov", "measure@ov"]
-    context = study_context(space, of_study(space)[1])
+    context = study_context(space, SETTINGS, of_study(space)[1])
     step = next_trial_step(space, SETTINGS, context, PLAIN, results, ("pi5",))
     assert step == Wait(("pi5",))
     left = next_trial_step(space, SETTINGS, context, PLAIN, results)
@@ -262,7 +262,7 @@ def test_a_plain_name_is_a_figure_of_the_first_target(make_space: Make, first: s
     targets = {"cpu": {}, "ov": {"backend": "openvino"}}
     order = sorted(targets, key=lambda name: name != first)
     space = make_space(targets={name: targets[name] for name in order})
-    context = study_context(space, of_study(space)[1])
+    context = study_context(space, SETTINGS, of_study(space)[1])
     for metric in ("wer", "size_mb", "latency_p95_ms"):
         assert context.teacher_metrics[metric] == context.teacher_metrics[f"{metric}@{first}"]
 
@@ -271,13 +271,28 @@ def test_a_teacher_that_the_first_target_is_too_slow_for_has_the_errors_of_onnx_
     make_space: Make,
 ) -> None:
     space = make_space(targets={"tfl": {"backend": "litert"}, "cpu": {}})
-    teacher = study_context(space, of_study(space)[1]).teacher_metrics
+    teacher = study_context(space, SETTINGS, of_study(space)[1]).teacher_metrics
     assert teacher["wer"] == teacher["wer@cpu"]
     assert teacher["size_mb"] == teacher["size_mb@cpu"]
     assert "wer@tfl" not in teacher
     assert "latency_p95_ms" not in teacher  # times of another runtime stand for nothing
     alone = make_space(targets={"tfl": {"backend": "litert"}})
-    assert "wer" in study_context(alone, of_study(alone)[1]).teacher_metrics
+    assert "wer" in study_context(alone, SETTINGS, of_study(alone)[1]).teacher_metrics
+
+
+@pytest.mark.parametrize("first", ["cpu", "ov"])
+def test_a_teacher_brought_as_onnx_has_its_size_where_a_student_has_one(
+    make_space: Make, first: str
+) -> None:
+    targets = {"cpu": {}, "cpu4": {"threads": 4}, "ov": {"backend": "openvino"}}
+    order = sorted(targets, key=lambda name: name != first)
+    brought = {"onnx": "teacher.onnx", "tokens": "tokens.txt"}
+    space = make_space(teacher=brought, targets={name: targets[name] for name in order})
+    imported = {"model": "e" * 64, "tokens": "f" * 64}
+    settings = replace(SETTINGS, imported=imported, teacher_size_mb=123.4)
+    metrics = study_context(space, settings, of_study(space, settings)[1]).teacher_metrics
+    assert metrics["size_mb@cpu"] == metrics["size_mb@cpu4"] == 123.4 != metrics["size_mb@ov"]
+    assert metrics["size_mb"] == metrics[f"size_mb@{first}"]
 
 
 # models

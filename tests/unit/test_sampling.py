@@ -13,6 +13,7 @@ import pytest
 from search.policy import AS_MEASURED, DETERMINISTIC, Policy
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
+from search.strategy.optuna_records import FrozenTrials
 from search.strategy.sampling import propose
 from spaces.load import load_space, shipped_spaces
 from spaces.points import enumerate_values, recipe_of, refusal
@@ -135,6 +136,24 @@ def test_equal_records_give_equal_proposals(make_space: MakeSpace, sampler: str)
     assert isinstance(first, Propose)
     assert propose(space, AS_MEASURED, 0, 13, _from_json(trials)) == first
     assert first.source == "sampler"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_records_kept_from_ask_to_ask_give_the_proposals_of_records_read_anew(
+    make_space: MakeSpace, sampler: str
+) -> None:
+    """Trials run when they are first seen, and end, are judged anew or are extended later."""
+    space, ended = _records(make_space, sampler, 16, _with_every_end)
+    kept = FrozenTrials(space)
+    for number in range(12, 16):
+        running = [
+            t.evolve(state=TrialState.RUNNING, objective_values=None, constraints={})
+            if t.number >= number - 2
+            else t
+            for t in ended[:number]
+        ]
+        anew = propose(space, AS_MEASURED, 0, number, running)
+        assert propose(space, AS_MEASURED, 0, number, running, kept) == anew
 
 
 def test_another_seed_gives_other_proposals(make_space: MakeSpace) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from workers.backends.base import Settings, Source, load_backend, open_session
+from workers.backends.base import Session, Settings, Source, load_backend, open_session
 from workers.data.features import N_MELS
 from workers.isolated_call import Request
 
@@ -42,9 +44,19 @@ def recognise(request: Request) -> list[list[int]]:
     return ids
 
 
-def infer(request: Request) -> None:
-    """Log-probabilities of one utterance, from one .npy file into another."""
-    settings = Settings(**request["settings"])
-    session = open_session(request["backend"], Path(request["model"]), settings)
-    np.save(request["log_probs"], session.run(np.load(request["features"])))
-    session.close()
+def listen(request: Request) -> dict[str, object] | None:
+    """The likeliest symbol of each output frame of one utterance, and of how many; None without
+    an utterance: the model is only loaded. It stays so for the next call in the same process."""
+    settings = tuple(request["settings"].items())
+    session = _opened(request["backend"], request["model"], settings)
+    if request["features"] is None:
+        return None
+    frames = np.fromfile(request["features"], np.float32).reshape(-1, N_MELS)
+    log_probs = session.run(frames)
+    _, n_symbols = log_probs.shape
+    return {"ids": log_probs.argmax(-1).tolist(), "n_symbols": n_symbols}
+
+
+@lru_cache(1)
+def _opened(backend: str, model: str, settings: tuple[tuple[str, Any], ...]) -> Session:
+    return open_session(backend, Path(model), Settings(**dict(settings)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jiwer
 import numpy as np
 
+from workers.data.word_errors import utterance_errors
 from workers.measure.bootstrap import rate_interval
 
 _RESAMPLES = 2000
@@ -67,12 +68,3 @@ def accuracy(
         worse_share=worse,
         qoi=None if worse is None else 1 - worse,
     )
-
-
-def utterance_errors(references: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-    """int64 [n]: word errors of each utterance."""
-    counts = []
-    for reference, text in zip(references, texts, strict=True):
-        aligned = jiwer.process_words(reference, text)
-        counts.append(aligned.substitutions + aligned.deletions + aligned.insertions)
-    return np.array(counts)

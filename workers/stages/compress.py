@@ -18,5 +18,5 @@ def run(job: Compress, context: StageContext) -> CompressResult:
     corpus = context.corpus(job.corpus)
     parent, _, _ = load_network(context.fetch(job.checkpoint, "parent.safetensors"))
     network = prune(parent, job.ratio, job.rule)
-    checkpoint, history = train_network(network, corpus, job, context)
-    return CompressResult(checkpoint=checkpoint, history=history)
+    checkpoint, trainer = train_network(network, corpus, job, context)
+    return CompressResult(checkpoint=checkpoint, history=tuple(trainer.history))

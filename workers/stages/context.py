@@ -33,6 +33,10 @@ class StageContext:
         return HostLock(self.workspace.locks)
 
     @cached_property
+    def _needed(self) -> dict[Path, str]:
+        return {}
+
+    @cached_property
     def _last_report(self) -> list[float]:
         return [0.0]
 
@@ -42,7 +46,7 @@ class StageContext:
         Raises:
             LostInput: when it is gone or damaged.
         """
-        return Corpus(_whole(self.workspace.corpus(name), "the prepared corpus"))
+        return Corpus(self.needed(self.workspace.corpus(name), "the prepared corpus"))
 
     def soft_targets(self, name: str) -> Path:
         """The folder of what the teacher makes of the training set.
@@ -50,7 +54,25 @@ class StageContext:
         Raises:
             LostInput: when it is gone or damaged.
         """
-        return _whole(self.workspace.soft_targets(name), "the teacher's output")
+        return self.needed(self.workspace.soft_targets(name), "the teacher's output")
+
+    def needed(self, folder: Path, what: str) -> Path:
+        """A folder of the cache that the stage works with.
+
+        Raises:
+            LostInput: when it is gone or damaged.
+        """
+        self._needed[folder] = what
+        if (lost := self.lost_input()) is not None:
+            raise lost
+        return folder
+
+    def lost_input(self) -> LostInput | None:
+        """Says which folder that the stage works with is gone or damaged by now, if one is."""
+        for folder, what in self._needed.items():
+            if not whole_or_removed(folder):
+                return LostInput(f"{what} ({folder.name}) in the cache is gone or damaged")
+        return None
 
     def report(self, what: str, done: int, of: int) -> None:
         """Tell how far the stage is, for whoever watches; also a sign of life."""
@@ -80,9 +102,3 @@ class StageContext:
     def put_texts(self, texts: Sequence[str]) -> str:
         write_json(self.folder / "texts.json", list(texts))
         return self.artifacts.put(self.folder / "texts.json")
-
-
-def _whole(folder: Path, what: str) -> Path:
-    if not whole_or_removed(folder):
-        raise LostInput(f"{what} ({folder.name}) in the cache is gone or damaged")
-    return folder

@@ -3,6 +3,7 @@
 import signal
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search decides on Ctrl-C, also during imports
+signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 
 from workers.stages import (  # noqa: E402
     check_teacher,

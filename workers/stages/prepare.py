@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.data.corpus import Corpus
 from workers.data.prepare import prepare
+from workers.data.synthetic import synthetic_corpus
 from workers.jobs import Prepare
 from workers.measure.scoring import long_slices
 from workers.measure.timed_audio import timed_audio
@@ -16,10 +17,13 @@ def run(job: Prepare, context: StageContext) -> PrepareResult:
 
     Raises:
         DataRefused: with every fault, when there are more than the space allows.
+        LostInput: when what was spoken goes while it is read.
     """
-    folder, report = prepare(
-        job.data, job.tokens, job.subsampling_factor, context.workspace.cache, context.report
-    )
+    cache = context.workspace.cache
+    if job.data.synthetic is not None:
+        manifest, _ = synthetic_corpus(job.data.synthetic, cache)
+        context.needed(manifest.parent, "the spoken corpus")
+    folder, report = prepare(job.data, job.tokens, job.subsampling_factor, cache, context.report)
     corpus = Corpus(folder)
     timed_audio(corpus)
     if job.long_audio:

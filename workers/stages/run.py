@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
-import time
 from pathlib import Path
 
 from filelock import FileLock
@@ -31,6 +31,7 @@ def run_stage(job: Job, workspace: Workspace) -> AnyResult:
 
     Raises:
         UserFault: when the user's input is at fault.
+        LostInput: when what an earlier stage made is gone, or went while this one worked.
         Exception: whatever else went wrong, for the executor to report.
     """
     folder = workspace.stage_folder(job)
@@ -40,11 +41,23 @@ def run_stage(job: Job, workspace: Workspace) -> AnyResult:
         if job.reusable and (found := _finished(folder, workspace, artifacts)) is not None:
             return found
         stage = importlib.import_module(f"workers.stages.{job.stage}")
-        result: AnyResult = stage.run(job, StageContext(workspace, artifacts, folder))
-        result = result.model_copy(update={"cpu_s": time.process_time()})
+        context = StageContext(workspace, artifacts, folder)
+        try:
+            result: AnyResult = stage.run(job, context)
+        except Exception as error:
+            if (lost := context.lost_input()) is not None:  # it was there when the stage began
+                raise lost from error
+            raise
+        result = result.model_copy(update={"cpu_s": _cpu_s()})
         write_json(folder / "result.json", result.model_dump(mode="json"))
         _clean(folder)
     return result
+
+
+def _cpu_s() -> float:
+    """What this process has cost so far, with those that it started and that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _finished(folder: Path, workspace: Workspace, artifacts: ArtifactStore) -> AnyResult | None:

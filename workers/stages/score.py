@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from workers.data.text import blank_named, read_tokens
+from workers.data.word_errors import utterance_errors
 from workers.errors import ParityError
 from workers.jobs import Score
-from workers.measure.accuracy import utterance_errors
 from workers.measure.readings import accuracy_readings, differing_share
 from workers.measure.scoring import BatchDecoder, dev_texts, long_figures
 from workers.models import fetch_model

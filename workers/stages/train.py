@@ -7,7 +7,7 @@ import torch
 from workers.checkpoint import save_network
 from workers.data.corpus import Corpus
 from workers.jobs import Compress, Train
-from workers.results import Epoch, TrainResult
+from workers.results import TrainResult
 from workers.stages.context import StageContext
 from workers.students.base import Student, untrained_student
 from workers.train.loop import Trainer
@@ -20,14 +20,19 @@ def run(job: Train, context: StageContext) -> TrainResult:
     corpus = context.corpus(job.corpus)
     torch.manual_seed(job.seed)
     network = untrained_student(job.student, corpus)
-    checkpoint, history = train_network(network, corpus, job, context)
-    return TrainResult(checkpoint=checkpoint, history=history)
+    checkpoint, trainer = train_network(network, corpus, job, context, job.rungs)
+    history, rungs = tuple(trainer.history), tuple(trainer.rungs)
+    return TrainResult(checkpoint=checkpoint, history=history, rungs=rungs)
 
 
 def train_network(
-    network: Student, corpus: Corpus, job: Train | Compress, context: StageContext
-) -> tuple[str, tuple[Epoch, ...]]:
-    """Train a network as a job says; the digest of its checkpoint and its learning curve."""
+    network: Student,
+    corpus: Corpus,
+    job: Train | Compress,
+    context: StageContext,
+    rungs: tuple[float, ...] = (),
+) -> tuple[str, Trainer]:
+    """Train a network as a job says; the digest of its checkpoint, and who trained it."""
     soft_targets = None
     if job.soft_targets is not None:
         soft_targets = SoftTargets(context.soft_targets(job.soft_targets))
@@ -39,11 +44,12 @@ def train_network(
         context.folder,
         distil=job.distil,
         losses=job.losses,
+        rungs=rungs,
         soft_targets=soft_targets,
         lock=context.lock,
         report=context.report,
     )
-    history = trainer.run()
+    trainer.run()
     path = context.folder / "checkpoint.safetensors"
     save_network(network, corpus.symbols, path, job=job.stage)
-    return context.artifacts.put(path), tuple(history)
+    return context.artifacts.put(path), trainer

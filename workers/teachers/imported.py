@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from spaces.space import TeacherSource
 from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
 from workers.errors import TeacherFault
-from workers.teachers.onnx import open_onnx
+from workers.teachers.onnx import check_onnx
 
 
 def check_files(config: TeacherSource) -> None:
@@ -22,7 +22,7 @@ def check_files(config: TeacherSource) -> None:
         _check_checkpoint(Path(config.checkpoint))
     if config.onnx is not None:
         assert config.tokens is not None
-        open_onnx(Path(config.onnx), Path(config.tokens))
+        check_onnx(Path(config.onnx), Path(config.tokens))
 
 
 def _check_checkpoint(path: Path) -> None:

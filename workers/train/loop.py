@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jiwer
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -21,17 +21,20 @@ from workers.data.batches import Batch, epoch_plan, load_batch, spec_augment
 from workers.data.corpus import Corpus
 from workers.data.text import decode
 from workers.data.utterances import Utterance
+from workers.data.word_errors import utterance_errors
 from workers.host_lock import HostLock
-from workers.results import Epoch
+from workers.results import Epoch, RungScore
 from workers.students.base import Student
+from workers.train.averaging import WeightAverage, final_average, rung_average
 from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
 from workers.train.objective import TrainingLoss
-from workers.train.schedule import first_averaged_epoch, learning_rate_at
+from workers.train.schedule import learning_rate_at
 
 _CLIP_NORM = 5.0
 _N_EVALUATIONS = 8
+_FINAL = "average"  # the name of the mean of what ships, in memory and in the state's file
 
 Report = Callable[[str, int, int], None]
 
@@ -40,10 +43,10 @@ Report = Callable[[str, int, int], None]
 class _State:
     """All that training needs to go on exactly where it stopped."""
 
+    averages: dict[str, WeightAverage]  # by name: that of the end, those of rungs
     epoch: int = 0
-    n_averaged: int = 0
-    average: dict[str, Tensor] = field(default_factory=dict)
     history: list[Epoch] = field(default_factory=list)
+    rungs: list[RungScore] = field(default_factory=list)
 
 
 class _Header(Record):
@@ -52,6 +55,8 @@ class _Header(Record):
     epoch: int
     n_averaged: int
     history: tuple[Epoch, ...]
+    rungs: tuple[RungScore, ...] = ()
+    n_averaged_at_rungs: dict[str, int] = Field(default_factory=dict)
 
 
 def has_native_bf16() -> bool:
@@ -66,6 +71,7 @@ class Trainer:
     Args:
         network: a student with its normalisation set.
         losses: of other packages, with their weights.
+        rungs: shares of the epochs after which the network is scored on dev.
         lock: taken for each step, so that measurements find quiet; None to do without.
         report: told of the epochs done.
         save_every_s: how much work an interruption may cost.
@@ -81,6 +87,7 @@ class Trainer:
         *,
         distil: Distil | None = None,
         losses: tuple[LossWeight, ...] = (),
+        rungs: tuple[float, ...] = (),
         soft_targets: SoftTargets | None = None,
         lock: HostLock | None = None,
         report: Report | None = None,
@@ -99,7 +106,8 @@ class Trainer:
             training, distil, soft_targets, self._alignment, extra_losses(losses, network)
         )
         self._optimizer = self._make_optimizer()
-        self._state = _State()
+        averages = {f"rung{share:g}": rung_average(share, training.epochs) for share in rungs}
+        self._state = _State({_FINAL: final_average(training.epochs), **averages})
         self._autocast = has_native_bf16()
         self._cpu_start = time.process_time()
         found = _read_state(folder / "state.safetensors")
@@ -130,28 +138,38 @@ class Trainer:
         ]
         return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
+    @property
+    def history(self) -> list[Epoch]:
+        """The learning curve so far, one entry an epoch."""
+        return self._state.history
+
+    @property
+    def rungs(self) -> list[RungScore]:
+        """Scores of the rungs so far."""
+        return self._state.rungs
+
     def run(self) -> list[Epoch]:
         """Train to the end of the budget; the network then holds the averaged weights.
 
         Returns:
-            The learning curve, one entry an epoch.
+            The learning curve.
         """
         epochs = self.training.epochs
-        first_averaged = first_averaged_epoch(epochs)
         saved_at = time.monotonic()
         self.network.train()
         while self._state.epoch < epochs:
             epoch = self._state.epoch
             train_ctc = self._epoch(epoch)
             self._state.epoch += 1
-            if epoch >= first_averaged:
-                self._average()
+            for average in self._state.averages.values():
+                average.add(self.network, epoch + 1)
             self._note(epoch + 1, train_ctc)
+            self._score_rungs(epoch + 1)
             is_last = self._state.epoch == epochs
             if is_last or time.monotonic() - saved_at > self._save_every_s:
                 self._save(self.folder / "state.safetensors")
                 saved_at = time.monotonic()
-        self.network.load_state_dict(self._state.average)
+        self.network.load_state_dict(self._state.averages[_FINAL].weights)
         self.network.eval()
         return self._state.history
 
@@ -185,22 +203,34 @@ class Trainer:
         self._optimizer.step()
         return ctc
 
-    def _average(self) -> None:
-        # torch.optim.swa_utils rounds in another order, and with it no earlier result repeats.
-        state = self._state
-        state.n_averaged += 1
-        for name, tensor in self.network.state_dict().items():
-            if name not in state.average or not tensor.is_floating_point():
-                state.average[name] = tensor.clone()
-            else:
-                state.average[name].lerp_(tensor, 1 / state.n_averaged)
+    def _score_rungs(self, epoch: int) -> None:
+        """Score what rungs end here; training goes on with the weights it had."""
+        averages = [a for name, a in self._state.averages.items() if name != _FINAL]
+        for average in (a for a in averages if a.last == epoch):
+            kept = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.network.load_state_dict(average.weights)
+            with self.lock.shared() if self.lock else nullcontext():
+                errors, words = dev_errors(self.network, self.corpus)
+            self.network.load_state_dict(kept)
+            self.network.train()
+            average.weights.clear()
+            self._state.rungs.append(
+                RungScore(
+                    epoch=epoch,
+                    epochs=self.training.epochs,
+                    errors=tuple(errors.tolist()),
+                    wer=float(errors.sum() / words.sum()),
+                    cpu_s=time.process_time() - self._cpu_start,
+                )
+            )
 
     def _note(self, epoch: int, train_ctc: float) -> None:
         epochs = self.training.epochs
         dev_wer = None
         if epoch % max(1, epochs // _N_EVALUATIONS) == 0 or epoch == epochs:
             with self.lock.shared() if self.lock else nullcontext():
-                dev_wer = dev_error_rate(self.network, self.corpus)
+                errors, words = dev_errors(self.network, self.corpus)
+            dev_wer = float(errors.sum() / words.sum())
             self.network.train()
         self._state.history.append(
             Epoch(
@@ -216,7 +246,8 @@ class Trainer:
 
     def _save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self._state.average.items()}
+        for name, average in self._state.averages.items():
+            tensors |= {f"{name}.{k}": v for k, v in average.weights.items()}
         for name, parameter in self._parameters().items():
             if name.startswith("match."):
                 tensors[f"match_value.{name}"] = parameter
@@ -224,16 +255,20 @@ class Trainer:
                 tensors[f"adam.{key}.{name}"] = value
         header = _Header(
             epoch=self._state.epoch,
-            n_averaged=self._state.n_averaged,
+            n_averaged=self._state.averages[_FINAL].n,
             history=tuple(self._state.history),
+            rungs=tuple(self._state.rungs),
+            n_averaged_at_rungs={k: a.n for k, a in self._state.averages.items() if k != _FINAL},
         )
         save_tensors(tensors, path, header.model_dump())
 
     def _load(self, tensors: dict[str, Tensor], header: _Header) -> None:
-        self._state.epoch, self._state.n_averaged = header.epoch, header.n_averaged
-        self._state.history = list(header.history)
+        self._state.epoch, self._state.history = header.epoch, list(header.history)
+        self._state.rungs = list(header.rungs)
+        for name, average in self._state.averages.items():
+            average.n = {**header.n_averaged_at_rungs, _FINAL: header.n_averaged}.get(name, 0)
+            average.weights = _under(f"{name}.", tensors)
         self.network.load_state_dict(_under("network.", tensors))
-        self._state.average = _under("average.", tensors)
         parameters = self._parameters()
         with torch.no_grad():
             for name, value in _under("match_value.", tensors).items():
@@ -261,14 +296,16 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def dev_error_rate(network: Student, corpus: Corpus) -> float:
-    """WER of a network in torch on dev: for learning curves, never reported as a result."""
+def dev_errors(network: Student, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Word errors and words int64 [utterances] of a network in torch on dev: for learning curves
+    and rungs, never reported as a result."""
     network.eval()
     texts = []
     with torch.inference_mode():
         for utterance in corpus.dev:
             texts.append(decode(best_path(network, corpus, utterance), corpus.symbols))
-    return float(jiwer.wer([u.text for u in corpus.dev], texts))
+    references = [u.text for u in corpus.dev]
+    return utterance_errors(references, texts), np.array([len(r.split()) for r in references])
 
 
 def best_path(network: Student, corpus: Corpus, utterance: Utterance) -> list[int]:

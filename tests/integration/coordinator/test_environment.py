@@ -4,6 +4,9 @@ anew what is gone, and ends in the undisturbed front."""
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -24,10 +27,12 @@ from search.study.launch import launch
 from search.study.options import Options
 from spaces.load import parse_space
 from storage.errors import ArtifactError
+from storage.partial import partial_name
 from storage.records import StudyState, TrialState
 from storage.store import Store
 from workers.errors import LostInput
-from workers.jobs import Job
+from workers.jobs import Job, Train
+from workers.results import TrainResult
 
 STAGES = (
     *("prepare", "train", "export", "score", "measure", "teacher_targets"),
@@ -117,6 +122,32 @@ def test_where_it_lasts_the_study_ends_in_a_sentence_and_the_same_command_goes_o
     store.close()
     assert _run(space, home, work) is StudyState.FINISHED
     assert _front(home) == undisturbed
+
+
+class Ended(Work):
+    """The first training ends its process, which leaves what it was making."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._left = folder / "cache" / "teachers"
+
+    def _train(self, job: Train) -> TrainResult:
+        if not self._left.exists():
+            process = subprocess.Popen([sys.executable, "-c", ""])
+            process.wait()
+            name = Path(partial_name("frames")).name.replace(f"-{os.getpid()}.", f"-{process.pid}.")
+            (self._left / name).mkdir(parents=True)
+            raise MemoryError
+        return super()._train(job)
+
+
+def test_what_a_stage_left_half_made_is_gone_when_the_study_is_taken_up(
+    space: str, tmp_path: Path
+) -> None:
+    home = Home.at(tmp_path / "home")
+    assert _run(space, home, Ended(home.folder)) is StudyState.FINISHED
+    assert (home.folder / "cache" / "teachers").exists()
+    assert not list(home.folder.rglob("*.partial"))
 
 
 class Asked(SystemClock):

@@ -1,0 +1,140 @@
+"""What a search finds for its compute: strategies on recorded tables, over many seeds.
+
+make bench-search; N_SEEDS=4 for a quick look.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from search.replay.growth import Growth, Reference, growth_of, reference_of
+from search.replay.lookup import Lookup
+from search.replay.run import replay
+from search.replay.table import RecordedTable, RecordedTrial, read_table
+from spaces.recipe import Quantize
+
+TABLES = sorted((Path(__file__).parent / "tables").glob("*.parquet"))
+N_SEEDS = int(os.environ.get("N_SEEDS", "20"))
+TRIALS = 100
+AT = (5, 10, 20, 50, 100)  # full trainings
+STRATEGIES: dict[str, dict[str, object]] = {
+    "random": {"sampler": "random", "initial_trials": 0},
+    "NSGA-II": {"sampler": "nsga2", "initial_trials": 0},
+    "GP": {"sampler": "gp", "initial_trials": 0},
+    "TPE": {"sampler": "tpe", "initial_trials": 0},
+    "TPE, initial design": {"sampler": "tpe"},
+    "TPE, initial design, all formats": {"sampler": "tpe", "formats": "all"},
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A table, ready to be searched."""
+
+    table: RecordedTable
+    lookup: Lookup
+    reference: Reference
+    training_cpu_s: float  # of a trial, all its stages
+
+    def search(self, seed: int, workers: int, **search: object) -> tuple[Growth, float]:
+        """How its front grows, and the share of answers that are those of a neighbour."""
+        space = self.table.space
+        given = {"trials": TRIALS, "parallel": workers, "seed": seed, **search}
+        space = space.model_copy(update={"search": space.search.model_copy(update=given)})
+        replayed = replay(self.table, space, self.lookup)
+        return growth_of(replayed, space, self.reference), replayed.nearest_share
+
+
+@pytest.fixture(scope="module", params=TABLES, ids=lambda p: p.stem)
+def bench(request: pytest.FixtureRequest) -> Bench:
+    table = read_table(request.param)
+    costs = [sum(r.result.cpu_s for r in t.stages.values()) for t in table.trials]
+    print(
+        f"\n{request.param.stem}: {table.n_networks} networks, {len(table.trials)} students, "
+        f"{table.cpu_s / 3600:.1f} hours of compute"
+    )
+    reference = reference_of(table, table.space)
+    return Bench(table, Lookup(table), reference, float(np.median(costs)))
+
+
+def interval(values: np.ndarray) -> str:
+    """Median over seeds with its 95 % bootstrap interval."""
+    found = stats.bootstrap((values,), np.median, method="percentile", random_state=0)
+    low, high = found.confidence_interval
+    return f"{np.median(values):.3f} [{low:.3f}, {high:.3f}]"
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+def test_hypervolume_over_compute(bench: Bench, workers: int) -> None:
+    budgets = [n * bench.training_cpu_s for n in AT]
+    teacher_s = sum(r.result.cpu_s for r in bench.table.study_stages.values())
+    print(f"\nhypervolume, {workers} workers, {N_SEEDS} seeds, after trainings' worth of compute")
+    print(f"{'':36}" + "".join(f"{n:>24}" for n in AT))
+    reached: dict[str, list[float]] = {}
+    grown: dict[str, list[Growth]] = {}
+    for name, search in STRATEGIES.items():
+        found = [bench.search(seed, workers, **search) for seed in range(N_SEEDS)]
+        grown[name] = [growth for growth, _ in found]
+        cells = [interval(np.array([g.at(teacher_s + b) for g in grown[name]])) for b in budgets]
+        share = np.mean([s for _, s in found])
+        print(f"{name:36}" + "".join(f"{c:>24}" for c in cells) + f"   nearest {share:.0%}")
+    goal = float(np.median([g.at(teacher_s + budgets[-1]) for g in grown["TPE"]]))
+    for name, growths in grown.items():
+        reached[name] = [(g.cpu_s_to(goal) - teacher_s) / bench.training_cpu_s for g in growths]
+    print(f"trainings' worth of compute to reach {goal:.3f}, what TPE has after {TRIALS} (median)")
+    for name, costs in reached.items():
+        print(f"{name:36}{np.median(costs):>10.1f}")
+    assert goal > 0
+
+
+def test_rungs_rank_as_the_end_does(bench: Bench) -> None:
+    """Kendall's correlation of what is known of a network early with its WER in the end."""
+    networks: dict[str, RecordedTrial] = {}
+    for trial in bench.table.trials:
+        if trial.recipe.quantize == Quantize() and trial.recipe.prune.ratio == 0:
+            networks.setdefault(str(trial.results.checkpoint), trial)
+    families = {t.recipe.student.family for t in networks.values()}
+    for family in sorted(families):
+        trials = [t for t in networks.values() if t.recipe.student.family == family]
+        final = np.array([_final_wer(t) for t in trials])
+        print(f"\n{family}, {len(trials)} networks: Kendall's tau with the WER in the end")
+        predictors = {"fewer parameters": np.array([-_params(t) for t in trials])}
+        for place, rung in enumerate(trials[0].results.train.rungs):  # type: ignore[union-attr]
+            scores = [t.results.train.rungs[place].wer for t in trials]  # type: ignore[union-attr]
+            predictors[f"WER after {rung.epoch}/{rung.epochs} epochs"] = np.array(scores)
+        for name, values in predictors.items():
+            print(f"  {name:28}{_tau(values, final)}")
+        assert len(final) > 2
+
+
+def _tau(values: np.ndarray, final: np.ndarray) -> str:
+    found = stats.bootstrap(
+        (values, final),
+        lambda a, b: stats.kendalltau(a, b).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        method="percentile",
+        random_state=0,
+    )
+    low, high = found.confidence_interval
+    return f"{stats.kendalltau(values, final).statistic:6.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _final_wer(trial: RecordedTrial) -> float:
+    wer = next(iter(trial.results.scored.values())).value("wer")
+    assert wer is not None
+    return wer
+
+
+def _params(trial: RecordedTrial) -> float:
+    assert trial.results.export is not None
+    value = trial.results.export.value("params")
+    assert value is not None
+    return value

@@ -1,0 +1,186 @@
+"""Recorded tables, and searches that replay on them in virtual time."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from coordinated import Silent
+from fakes import SPACE, Work, space
+
+from search.cli.main import run
+from search.clock import VirtualClock
+from search.errors import UsageFault
+from search.executors.inline import InlineExecutor
+from search.home import Home
+from search.replay.lookup import Lookup
+from search.replay.run import replay
+from search.replay.table import RecordedTable, read_table, table_of, write_table
+from search.study.launch import launch
+from search.study.options import Options
+from storage.records import StudyState
+from storage.store import Store
+
+SECONDS = {"train": 60.0, "compress": 20.0, "export": 1.0, "score": 2.0, "measure": 3.0}
+
+
+class Timed(InlineExecutor):
+    """Does what `Work` does, in so many seconds of a clock of its own."""
+
+    def __init__(self, work: Work) -> None:
+        clock = VirtualClock()
+
+        def perform(job):
+            seconds = SECONDS.get(job.stage, 0.5)
+            clock.sleep(seconds)
+            return work(job).model_copy(update={"cpu_s": seconds})
+
+        super().__init__(perform, clock)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path):
+    """Records a search of a space; its table, and the trials."""
+
+    def record(text: str = SPACE, **options: object):
+        path = tmp_path / "fake.yaml"
+        path.write_text(text)
+        home = Home.at(tmp_path / "home")
+        study, state = launch(str(path), home, Options(**options), Silent(), Timed(Work()))
+        assert state is StudyState.FINISHED
+        store = Store(home.store_url)
+        try:
+            return table_of(store, study), store.trials.of(study.id)
+        finally:
+            store.close()
+
+    return record
+
+
+def searching(text: str = SPACE, **search: object):
+    made = space(text)
+    return made.model_copy(update={"search": made.search.model_copy(update=search)})
+
+
+def outcome(trials):
+    return [(t.recipe_digest, t.state, dict(t.metrics)) for t in trials]
+
+
+def test_a_search_replays_on_its_own_table_to_the_same_trials(recorded):
+    table, trials = recorded(parallel=1)
+    replayed = replay(table, searching(parallel=1))
+    assert outcome(replayed.trials) == outcome(trials)
+    assert replayed.nearest_share == 0
+    assert replayed.study.state is StudyState.FINISHED
+
+
+def test_time_passes_as_it_was_recorded_and_workers_share_it(recorded):
+    table, _ = recorded(parallel=1)
+    alone = replay(table, searching(parallel=1))
+    assert alone.elapsed_s >= sum(t.compute_s for t in alone.trials)
+    assert sum(t.compute_s for t in alone.trials) >= 14 * SECONDS["train"]
+    eight = replay(table, searching(parallel=8))
+    assert eight.elapsed_s < alone.elapsed_s / 3
+    ends = [t.finished_at for t in alone.trials]
+    assert ends == sorted(ends)
+
+
+def test_a_recipe_that_was_not_recorded_is_answered_by_the_nearest_and_counted(recorded):
+    table, _ = recorded(parallel=1)
+    replayed = replay(table, searching(parallel=1, seed=99, trials=20))
+    assert replayed.nearest_share > 0
+    assert [t.reason for t in replayed.trials if not t.state.is_measured] == []
+    known = {s.value("wer") for t in table.trials for s in t.results.scored.values()}
+    assert {t.metrics["wer"] for t in replayed.trials} <= known
+
+
+def test_a_network_in_another_format_costs_no_second_training(recorded):
+    text = SPACE.replace("search: {", "search: {formats: all, ")
+    table, _ = recorded(text, parallel=1)
+    trials = replay(table, searching(text, parallel=1)).trials
+    others = [t for t in trials if t.source == "format"]
+    assert others
+    assert all(t.compute_s < SECONDS["train"] for t in others)
+    assert all(t.compute_s > SECONDS["train"] for t in trials if t.source == "sampler")
+
+
+def test_a_table_is_recorded_at_random_in_every_format_whatever_it_comes_to(recorded):
+    text = SPACE + 'budgets: {size_mb: "<= 0.0001"}\n'
+    _, trials = recorded(text, is_recording=True, parallel=1)
+    assert [t.source for t in trials] == ["sampler", "format"] * 7
+    assert all(t.state.is_measured for t in trials)
+
+
+def test_a_table_is_read_as_it_was_written(recorded, tmp_path):
+    table, _ = recorded(parallel=1)
+    path = tmp_path / "table.parquet"
+    write_table(table, path)
+    found = read_table(path)
+    assert found == table
+    assert outcome(replay(found, searching()).trials) == outcome(replay(table, searching()).trials)
+
+
+def _no_parquet(path: Path, _table: RecordedTable) -> None:
+    path.write_text("trial,recipe\n")
+
+
+def _another(path: Path, _table: RecordedTable) -> None:
+    pd.DataFrame({"trial": [1]}).to_parquet(path)
+
+
+def _future(path: Path, table: RecordedTable) -> None:
+    origin = table.origin.model_copy(update={"version": 99})
+    write_table(dataclasses.replace(table, origin=origin), path)
+
+
+def _wrong_row(path: Path, table: RecordedTable) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    write_table(table, path)
+    content = pq.read_table(path)
+    results = content.column("result").to_pylist()
+    results[3] = "{}"
+    place = content.schema.get_field_index("result")
+    pq.write_table(content.set_column(place, "result", pa.array(results)), path)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (None, "table.parquet: no such file"),
+        (_no_parquet, "table.parquet: not a recorded table"),
+        (_another, "table.parquet: not a recorded table"),
+        (_future, "table.parquet: format 99; this version reads 1"),
+        (_wrong_row, "table.parquet: row 4: "),
+    ],
+)
+def test_what_is_no_table_is_refused(recorded, tmp_path, write, said):
+    table, _ = recorded(parallel=1, trials=2)
+    path = tmp_path / "table.parquet"
+    if write is not None:
+        write(path, table)
+    with pytest.raises(UsageFault, match=said):
+        read_table(path)
+
+
+def test_the_command_that_records_goes_on_and_writes_the_table_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("search.study.launch.LocalExecutor", lambda *_: Timed(Work()))
+    space_path, out = tmp_path / "fake.yaml", tmp_path / "out.parquet"
+    space_path.write_text(SPACE)
+    command = ["--home", str(tmp_path / "home"), "record", str(space_path), str(out), "--plain"]
+    command += ["--parallel", "1"]
+    for trials in (2, 6):
+        assert run([*command, "--trials", str(trials)]) == 0
+        assert f"{trials // 2} networks, {trials} students" in capsys.readouterr().out
+        assert len(read_table(out).trials) == trials
+
+
+def test_a_lookup_is_shared_between_replays(recorded):
+    table, _ = recorded(parallel=1)
+    lookup = Lookup(table)
+    first, second = (replay(table, searching(parallel=1), lookup) for _ in range(2))
+    assert outcome(first.trials) == outcome(second.trials)
+    assert first.elapsed_s == second.elapsed_s
