@@ -112,9 +112,14 @@ def best_trial(frame: pd.DataFrame, metric: str, where: str | None = None) -> in
     limits = parse_where(where) if where else []
     number = best_number(frame, wanted, limits)
     if number is None:
-        misses = [f"{limit.metric}: {_nearest_miss(complete, limit)}" for limit in limits]
-        raise UsageFault(f"no complete trial meets {where} ({'; '.join(misses)})")
+        misses = "; ".join(nearest_misses(complete, limits))
+        raise UsageFault(f"no complete trial meets {where} ({misses})")
     return number
+
+
+def nearest_misses(complete: pd.DataFrame, limits: Sequence[Limit]) -> list[str]:
+    """The best there is of each metric on which there is a limit, in words."""
+    return [f"{limit.metric}: {_nearest_miss(complete, limit)}" for limit in limits]
 
 
 def _nearest_miss(complete: pd.DataFrame, limit: Limit) -> str:

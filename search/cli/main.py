@@ -30,6 +30,7 @@ COMMANDS = {
     "extend": "add trials to a study",
     "cancel": "end one trial for good",
     "retry": "try failed trials again",
+    "pick": "which student to ship, and how sure that is",
     "record": "train recipes for a table on which searches replay",
     "backends": "inference runtimes, what they take, how to install them",
     "devices": "check and calibrate the devices of a space",
