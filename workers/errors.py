@@ -9,11 +9,14 @@ WorkError
 │   ├── DeviceRefused    a device that will not do what it is asked: wrong token, no such backend
 │   └── MissingExtra     an optional package is needed; names the extra
 ├── LostInput            something that an earlier stage made is gone or damaged; it is made again
+├── Killed               a process was ended from outside, mostly for want of memory
 ├── DeviceUnreachable           a device cannot be reached now; asking again later may help
 └── ParityError          an exported file disagrees with its network
 """
 
 from __future__ import annotations
+
+KILLED = "its process was ended by "
 
 
 class WorkError(Exception):
@@ -53,6 +56,13 @@ class DeviceRefused(UserFault):
 
 class LostInput(WorkError):
     """What an earlier stage made is gone or damaged; made again, the work can go on."""
+
+
+class Killed(WorkError):
+    """A process was ended from outside, as the kernel ends what takes its last memory."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(f"{KILLED}{by} (out of memory?)")
 
 
 class DeviceUnreachable(WorkError):

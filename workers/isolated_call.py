@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from workers.confinement import confine
-from workers.errors import UserFault, WorkError
+from workers.errors import Killed, UserFault, WorkError
 
 _OPERATIONS = {
     "prepare": "workers.backends.operations:prepare",
@@ -174,8 +174,10 @@ def answer_of(code: int, stdout: str, stderr: IO[bytes]) -> Answer:
     """What a process answered that ended so.
 
     Raises:
-        UserFault, WorkError: as `call`.
+        UserFault, Killed, WorkError: as `call`.
     """
+    if code == -signal.SIGKILL:
+        raise Killed(signal.SIGKILL.name)
     if code == 0:
         try:
             answer = json.loads(stdout)

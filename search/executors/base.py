@@ -9,11 +9,9 @@ from typing import Protocol
 from search.progress import StageProgress
 from spaces.record import Record
 from storage.errors import ArtifactError
-from workers.errors import DeviceRefused, DeviceUnreachable, LostInput, UserFault
+from workers.errors import DeviceRefused, DeviceUnreachable, Killed, LostInput, UserFault
 from workers.jobs import Job
 from workers.results import AnyResult
-
-KILLED = "its process was ended by "
 
 
 class JobError(Record):
@@ -57,7 +55,7 @@ def job_error(error: Exception) -> JobError:
     """An exception in words, with its type where it is our fault."""
     text = str(error).strip()
     is_device = isinstance(error, DeviceUnreachable | DeviceRefused)
-    is_plain = is_device or isinstance(error, UserFault)
+    is_plain = is_device or isinstance(error, UserFault | Killed)
     if not is_plain or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")
     return JobError(
@@ -85,7 +83,7 @@ _OF_THE_HOST = frozenset(
 
 def is_environment_fault(error: BaseException) -> bool:
     """Whether disk, memory or cache of the host are to blame, wherever in the chain of causes."""
-    if isinstance(error, MemoryError | ArtifactError | LostInput):
+    if isinstance(error, MemoryError | ArtifactError | LostInput | Killed):
         return True
     if isinstance(error, OSError) and error.errno in _OF_THE_HOST:
         return True

@@ -24,11 +24,12 @@ from pathlib import Path
 
 from search.clock import SYSTEM_CLOCK, Clock
 from search.errors import EnvironmentFault
-from search.executors.base import KILLED, JobError, JobOutcome, is_environment_fault, job_error
+from search.executors.base import JobError, JobOutcome, is_environment_fault, job_error
 from search.executors.temporary import own_temporary_folder
 from search.progress import StageProgress
 from storage.artifacts import ArtifactStore
 from workers.atomic import write_json
+from workers.errors import KILLED
 from workers.jobs import JOB, Job
 from workers.results import RESULT
 from workers.workspace import Workspace

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Unpack
 
 from search.clock import Clock
-from search.executors.base import KILLED, JobOutcome
+from search.executors.base import JobOutcome
 from search.progress import StudyObserver
 from search.results import TrialResults
 from search.strategy.moves import Propose
@@ -29,6 +29,7 @@ from storage.records import (
     TrialState,
 )
 from storage.store import Store
+from workers.errors import KILLED
 from workers.jobs import Job, Measure, key_of, name_of
 from workers.results import AnyResult
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import trouble
 
-from workers.errors import UserFault, WorkError
+from search.executors.base import job_error
+from workers.errors import KILLED, Killed, UserFault, WorkError
 from workers.isolated_call import Bounds, call
 
 N_FRAMES = 5
@@ -121,6 +122,16 @@ def test_the_caller_is_told_of_the_process(request_: Make) -> None:
     with pytest.raises(WorkError, match="was ended by SIGTERM"):
         call("recognise", request_("hangs"), on_start=lambda p: (told.append(p), p.terminate()))
     assert told[0].returncode == -signal.SIGTERM
+
+
+def test_a_process_that_the_kernel_ends_for_want_of_memory_is_no_fault_of_the_work(
+    request_: Make,
+) -> None:
+    with pytest.raises(Killed, match="its process was ended by SIGKILL") as caught:
+        call("recognise", request_("hangs"), on_start=lambda p: p.kill())
+    error = job_error(caught.value)
+    assert (error.is_environment_fault, error.is_user_fault) == (True, False)
+    assert error.error.startswith(KILLED)  # so that only so many of them count as the host's
 
 
 def test_the_number_of_threads_is_told_before_any_library_is_loaded(request_: Make) -> None:

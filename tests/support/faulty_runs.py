@@ -52,11 +52,13 @@ EAGER = Pace(environment_waits_s=(0.0, 0.0, 0.0))
 FAULTS = ("disk full", "input truncated", "input deleted", "out of memory", "suspend")
 BY_COMMAND = ("real full disk", "all suspended")
 _MOST_LAUNCHES = 6
+_SENTENCE = "the same command goes on"  # how a launch ends that its host does not let go on
 _MOST_TRIES = 4  # till the fault is met: a stage may end before its moment
 _LONGEST_S = 300
 # Of the runs that do all that follows the stage too. The others find it done, which they do only
 # if the stage comes to the very same files.
 _SHARE_TO_THE_END = 0.2
+_SHARE_THAT_LASTS = 0.25
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _taken_up(folder: Path, home: Home, fault: str, rng: random.Random) -> tuple
         code, text = launched(folder, home, fault, rng)
         if code == 0:
             return n, ""
-        if code != 1 or "Traceback" in text:
+        if _SENTENCE not in text or "Traceback" in text:
             break
         filler(home.folder).unlink(missing_ok=True)
     return n, f"ended with {code}: {text[-600:]}"
@@ -191,10 +193,12 @@ def _by_command(folder: Path, home: Home, fault: str, rng: random.Random) -> tup
 
 
 def _while_it_lasts(folder: Path, home: Home, fault: str, rng: random.Random) -> None:
-    """Everything stands still for longer than a stage may; or the disk is full for a while."""
+    """Everything stands still for longer than a stage may; or the disk is full for a while, in some
+    runs till the launch gives up."""
     if fault == "real full disk":
-        time.sleep(rng.uniform(0.5, 4.0))
-        filler(home.folder).unlink(missing_ok=True)
+        if rng.random() > _SHARE_THAT_LASTS:
+            time.sleep(rng.uniform(0.5, 4.0))
+            filler(home.folder).unlink(missing_ok=True)
         return
     stopped = processes_of(folder)
     for process in stopped:

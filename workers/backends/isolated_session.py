@@ -20,7 +20,7 @@ from workers.backends.base import Settings
 from workers.backends.environments import interpreter_of
 from workers.conversation import Conversation
 from workers.data.features import FRAMES_PER_SECOND
-from workers.errors import UserFault, WorkError
+from workers.errors import Killed, UserFault, WorkError
 from workers.isolated_call import Answer, Bounds
 
 LOAD_S = 300.0  # a runtime may build its engine then
@@ -87,6 +87,8 @@ class IsolatedSession:
         except UserFault as fault:
             text = str(fault).replace(str(self._folder), str(self._shown_as))
             raise UserFault(text) from fault
+        except Killed:
+            raise
         except WorkError as error:
             raise WorkError(f"{self._backend} {error}") from error
 
