@@ -17,6 +17,9 @@ from pathlib import Path
 from storage.partial import lives
 
 _NAME = re.compile(r"search-(?P<process>\d+)-.+")
+_SHORT = Path("/tmp")  # noqa: S108 - a folder of ours is made there
+_LONGEST_ADDRESS = 103  # bytes of the path of a socket, on the strictest system
+_NAME_OF_SOCKET = "/listener-12345678"
 
 
 def own_temporary_folder() -> None:
@@ -25,10 +28,19 @@ def own_temporary_folder() -> None:
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     if "tempdir" in config:
         return
-    _sweep(Path(tempfile.gettempdir()))
-    folder = tempfile.mkdtemp(prefix=f"search-{os.getpid()}-")
+    parent = Path(tempfile.gettempdir())
+    for swept in {parent, _SHORT}:
+        _sweep(swept)
+    folder = config["tempdir"] = os.environ["TMPDIR"] = _new_folder(parent)
+    if len(os.fsencode(folder + _NAME_OF_SOCKET)) > _LONGEST_ADDRESS:
+        config["tempdir"] = _new_folder(_SHORT)  # where its sockets are
+
+
+def _new_folder(parent: Path) -> str:
+    """With this process's name; it goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix=f"search-{os.getpid()}-", dir=parent)
     Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
-    config["tempdir"] = os.environ["TMPDIR"] = folder
+    return folder
 
 
 def _sweep(folder: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from shell import TINY_SPACE, command
 
 
@@ -38,8 +40,13 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_space: Path, cli: Cli) -> Path:
-    """The home of a finished search."""
-    home = tmp_path_factory.mktemp("finished")
-    done = cli("--home", home, "launch", "--space", tiny_space)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home
+    """The home of a finished search: a copy, of what one worker has searched for all."""
+    folder = tmp_path_factory.getbasetemp()
+    made = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            home = tmp_path_factory.mktemp("search")
+            done = cli("--home", home, "launch", "--space", tiny_space)
+            assert done.returncode == 0, done.stdout + done.stderr
+            home.rename(made)
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("copy") / "home"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -30,10 +31,18 @@ def _trials(cli: Cli, home: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
+def begun(cli: Cli, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a search of which half is done."""
+    home = tmp_path_factory.mktemp("begun")
+    _launch(cli, home, tiny_space, TRIALS // 2)
+    return home
+
+
+@pytest.fixture(scope="module")
 def undisturbed(
-    cli: Cli, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
+    cli: Cli, tiny_space: Path, begun: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[Any, ...]]:
-    home = tmp_path_factory.mktemp("undisturbed")
+    home = shutil.copytree(begun, tmp_path_factory.mktemp("undisturbed") / "home")
     _launch(cli, home, tiny_space, TRIALS)
     return _trials(cli, home)
 
@@ -83,10 +92,14 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_was_damaged_is_made_again(
-    damage: str, cli: Cli, tiny_space: Path, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
+    damage: str,
+    cli: Cli,
+    tiny_space: Path,
+    tmp_path: Path,
+    begun: Path,
+    undisturbed: list[tuple[Any, ...]],
 ) -> None:
-    home = tmp_path / "home"
-    _launch(cli, home, tiny_space, 2)
+    home = shutil.copytree(begun, tmp_path / "home")
     DAMAGES[damage](home)
     assert f"{TRIALS} of {TRIALS} trials complete" in _launch(cli, home, tiny_space, TRIALS)
     assert _trials(cli, home) == undisturbed

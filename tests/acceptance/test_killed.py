@@ -13,14 +13,14 @@ from shell import command
 from storage.records import StudyState
 from storage.store import Store
 
-N_KILLS = 10
+N_KILLS = 6
 
 
-def test_a_search_killed_ten_times_ends_with_every_trial_once_and_nothing_trained_twice(
+def test_a_search_killed_six_times_ends_with_every_trial_once_and_nothing_trained_twice(
     tmp_path, tiny_space
 ):
     home = tmp_path / "home"
-    arguments = command("--home", home, "launch", "--space", tiny_space, "--trials", 10)
+    arguments = command("--home", home, "launch", "--space", tiny_space, "--trials", 7)
     rng = random.Random(2)
     n_killed = 0
     while True:
@@ -42,7 +42,7 @@ def test_a_search_killed_ten_times_ends_with_every_trial_once_and_nothing_traine
     trials = store.trials.of(study.id)
     runs = store.stage_runs.of(study.id)
     assert study.state is StudyState.FINISHED
-    assert [t.number for t in trials] == list(range(10))
+    assert [t.number for t in trials] == list(range(7))
     assert all(t.state.is_final for t in trials)
     assert all(t.state == "complete" for t in trials), [t.reason for t in trials]
     cached = ("prepare", "teacher_targets")  # looked for anew at every launch

@@ -12,6 +12,8 @@ import pytest
 from processes import within
 from shell import TINY_SPACE, command
 
+LONG_NAME = "temporary" * 12  # the path of a socket could not be so long
+
 
 def _speakers(coordinator: int) -> list[psutil.Process]:
     below = psutil.Process(coordinator).children(recursive=True)
@@ -25,10 +27,10 @@ def test_a_killed_preparation_leaves_nothing(
     cli: Callable[..., CompletedProcess[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    home, space, temporary = tmp_path / "home", tmp_path / "tiny.yaml", tmp_path / "tmp"
+    home, space, temporary = tmp_path / "home", tmp_path / "tiny.yaml", tmp_path / LONG_NAME
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    space.write_text(TINY_SPACE.replace("train_utterances: 60", "train_utterances: 400"))
+    space.write_text(TINY_SPACE.replace("train_utterances: 60", "train_utterances: 240"))
     launch = ("--home", home, "launch", "--space", space, "--trials", 1)
     process = subprocess.Popen(
         command(*launch), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
