@@ -27,7 +27,7 @@ demo: $(VENV)/core
 	@echo "the front: $(DEMO)/front.html and $(DEMO)/front.png; a student: $(DEMO)/student.zip"
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
