@@ -26,7 +26,7 @@ from workers.jobs import (
     Train,
     name_of,
 )
-from workers.results import Model
+from workers.results import ConvertResult, Model
 
 Traits = Mapping[str, object]
 
@@ -57,7 +57,8 @@ class Lookup:
         self._trained = {t.number: _trained_traits(t) for t in table.trials}
         self._spans = _spans(self._trained.values())
         self._by_network: dict[str, list[RecordedTrial]] = {}
-        self._by_file: dict[str, list[_Subject]] = {}
+        self._by_file: dict[str, list[_Subject]] = {}  # what is scored and measured
+        self._by_float32: dict[str, list[_Subject]] = {}  # what other runtimes' forms are made of
         of_study = table.study_results
         self._teacher_network = of_study.checkpoint or table.origin.imported.get("checkpoint")
         teacher = _Subject(table.study_stages, of_study, Quantize())
@@ -71,12 +72,15 @@ class Lookup:
     def _take(self, subject: _Subject, model: str | None = None) -> None:
         """Remember the files of a subject."""
         results = subject.results
-        files = {model} - {None}
+        converted = [c for c in results.converted.values() if isinstance(c, ConvertResult)]
+        files = {_file(c.model) for c in converted} | ({model} if model else set())
         if results.export is not None:
-            files |= {results.export.model, results.export.float32}
-        files |= {_file(c.model) for c in results.converted.values() if hasattr(c, "model")}
+            files.add(results.export.model)
+            self._by_float32.setdefault(str(results.export.float32), []).append(subject)
+        elif model is not None:
+            self._by_float32.setdefault(model, []).append(subject)
         for file in files:
-            self._by_file.setdefault(str(file), []).append(subject)
+            self._by_file.setdefault(file, []).append(subject)
 
     def answer(self, job: Job) -> Answer:
         """The result of a job.
@@ -102,9 +106,10 @@ class Lookup:
             case Export():
                 return self._exported(job)
             case Convert():
-                return self._made_of(stage, job.onnx, job.quantize)
+                made = self._by_float32.get(job.onnx, [])
+                return _first(stage, [s for s in made if s.quantize == job.quantize])
             case Score() | Measure() | Extra():
-                return self._made_of(stage, _file(job.model))
+                return _first(stage, self._by_file.get(_file(job.model), []))
             case _:
                 raise WorkError(f"a table answers no {stage}")
 
@@ -153,13 +158,6 @@ class Lookup:
             owners,
         )
 
-    def _made_of(self, stage: str, file: str, quantize: Quantize | None = None) -> Answer:
-        """What a stage gave back for a file."""
-        for subject in self._by_file.get(file, []):
-            if stage in subject.stages and quantize in (None, subject.quantize):
-                return Answer(subject.stages[stage])
-        raise WorkError(f"the table has no {stage} of this file")
-
     def _nearest(
         self,
         stage: str,
@@ -174,6 +172,14 @@ class Lookup:
             raise WorkError(f"the table has no {stage} of anything like it")
         least = min(distances)
         return Answer(able[distances.index(least)].stages[stage], least == 0)
+
+
+def _first(stage: str, subjects: Iterable[_Subject]) -> Answer:
+    """What a stage gave back for a file that all of these share."""
+    for subject in subjects:
+        if stage in subject.stages:
+            return Answer(subject.stages[stage])
+    raise WorkError(f"the table has no {stage} of this file")
 
 
 def _student_traits(student: StudentDims) -> Traits:

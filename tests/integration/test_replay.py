@@ -20,8 +20,10 @@ from search.replay.run import replay
 from search.replay.table import RecordedTable, read_table, table_of, write_table
 from search.study.launch import launch
 from search.study.options import Options
+from spaces.recipe import Quantize
 from storage.records import StudyState
 from storage.store import Store
+from workers.jobs import key_of
 
 SECONDS = {"train": 60.0, "compress": 20.0, "export": 1.0, "score": 2.0, "measure": 3.0}
 
@@ -44,11 +46,11 @@ class Timed(InlineExecutor):
 def recorded(tmp_path: Path):
     """Records a search of a space; its table, and the trials."""
 
-    def record(text: str = SPACE, **options: object):
+    def record(text: str = SPACE, work: Work | None = None, **options: object):
         path = tmp_path / "fake.yaml"
         path.write_text(text)
         home = Home.at(tmp_path / "home")
-        study, state = launch(str(path), home, Options(**options), Silent(), Timed(Work()))
+        study, state = launch(str(path), home, Options(**options), Silent(), Timed(work or Work()))
         assert state is StudyState.FINISHED
         store = Store(home.store_url)
         try:
@@ -104,6 +106,26 @@ def test_a_network_in_another_format_costs_no_second_training(recorded):
     assert others
     assert all(t.compute_s < SECONDS["train"] for t in others)
     assert all(t.compute_s > SECONDS["train"] for t in trials if t.source == "sampler")
+
+
+class SharedFloat32(Work):
+    """As in a real export, a network has one float32 file, which is also its fp32 student."""
+
+    def _export(self, job):
+        made = super()._export(job)
+        return made.model_copy(update={"float32": job.checkpoint, "model": _model_of(job)})
+
+
+def _model_of(job):
+    return job.checkpoint if job.quantize == Quantize() else key_of(job)
+
+
+def test_formats_of_one_network_are_told_apart_although_they_share_a_float32_file(recorded):
+    text = SPACE.replace("search: {", "search: {formats: all, ")
+    table, trials = recorded(text, work=SharedFloat32(), parallel=1)
+    assert outcome(replay(table, searching(text, parallel=1)).trials) == outcome(trials)
+    fp32 = [t for t in trials if t.values["quantize.scheme"] == "fp32"]
+    assert 0 < len(fp32) < len(trials)
 
 
 def test_a_table_is_recorded_at_random_in_every_format_whatever_it_comes_to(recorded):
