@@ -40,13 +40,13 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_space: Path, cli: Cli) -> Path:
-    """The home of a finished search: a copy, of what one worker has searched for all."""
+    """The home of a finished search: a copy, of what one worker has searched for all. Its audio
+    stays where it was spoken, as manifests name it."""
     folder = tmp_path_factory.getbasetemp()
     made = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
     with FileLock(f"{made}.lock"):
-        if not made.exists():
-            home = tmp_path_factory.mktemp("search")
-            done = cli("--home", home, "launch", "--space", tiny_space)
+        if not (made / "finished").exists():
+            done = cli("--home", made, "launch", "--space", tiny_space)
             assert done.returncode == 0, done.stdout + done.stderr
-            home.rename(made)
+            (made / "finished").touch()
     return Path(shutil.copytree(made, tmp_path_factory.mktemp("copy") / "home"))

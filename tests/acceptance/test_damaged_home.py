@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -31,18 +30,10 @@ def _trials(cli: Cli, home: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def begun(cli: Cli, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a search of which half is done."""
-    home = tmp_path_factory.mktemp("begun")
-    _launch(cli, home, tiny_space, TRIALS // 2)
-    return home
-
-
-@pytest.fixture(scope="module")
 def undisturbed(
-    cli: Cli, tiny_space: Path, begun: Path, tmp_path_factory: pytest.TempPathFactory
+    cli: Cli, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[Any, ...]]:
-    home = shutil.copytree(begun, tmp_path_factory.mktemp("undisturbed") / "home")
+    home = tmp_path_factory.mktemp("undisturbed")
     _launch(cli, home, tiny_space, TRIALS)
     return _trials(cli, home)
 
@@ -92,14 +83,10 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_was_damaged_is_made_again(
-    damage: str,
-    cli: Cli,
-    tiny_space: Path,
-    tmp_path: Path,
-    begun: Path,
-    undisturbed: list[tuple[Any, ...]],
+    damage: str, cli: Cli, tiny_space: Path, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    home = shutil.copytree(begun, tmp_path / "home")
+    home = tmp_path / "home"
+    _launch(cli, home, tiny_space, 2)
     DAMAGES[damage](home)
     assert f"{TRIALS} of {TRIALS} trials complete" in _launch(cli, home, tiny_space, TRIALS)
     assert _trials(cli, home) == undisturbed

@@ -151,7 +151,7 @@ def test_the_command_answers_in_words_and_as_json(
         "the fewest word errors of 3 trials within the limits (4 complete)",
         "200 utterances (1000 words)",
         "latency p95 is within 5 % of its limit",
-        "not told apart from it by this dev set:\n  trial 1, student 1: 1 MB (-50%), WER +0.2 points",
+        "not told apart from it by this dev set:\n  trial 1, student 1: 1 MB (-50%), WER +0.2",
         "smaller costs:",
         "next: search export --study edge --trial 0 OUT.zip",
     ):
