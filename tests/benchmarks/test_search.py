@@ -1,7 +1,7 @@
 """What a search finds for its compute: strategies on recorded tables, over many seeds.
 
-make bench-search; N_SEEDS=4 for a quick look; GP=1 with the Gaussian process, whose asks take seconds
-each. Tables are those of `search record` in the folder `tables` here.
+make bench-search; N_SEEDS=4 for a quick look; GP=1 with the Gaussian process, whose asks take
+seconds each. Tables are those of `search record` in the folder `tables` here.
 """
 
 from __future__ import annotations
