@@ -26,18 +26,18 @@ _NEAR = 0.05  # a time so near to its limit may be beyond it at another hour
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial within the limits.
+    """A trial that may be shipped.
 
     `chance` is the share of dev sets, drawn anew from the utterances, on which it makes the fewest
-    errors of all within the limits. `difference` is its WER less that of the first, with a 95 %
-    interval over the same utterances.
+    errors of the candidates; None for one that is no candidate. `difference` is its WER less that
+    of the first, with a 95 % interval over the same utterances.
     """
 
     number: int
     label: str
     wer: float
     size_mb: float | None
-    chance: float
+    chance: float | None
     difference: float
     low: float
     high: float
@@ -86,24 +86,24 @@ def choose(
 
     Args:
         frame: its trials (`search.analysis.trial_frame`).
-        target: whose word errors count; the first by default.
+        target: whose word errors and sizes count; the first by default.
 
     Raises:
         UsageFault: when no trial is within the limits, naming the nearest misses.
     """
-    wer = MetricRef("wer", target or "")
+    wer, size_mb = MetricRef("wer", target or ""), MetricRef("size_mb", target or "")
     complete = frame[frame["state"] == TrialState.COMPLETE]
     within = complete[fits(complete, limits)]
     if within.empty or wer not in within or within[wer].isna().all():
         raise UsageFault(_nothing(study, complete, limits))
     best = within.dropna(subset=[wer]).nsmallest(_MOST, wer)
     first = best.iloc[0]
-    front = complete[complete["on_front"] & (complete["size_mb"] < first["size_mb"])]
-    cheaper = front.dropna(subset=[wer]).nlargest(_MOST_CHEAPER, "size_mb")
-    scores = _Scores(store, study, _label(space, target))
+    front = complete[complete["on_front"] & (complete[size_mb] < first[size_mb])]
+    cheaper = front.dropna(subset=[wer]).nlargest(_MOST_CHEAPER, size_mb)
+    scores = _Scores(store, study, _label(space, target or space.first_target))
     return Choice(
-        candidates=_candidates(best, wer, scores),
-        cheaper=_candidates(cheaper, wer, scores, against=int(first["number"])),
+        candidates=_candidates(best, wer, size_mb, scores),
+        cheaper=_candidates(cheaper, wer, size_mb, scores, against=int(first["number"])),
         near=tuple(str(m.metric) for m in limits if _is_near(m, first)),
         n_within=len(within),
         n_complete=len(complete),
@@ -123,10 +123,9 @@ def _nothing(study: Study, complete: pd.DataFrame, limits: Sequence[Limit]) -> s
     )
 
 
-def _label(space: Space, target: str | None) -> str:
+def _label(space: Space, target: str) -> str:
     """The runtime whose errors count."""
-    runtimes = space.runtimes()
-    return next((r.label for r in runtimes if target in r.targets), runtimes[0].label)
+    return next(r.label for r in space.runtimes() if target in r.targets)
 
 
 class _Scores:
@@ -155,8 +154,13 @@ class _Scores:
 
 
 def _candidates(
-    trials: pd.DataFrame, wer: MetricRef, scores: _Scores, against: int | None = None
+    trials: pd.DataFrame,
+    wer: MetricRef,
+    size_mb: MetricRef,
+    scores: _Scores,
+    against: int | None = None,
 ) -> tuple[Candidate, ...]:
+    """Trials beside the first of them, or beside another that they are no candidates with."""
     numbers = [int(n) for n in trials["number"]]
     if not numbers:
         return ()
@@ -172,8 +176,8 @@ def _candidates(
                 number=numbers[place - 1],
                 label=str(row["label"]),
                 wer=float(row[wer]),
-                size_mb=None if pd.isna(row["size_mb"]) else float(row["size_mb"]),
-                chance=chances[place - 1],
+                size_mb=None if pd.isna(row[size_mb]) else float(row[size_mb]),
+                chance=chances[place - 1] if against is None else None,
                 difference=float(errors.sum() / words.sum()),
                 low=low,
                 high=high,

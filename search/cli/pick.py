@@ -86,11 +86,14 @@ def _print(
     choice: Choice, study: str, space: Space, frame: pd.DataFrame, target: str | None
 ) -> None:
     from search.report.labels import format_metric, metric_name
+    from spaces.metrics import MetricRef
 
     first = choice.first
+    assert first.chance is not None
     figures = frame.set_index("number").loc[first.number]
-    names = [str(o) for o in space.objectives]
-    names += [n for n in ("wer", "size_mb", "latency_p95_ms") if n not in names]
+    shown = ("wer", "size_mb", "latency_p95_ms")
+    names = [str(MetricRef(name, target)) for name in shown] if target else list(shown)
+    names = list(dict.fromkeys([*map(str, space.objectives), *names]))
     told = ", ".join(
         f"{metric_name(n)} {format_metric(n, float(figures[n]))}" for n in names if n in figures
     )

@@ -106,18 +106,33 @@ def test_who_cannot_be_told_from_the_first_is_named_and_who_is_surely_worse_is_n
 
 def test_chances_are_of_all_within_the_limits_and_add_up(chosen: Callable[..., Choice]) -> None:
     choice = chosen(size_mb=5)
-    assert sum(c.chance for c in choice.candidates) == pytest.approx(1)
-    assert 0.5 < choice.first.chance < 0.95
+    assert sum(c.chance or 0.0 for c in choice.candidates) == pytest.approx(1)
+    assert 0.5 < (choice.first.chance or 0.0) < 0.95
     assert chosen(size_mb=0.5).first.chance == 1
 
 
 def test_what_smaller_costs_is_told_of_the_front(chosen: Callable[..., Choice]) -> None:
     choice = chosen(size_mb=5)
     assert [c.number for c in choice.cheaper] == [1, 2]
+    assert [c.chance for c in choice.cheaper] == [None, None]  # they are not compared with all
     points = choice.cheaper[1]
     exact = (STUDENTS[2][0] - STUDENTS[0][0]).sum() / sum(WORDS)
     assert points.difference == pytest.approx(exact)
     assert chosen(size_mb=0.5).cheaper == ()
+
+
+def test_sizes_are_those_of_the_target_that_is_named(tmp_path: Path) -> None:
+    def read(store: Store) -> Choice:
+        study = _study(store)
+        space = parse_space(QUICKSTART, "quickstart.yaml")
+        frame = study_frame(store, study, space)
+        frame["size_mb@cpu"] = frame["size_mb"] * 3
+        limits = [Limit(MetricRef("size_mb", "cpu"), "<=", 15.0)]
+        return choose(store, study, space, frame, limits, "cpu")
+
+    choice = with_store(tmp_path, read)
+    assert (choice.first.number, choice.first.size_mb) == (0, 6.0)
+    assert [c.size_mb for c in choice.cheaper] == [3.0, pytest.approx(0.6)]
 
 
 def test_a_time_so_near_to_its_limit_that_another_hour_may_break_it_is_said(

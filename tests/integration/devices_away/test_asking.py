@@ -6,6 +6,7 @@ import pytest
 from away import TEXT, Home_, Workshop
 from fakes import space
 
+from search.clock import VirtualClock
 from search.errors import UsageFault
 from search.study.device_backoff import DeviceBackoff
 from spaces.families import SeparableConv
@@ -61,24 +62,8 @@ def test_screening_leaves_out_a_device_that_cannot_be_asked(
 # when an absent device is asked again
 
 
-class Clock:
-    """Stands still but when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-
-    def now(self) -> float:
-        return self.passed_s
-
-    def monotonic(self) -> float:
-        return self.passed_s
-
-    def sleep(self, seconds: float) -> None:
-        self.passed_s += seconds
-
-
 def test_a_device_is_asked_again_twice_as_late_each_time_up_to_a_minute() -> None:
-    clock = Clock()
+    clock = VirtualClock()
     text = TEXT.replace("  pi5:", '  slow: {agent: "https://pi5.example:8765", token_env: '
                         "SEARCH_PI5_TOKEN, threads: 4}\n  pi5:")  # fmt: skip
     backoff = DeviceBackoff(space(text), clock)
