@@ -9,6 +9,7 @@ from search.errors import StudyFault
 from search.objectives import Metrics, metrics_of
 from search.policy import Policy
 from search.results import TrialResults
+from search.study.pipeline import screen_job
 from search.study.settings import StudySettings
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
@@ -33,24 +34,6 @@ def ends_of(space: Space) -> dict[str, Recipe]:
     }
 
 
-def screen_end(
-    space: Space, host: str, corpus: str, end: str, recipe: Recipe, without: Collection[str] = ()
-) -> Screen:
-    """What tells the size, cost and latency of an end.
-
-    Args:
-        without: targets that cannot be measured on now.
-    """
-    return Screen(
-        host=host,
-        student=recipe.student.pruned(recipe.prune.ratio),
-        quantize=recipe.quantize,
-        corpus=corpus,
-        targets={n: t for n, t in space.targets.items() if n not in without},
-        end=end,
-    )
-
-
 def next_end(
     space: Space,
     settings: StudySettings,
@@ -67,17 +50,19 @@ def next_end(
     if not any(budget.metric.known.known_untrained for budget in policy.budgets(space)):
         return None
     seen: dict[str, Metrics] = {}
+    unmet: list[Budget] = []
     for end, recipe in ends_of(space).items():
         if end not in results.ends:
-            corpus = results.prepare.corpus
-            return screen_end(space, settings.host, corpus, end, recipe, unavailable_targets)
+            corpus, host = results.prepare.corpus, settings.host
+            return screen_job(space, host, corpus, recipe, unavailable_targets, end)
         found = results.ends[end]
         if not isinstance(found, ScreenResult):
             return None
         seen[end] = metrics_of(space, found.readings)
-        if not hopeless(policy.budgets(space), list(seen.values())):
+        unmet = hopeless(policy.budgets(space), list(seen.values()))
+        if not unmet:
             return None
-    raise StudyFault(_refusal(hopeless(policy.budgets(space), list(seen.values())), seen), True)
+    raise StudyFault(_refusal(unmet, seen), is_user_fault=True)
 
 
 def hopeless(budgets: Collection[Budget], ends: Sequence[Metrics]) -> list[Budget]:

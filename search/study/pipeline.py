@@ -148,7 +148,8 @@ def next_trial_step(
 ) -> Step:
     """The next stage of a trial; whether it is done is asked nowhere else."""
     if results.screen is None:
-        return Submit(_screen(space, settings, context, recipe, unavailable_targets))
+        corpus, host = context.corpus, settings.host
+        return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
     if results.train is None:
         train = _train(settings, context, recipe)
         return Submit(train.model_copy(update={"rungs": space.search.rungs}))
@@ -178,20 +179,27 @@ def next_trial_step(
     return next_measurement(space, settings, corpus, texts, student, results, unavailable_targets)
 
 
-def _screen(
+def screen_job(
     space: Space,
-    settings: StudySettings,
-    context: StudyContext,
+    host: str,
+    corpus: str,
     recipe: Recipe,
-    unavailable_targets: Collection[str],
+    without: Collection[str] = (),
+    end: str = "",
 ) -> Screen:
-    """Of the student as it will be when it is pruned."""
+    """What tells the size, cost and latency of a student as it will be when it is pruned.
+
+    Args:
+        without: targets that cannot be measured on now.
+        end: which end of the space it stands for, if it does.
+    """
     return Screen(
-        host=settings.host,
+        host=host,
         student=recipe.student.pruned(recipe.prune.ratio),
         quantize=recipe.quantize,
-        corpus=context.corpus,
-        targets={n: t for n, t in space.targets.items() if n not in unavailable_targets},
+        corpus=corpus,
+        targets={n: t for n, t in space.targets.items() if n not in without},
+        end=end,
     )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from search.errors import StudyFault
 from search.executors.base import Executor, JobOutcome
 from search.objectives import Metrics, metrics_of, violations
-from search.study.ends import ends_of, hopeless, screen_end
+from search.study.ends import ends_of, hopeless
 from search.study.host import host_digest, versions_of
+from search.study.pipeline import screen_job
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.sizes import sized_values
@@ -103,7 +104,7 @@ def _teacher_fault(space: Space, executor: Executor) -> str | None:
 
 
 def _extreme(space: Space, end: str, recipe: Recipe, corpus: str, executor: Executor) -> Extreme:
-    job = screen_end(space, host_digest(versions_of(space)), corpus, end, recipe)
+    job = screen_job(space, host_digest(versions_of(space)), corpus, recipe, end=end)
     result = _result(job, executor)
     assert isinstance(result, ScreenResult)
     metrics = metrics_of(space, result.readings)

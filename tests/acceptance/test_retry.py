@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from store_rows import STUDY
+from store_rows import STUDY, add_trial
 
 from storage.records import StudyState, TrialState
 from storage.store import Store
@@ -26,15 +26,7 @@ def home(tmp_path: Path) -> Path:
     study = store.studies.create(**STUDY)
     store.studies.change(study.id, state=StudyState.FINISHED)
     for number, state in enumerate((TrialState.COMPLETE, TrialState.FAILED, TrialState.FAILED)):
-        trial = store.trials.add(
-            study.id,
-            number=number,
-            values={},
-            recipe={},
-            recipe_digest="",
-            label="a student",
-            source="sampler",
-        )
+        trial = add_trial(store, study, number)
         store.trials.save(trial.evolve(state=state, reason="train: failed", finished_at=1.0))
     store.close()
     return tmp_path

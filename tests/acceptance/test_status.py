@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from store_rows import STUDY
+from store_rows import STUDY, add_trial
 
 from search.progress import LiveStatus, RunningStage, StageProgress
 from storage.records import Study, TrialState
@@ -30,15 +30,7 @@ def study(store: Store) -> Study:
     """One trial complete, one begun, of twelve."""
     study = store.studies.create(**{**STUDY, "trials_wanted": 12})
     for number, state in enumerate((TrialState.COMPLETE, TrialState.RUNNING)):
-        trial = store.trials.add(
-            study.id,
-            number=number,
-            values={},
-            recipe={},
-            recipe_digest="",
-            label="a student",
-            source="sampler",
-        )
+        trial = add_trial(store, study, number)
         store.trials.save(trial.evolve(state=state))
     return study
 

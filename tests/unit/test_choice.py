@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fabricated import QUICKSTART, fabricate, metrics_of
 from pages import with_store
+from store_rows import add_trial
 
 from search.analysis.choice import Choice, choose
 from search.analysis.pick import Limit
@@ -40,16 +41,7 @@ STUDENTS = [
 def _study(store: Store) -> Study:
     study = fabricate(store, "edge", 0, wanted=len(STUDENTS))
     for number, (errors, size_mb, latency_p95_ms) in enumerate(STUDENTS):
-        trial = store.trials.add(
-            study.id,
-            number=number,
-            values={"family": "separable_conv"},
-            recipe={},
-            recipe_digest=str(number),
-            label=f"student {number}",
-            source="sampler",
-            sampler_attrs={},
-        )
+        trial = add_trial(store, study, number, label=f"student {number}")
         wer = float(errors.sum() / sum(WORDS))
         metrics = metrics_of(wer, latency_p95_ms / 1.6, size_mb)
         figures = (wer, latency_p95_ms, size_mb)
