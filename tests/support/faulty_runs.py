@@ -18,6 +18,7 @@ from coordinated import Silent
 from harm import Plan, filler, n_reached, perform
 from processes import processes_of
 from rewound import rewound, runs_of
+from shell import SMALLEST_SPACE
 from untimed import differences, untimed
 
 from search.clock import SystemClock
@@ -31,18 +32,7 @@ from storage.records import StudyState
 
 NAME = "tiny"
 STAGE_TIMEOUT_S = 60
-SPACE = f"""
-name: {NAME}
-data:
-  synthetic: {{train_utterances: 20, dev_utterances: 6, speakers: 4}}
-  speeds: [1.0]
-teacher:
-  train:
-    student: {{family: separable_conv, channels: 16, blocks: 1}}
-    training: {{epochs: 2}}
-students:
-  separable_conv: {{channels: [16, 24], blocks: [1, 2]}}
-training: {{epochs: 1}}
+SPACE = f"""{SMALLEST_SPACE}training: {{epochs: 1}}
 distil: {{weight: 0.5}}
 prune: {{ratio: 0.4, epochs: 1}}
 targets: {{cpu: {{runs: 10, restarts: 1, max_s: 0.2}}}}

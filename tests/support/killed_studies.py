@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from agents import TOKEN, serving
 from processes import is_below, processes_of, role_of, within
-from shell import command
+from shell import SMALLEST_SPACE, command
 
 from storage.records import StudyState
 from storage.store import Store
@@ -24,18 +24,7 @@ from storage.store import Store
 PHASES = ("start-up", "preparation", "teacher", "trials")
 TARGETS = ("coordinator", "child", "grandchild", "fork server", "synthesiser", "agent")
 N_TRIALS = 2
-SPACE = f"""
-name: tiny
-data:
-  synthetic: {{train_utterances: 20, dev_utterances: 6, speakers: 4}}
-  speeds: [1.0]
-teacher:
-  train:
-    student: {{family: separable_conv, channels: 16, blocks: 1}}
-    training: {{epochs: 2}}
-students:
-  separable_conv: {{channels: [16, 24], blocks: [1, 2]}}
-training: {{epochs: 2}}
+SPACE = f"""{SMALLEST_SPACE}training: {{epochs: 2}}
 distil: {{weight: 0.5}}
 prune: {{ratio: [0.0, 0.4], epochs: 1}}
 targets:

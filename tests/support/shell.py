@@ -25,6 +25,20 @@ targets: {cpu: {runs: 10, restarts: 1, max_s: 0.5}}
 search: {trials: 6, parallel: 2}
 """
 
+# The data, teacher and students of searches that are run by the dozen.
+SMALLEST_SPACE = """
+name: tiny
+data:
+  synthetic: {train_utterances: 20, dev_utterances: 6, speakers: 4}
+  speeds: [1.0]
+teacher:
+  train:
+    student: {family: separable_conv, channels: 16, blocks: 1}
+    training: {epochs: 2}
+students:
+  separable_conv: {channels: [16, 24], blocks: [1, 2]}
+"""
+
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-c", "from search.cli import main; main()", *map(str, arguments)]
