@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ def record_command(
     Example:
       search record quickstart.yaml quickstart.parquet --trials 400
     """
-    from search.replay.table import table_of, write_table
+    from search.replay.table import check_place, table_of, write_table
     from search.report.terminal import open_view
     from search.study.launch import launch
     from search.study.options import Options
@@ -52,6 +53,7 @@ def record_command(
     from storage.records import StudyState
     from storage.store import Store
 
+    check_place(Path(target))
     space = load_space(path)
     agree_to_hosts(ctx, space, yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
@@ -59,11 +61,12 @@ def record_command(
     given = Options(study=name, is_recording=True, **options)  # type: ignore[arg-type]
     with open_view(as_json, plain) as observer:
         recorded, state = launch(path, home_of(ctx), given, observer)
-    store = Store(home_of(ctx).store_url)
-    try:
+    with closing(Store(home_of(ctx).store_url)) as store:
+        has_trials = any(t.state.is_measured for t in store.trials.of(recorded.id))
+        if state is not StudyState.FINISHED and not has_trials:
+            click.echo("stopped before a trial was measured; the same command goes on", err=True)
+            return 130
         table = table_of(store, recorded)
-    finally:
-        store.close()
     write_table(table, Path(target))
     hours = table.cpu_s / 3600
     click.echo(

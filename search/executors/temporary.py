@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import platform
 import re
 import shutil
 import tempfile
+import zlib
 from multiprocessing.util import Finalize
 from pathlib import Path
 
 from storage.partial import lives
 
-_NAME = re.compile(r"search-(?P<process>\d+)-.+")
+_NODE = f"{zlib.crc32(platform.node().encode()):08x}"  # another container may share the folder
+_NAME = re.compile(rf"search-{_NODE}-(?P<process>\d+)-.+")
 _SHORT = Path("/tmp")  # noqa: S108 - a folder of ours is made there
 _LONGEST_ADDRESS = 103  # bytes of the path of a socket, on the strictest system
 _NAME_OF_SOCKET = "/listener-12345678"
@@ -38,7 +41,7 @@ def own_temporary_folder() -> None:
 
 def _new_folder(parent: Path) -> str:
     """With this process's name; it goes when the process ends."""
-    folder = tempfile.mkdtemp(prefix=f"search-{os.getpid()}-", dir=parent)
+    folder = tempfile.mkdtemp(prefix=f"search-{_NODE}-{os.getpid()}-", dir=parent)
     Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
     return folder
 

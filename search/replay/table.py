@@ -20,6 +20,7 @@ from spaces.load import parse_space
 from spaces.recipe import Recipe
 from spaces.record import Record
 from spaces.space import Space
+from storage.partial import partial_name
 from storage.records import Study
 from storage.store import Store
 from workers.errors import MissingExtra
@@ -156,6 +157,23 @@ def _identity(stage: str, recorded: Recorded) -> str:
 # the file
 
 
+def check_place(path: Path) -> None:
+    """Whether a table can be written there, before days are spent on it.
+
+    Raises:
+        UsageFault: when there is no such folder, or a file that is no table.
+        MissingExtra: when pyarrow is not installed.
+    """
+    _pyarrow()
+    if not path.parent.is_dir():
+        raise UsageFault(f"{path}: no such folder {path.parent}")
+    if path.exists():
+        try:
+            read_table(path)
+        except UsageFault as fault:
+            raise UsageFault(f"{fault}; it would be replaced: choose another place") from fault
+
+
 def write_table(table: RecordedTable, path: Path) -> None:
     """Write a table as Parquet.
 
@@ -189,7 +207,12 @@ def write_table(table: RecordedTable, path: Path) -> None:
         metadata={_METADATA: table.origin.model_dump_json()},
     )
     content = arrow.Table.from_pylist(rows, schema=schema)
-    parquet.write_table(content, path, compression="zstd")
+    partial = Path(partial_name(str(path)))
+    try:
+        parquet.write_table(content, partial, compression="zstd")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_table(path: Path) -> RecordedTable:

@@ -200,6 +200,39 @@ def test_the_command_that_records_goes_on_and_writes_the_table_anew(tmp_path, mo
         assert len(read_table(out).trials) == trials
 
 
+def _no_folder(tmp_path: Path) -> Path:
+    return tmp_path / "gone" / "out.parquet"
+
+
+def _somebody_elses(tmp_path: Path) -> Path:
+    path = tmp_path / "train.csv"
+    path.write_text("audio,text\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (_no_folder, "out.parquet: no such folder "),
+        (
+            _somebody_elses,
+            "train.csv: not a recorded table (search record writes them); it would be",
+        ),
+    ],
+)
+def test_where_no_table_can_be_written_is_said_before_anything_is_trained(
+    tmp_path, monkeypatch, capsys, place, said
+):
+    work = Work()
+    monkeypatch.setattr("search.study.launch.LocalExecutor", lambda *_: Timed(work))
+    space_path, out = tmp_path / "fake.yaml", place(tmp_path)
+    space_path.write_text(SPACE)
+    assert run(["--home", str(tmp_path / "home"), "record", str(space_path), str(out)]) == 2
+    assert said in capsys.readouterr().err
+    assert work.jobs == []
+    assert not out.exists() or out.read_text() == "audio,text\n"
+
+
 def test_a_lookup_is_shared_between_replays(recorded):
     table, _ = recorded(parallel=1)
     lookup = Lookup(table)
