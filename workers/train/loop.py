@@ -34,6 +34,7 @@ from workers.train.schedule import learning_rate_at
 
 _CLIP_NORM = 5.0
 _N_EVALUATIONS = 8
+_MOST_ON_CURVE = 200  # utterances: a learning curve is looked at, nothing is decided by it
 _FINAL = "average"  # the name of the mean of what ships, in memory and in the state's file
 
 Report = Callable[[str, int, int], None]
@@ -229,7 +230,7 @@ class Trainer:
         dev_wer = None
         if epoch % max(1, epochs // _N_EVALUATIONS) == 0 or epoch == epochs:
             with self.lock.shared() if self.lock else nullcontext():
-                errors, words = dev_errors(self.network, self.corpus)
+                errors, words = dev_errors(self.network, self.corpus, _MOST_ON_CURVE)
             dev_wer = float(errors.sum() / words.sum())
             self.network.train()
         self._state.history.append(
@@ -296,15 +297,23 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def dev_errors(network: Student, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+def dev_errors(
+    network: Student, corpus: Corpus, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Word errors and words int64 [utterances] of a network in torch on dev: for learning curves
-    and rungs, never reported as a result."""
+    and rungs, never reported as a result.
+
+    Args:
+        most: of a longer dev set only so many utterances, evenly spread.
+    """
     network.eval()
+    step = 1 if most is None else -(-len(corpus.dev) // most)
+    utterances = corpus.dev[::step]
     texts = []
     with torch.inference_mode():
-        for utterance in corpus.dev:
+        for utterance in utterances:
             texts.append(decode(best_path(network, corpus, utterance), corpus.symbols))
-    references = [u.text for u in corpus.dev]
+    references = [u.text for u in utterances]
     return utterance_errors(references, texts), np.array([len(r.split()) for r in references])
 
 
