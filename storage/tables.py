@@ -71,6 +71,7 @@ trials = Table(
     Column("constraints", JSON, nullable=False),
     Column("sampler_attrs", JSON, nullable=False),
     Column("compute_s", Float(53), nullable=False),
+    Column("rungs", JSON, nullable=False),
     UniqueConstraint("study_id", "number"),
     Index(None, "study_id", "state"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from spaces.axes import Value
 from spaces.record import JsonObject
 from storage import tables as t
 from storage.errors import NoSuchTrial
-from storage.records import Trial, TrialRow, TrialState
+from storage.records import Rung, Trial, TrialRow, TrialState
 from storage.rows import Table, storable
 
 
@@ -44,6 +45,7 @@ class Trials(Table):
             "constraints": {},
             "sampler_attrs": dict(sampler_attrs or {}),
             "compute_s": 0.0,
+            "rungs": [],
         }
         with self._writing() as connection:
             connection.execute(sa.insert(t.trials).values(row))
@@ -84,6 +86,7 @@ class Trials(Table):
             "constraints": dict(trial.constraints),
             "sampler_attrs": dict(trial.sampler_attrs),
             "compute_s": trial.compute_s,
+            "rungs": [dataclasses.asdict(rung) for rung in trial.rungs],
         }
         with self._writing() as connection:
             connection.execute(sa.update(t.trials).where(t.trials.c.id == trial.id).values(changes))
@@ -103,5 +106,6 @@ def _trial(row: sa.RowMapping) -> Trial:
     changes = {
         "state": TrialState(row["state"]),
         "objective_values": None if values is None else tuple(values),
+        "rungs": tuple(Rung(**{**rung, "errors": tuple(rung["errors"])}) for rung in row["rungs"]),
     }
     return Trial(**{**row, **changes})

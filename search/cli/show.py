@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 
@@ -14,7 +15,7 @@ from search.cli.common import home_of, open_store, study_named, whole_number
 from search.report.labels import format_metric
 from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
-from storage.records import Measurement, StageRun, Study, Trial
+from storage.records import Measurement, Rung, StageRun, Study, Trial
 from workers.results import MeasureResult
 
 _TOP = 12
@@ -46,6 +47,8 @@ def show_command(
     console = Console()
     _print_recipe(console, study, record)
     _print_stages(console, runs)
+    for rung in record.rungs:
+        console.print(_rung_line(rung), markup=False, highlight=False)
     if lost:
         line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
         console.print(line, markup=False, highlight=False)
@@ -85,6 +88,7 @@ def _as_json(
         "reason": record.reason,
         "recipe": dict(record.recipe),
         "metrics": dict(record.metrics),
+        "rungs": [dataclasses.asdict(rung) for rung in record.rungs],
         "stages": [
             {k: getattr(r, k) for k in ("stage", "attempt", "state", "duration_s", "error")}
             for r in runs
@@ -114,6 +118,14 @@ def _print_stages(console: Console, runs: list[StageRun]) -> None:
         error, spent = escape(run.error or ""), f"{run.duration_s:.1f} s"
         table.add_row(run.stage, str(run.attempt), run.state, spent, error)
     console.print(table)
+
+
+def _rung_line(rung: Rung) -> str:
+    went = {None: "stopped there", "rule": "went on", "hand": "promoted by hand"}
+    return (
+        f"rung, {rung.epoch} of {rung.epochs} epochs: WER {rung.wer:.1%} of averaged weights, "
+        f"{went.get(rung.promoted, rung.promoted)}"
+    )
 
 
 def _print_figures(

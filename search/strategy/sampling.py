@@ -23,6 +23,7 @@ from search.strategy.formats import other_format
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
 from search.strategy.optuna_records import FrozenTrials, RecordStorage
+from search.strategy.rungs import with_predictions
 from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
@@ -63,8 +64,9 @@ def propose(
         other = other_format(space, seen, tried)
         if other is not None:
             return other
+    known = with_predictions(space, policy, seen)
     for attempt in range(_ATTEMPTS):
-        move = _ask(space, _seed(seed, number, attempt), seen, frozen)
+        move = _ask(space, _seed(seed, number, attempt), known, frozen)
         is_allowed = refusal(space, move.values) is None
         if is_allowed and recipe_of(move.values).digest() not in tried:
             return move

@@ -38,5 +38,6 @@ def _closing_message(ledger: Ledger, is_exhausted: bool, is_out_of_time: bool) -
     why = "every recipe of the space has been tried" if is_exhausted else "finished"
     if is_out_of_time:
         why = "time is up"
-    complete = ledger.count(TrialState.COMPLETE)
-    return f"{why}: {complete} of {len(ledger.trials)} trials complete{waits}"
+    complete, stopped = ledger.count(TrialState.COMPLETE), ledger.count(TrialState.STOPPED)
+    early = f", {stopped} stopped early" if stopped else ""
+    return f"{why}: {complete} of {len(ledger.trials)} trials complete{early}{waits}"

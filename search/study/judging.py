@@ -59,6 +59,18 @@ class Judge:
         )
         self._tell(trial)
 
+    def stop(self, trial: Trial, reason: str) -> None:
+        """A trial is stopped at the last of its rungs."""
+        stopped = self._ledger.finish(
+            trial.number,
+            rungs=trial.rungs,
+            metrics=trial.metrics,
+            objective_values=None,
+            state=TrialState.STOPPED,
+            reason=reason,
+        )
+        self._tell(stopped)
+
     def fail(self, number: int, reason: str, state: TrialState = TrialState.FAILED) -> None:
         """A trial ends without figures that decide."""
         trial = self._ledger.end_trial(number, reason, state)
