@@ -126,6 +126,7 @@ class TrialChanges(TypedDict, total=False):
     """Fields of a trial that may change."""
 
     rungs: tuple[Rung, ...]
+    error_groups: tuple[int, ...] | None
     state: TrialState
     reason: str | None
     finished_at: float | None
@@ -163,6 +164,8 @@ class Trial:
     sampler_attrs: JsonObject = field(default_factory=dict)
     compute_s: float = 0.0
     rungs: tuple[Rung, ...] = ()  # by share
+    # word errors of dev in groups of utterances, the same for every trial; None where not kept
+    error_groups: tuple[int, ...] | None = None
 
     def evolve(self, **changes: Unpack[TrialChanges]) -> Trial:
         return dataclasses.replace(self, **changes)
@@ -182,6 +185,7 @@ class TrialRow:
     finished_at: float | None
     compute_s: float
     reason: str | None
+    error_groups: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

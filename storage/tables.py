@@ -72,6 +72,7 @@ trials = Table(
     Column("sampler_attrs", JSON, nullable=False),
     Column("compute_s", Float(53), nullable=False),
     Column("rungs", JSON, nullable=False),
+    Column("error_groups", JSON(none_as_null=True)),
     UniqueConstraint("study_id", "number"),
     Index(None, "study_id", "state"),
 )

@@ -46,6 +46,7 @@ class Trials(Table):
             "sampler_attrs": dict(sampler_attrs or {}),
             "compute_s": 0.0,
             "rungs": [],
+            "error_groups": None,
         }
         with self._writing() as connection:
             connection.execute(sa.insert(t.trials).values(row))
@@ -87,6 +88,7 @@ class Trials(Table):
             "sampler_attrs": dict(trial.sampler_attrs),
             "compute_s": trial.compute_s,
             "rungs": [dataclasses.asdict(rung) for rung in trial.rungs],
+            "error_groups": _listed(trial.error_groups),
         }
         with self._writing() as connection:
             connection.execute(sa.update(t.trials).where(t.trials.c.id == trial.id).values(changes))
@@ -98,7 +100,24 @@ class Trials(Table):
         query = sa.select(*columns).where(c.study_id == study_id).order_by(c.number)
         with self._reader.connect() as connection:
             rows = connection.execute(query).mappings()
-            return [TrialRow(**{**row, "state": TrialState(row["state"])}) for row in rows]
+            return [
+                TrialRow(
+                    **{
+                        **row,
+                        "state": TrialState(row["state"]),
+                        "error_groups": _tuple(row["error_groups"]),
+                    }
+                )
+                for row in rows
+            ]
+
+
+def _listed(numbers: tuple[int, ...] | None) -> list[int] | None:
+    return None if numbers is None else list(numbers)
+
+
+def _tuple(numbers: list[int] | None) -> tuple[int, ...] | None:
+    return None if numbers is None else tuple(numbers)
 
 
 def _trial(row: sa.RowMapping) -> Trial:
@@ -106,6 +125,7 @@ def _trial(row: sa.RowMapping) -> Trial:
     changes = {
         "state": TrialState(row["state"]),
         "objective_values": None if values is None else tuple(values),
+        "error_groups": _tuple(row["error_groups"]),
         "rungs": tuple(Rung(**{**rung, "errors": tuple(rung["errors"])}) for rung in row["rungs"]),
     }
     return Trial(**{**row, **changes})

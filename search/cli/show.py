@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli.common import home_of, open_store, study_named, whole_number
-from search.report.labels import format_metric
+from search.report.labels import format_interval, format_metric, is_end_of_interval
 from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
 from storage.records import Measurement, Rung, StageRun, Study, Trial
@@ -131,13 +131,18 @@ def _rung_line(rung: Rung) -> str:
 def _print_figures(
     console: Console, figures: list[Measurement], teacher: Mapping[str, float]
 ) -> None:
-    table = Table("metric", "target", "value", "samples", "teacher")
+    table = Table("metric", "target", "value", "95 %", "samples", "teacher")
+    ends = {(f.target, f.metric): f.value for f in figures}
     for figure in figures:
+        if is_end_of_interval(figure.metric):
+            continue
+        low, high = (ends.get((figure.target, f"{figure.metric}_{e}")) for e in ("low", "high"))
         theirs = teacher.get(MetricRef(figure.metric, figure.target))
         table.add_row(
             figure.metric,
             figure.target,
             format_metric(figure.metric, figure.value),
+            format_interval(figure.metric, low, high),
             "" if figure.samples is None else str(len(figure.samples)),
             format_metric(figure.metric, theirs),
         )

@@ -32,6 +32,22 @@ def format_metric(metric: str, value: float | None) -> str:
     return f"{value:.3g} {unit}".strip() if abs(value) < 100 else f"{value:.0f} {unit}".strip()
 
 
+def is_end_of_interval(metric: str) -> bool:
+    """Whether it is an end of the interval of another metric."""
+    base, _, end = MetricRef.of(metric).name.rpartition("_")
+    return end in ("low", "high") and base in METRICS
+
+
+def format_interval(metric: str, low: float | None, high: float | None) -> str:
+    """Both ends with their unit; empty where one is not known."""
+    if low is None or high is None:
+        return ""
+    first = format_metric(metric, low)
+    number, _, unit = first.partition(" ")
+    second = format_metric(metric, high)
+    return f"{number} to {second}" if second.endswith(unit) else f"{first} to {second}"
+
+
 def metric_name(metric: str) -> str:
     """A metric as people say it."""
     ref = MetricRef.of(metric)

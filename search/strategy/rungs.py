@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from search.error_groups import error_groups
 from search.objectives import objective_values
 from search.policy import Policy
 from search.strategy.moves import Promote, Stop
@@ -26,7 +27,6 @@ from spaces.space import Space
 from storage.records import Rung, Trial, TrialState
 from workers.results import RungScore
 
-_N_GROUPS = 64
 _SURE = 2.0  # standard errors of a paired difference
 _LIKE = 0.1  # figures as near as that are alike: nobody ships a student for them
 _FEWEST_RATIOS = 3
@@ -45,15 +45,13 @@ class Beaten:
 
 
 def rung_of(share: float, score: RungScore) -> Rung:
-    """A score for the record; utterances in groups, one after another in turn."""
-    errors = np.asarray(score.errors)
-    groups = [int(errors[i::_N_GROUPS].sum()) for i in range(min(_N_GROUPS, len(errors)))]
+    """A score for the record."""
     return Rung(
         share=share,
         epoch=score.epoch,
         epochs=score.epochs,
         wer=score.wer,
-        errors=tuple(groups),
+        errors=error_groups(score.errors),
     )
 
 
