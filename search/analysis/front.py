@@ -35,10 +35,16 @@ def front_numbers(
     chances = chances_on_front(frame, objectives, policy)
     if chances.empty:
         return []
-    members = chances[chances > min(0.5, chances.max() - 1e-9)].index
-    best = frame.set_index("number").loc[members]
+    best = frame.set_index("number").loc[members_of(chances)]
     order = np.lexsort(_minimised(best, names).T[::-1])
     return [int(n) for n in best.index.to_numpy()[order]]
+
+
+def members_of(chances: pd.Series) -> list[int]:
+    """Who is on the front, from how likely each is."""
+    if chances.empty:
+        return []
+    return [int(n) for n in chances[chances > min(0.5, chances.max() - 1e-9)].index]
 
 
 def chances_on_front(

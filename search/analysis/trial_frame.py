@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from search.analysis.front import chances_on_front, front_numbers
+from search.analysis.front import chances_on_front, members_of
 from search.policy import policy_of
 from spaces.metrics import MetricRef
 from spaces.recipe import PARTS
@@ -48,11 +48,9 @@ def trial_frame(
     axes = pd.DataFrame([dict(t.values) for t in trials]).add_prefix(AXIS)
     metrics = pd.DataFrame([dict(t.metrics) for t in trials])
     frame = pd.concat([base, axes, metrics.astype(float)], axis=1)
-    policy = policy_of(study.deterministic)
-    chances = chances_on_front(frame, space.objectives, policy)
-    numbers = front_numbers(frame, space.objectives, policy)
+    chances = chances_on_front(frame, space.objectives, policy_of(study.deterministic))
     return frame.assign(
-        on_front=frame["number"].isin(numbers),
+        on_front=frame["number"].isin(members_of(chances)),
         front_chance=frame["number"].map(chances).astype(float),
     )
 

@@ -13,6 +13,7 @@ from spaces.metrics import METRICS, MetricRef
 N = TypeVar("N", float, pd.Series)
 
 PERCENT = frozenset(name for name, m in METRICS.items() if m.unit == "fraction")
+SURE = 0.95
 _INTERVAL = ("wer_low", "wer_high")
 _SPELLED = {"wer": "WER", "cer": "CER", "rtf": "RTF", "qoi": "QoI", "macs": "MACs"}
 
@@ -46,6 +47,13 @@ def format_interval(metric: str, low: float | None, high: float | None) -> str:
     number, _, unit = first.partition(" ")
     second = format_metric(metric, high)
     return f"{number} to {second}" if second.endswith(unit) else f"{first} to {second}"
+
+
+def format_chance(chance: float | None) -> str:
+    """How likely a trial is on the front: sure from 95 % on."""
+    if chance is None or math.isnan(chance):
+        return "–"
+    return "sure" if chance >= SURE else f"{chance:.0%}"
 
 
 def metric_name(metric: str) -> str:
