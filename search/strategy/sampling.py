@@ -12,6 +12,7 @@ import hashlib
 import random
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import moocore
@@ -24,6 +25,7 @@ from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
 from search.strategy.optuna_records import FrozenTrials, RecordStorage
 from search.strategy.rungs import with_predictions
+from search.strategy.settings import with_settings
 from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
@@ -66,7 +68,11 @@ def propose(
             return other
     known = with_predictions(space, policy, _windowed(space, seen))
     for attempt in range(_ATTEMPTS):
-        move = _ask(space, _seed(seed, number, attempt), known, frozen)
+        own_seed = _seed(seed, number, attempt)
+        move = _ask(space, own_seed, known, frozen)
+        if space.search.settings == "learned":
+            rng = np.random.default_rng(own_seed)
+            move = replace(move, values=with_settings(space, move.values, known, rng))
         is_allowed = refusal(space, move.values) is None
         if is_allowed and recipe_of(move.values).digest() not in tried:
             return move

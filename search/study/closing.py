@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from search.policy import Policy
+from search.strategy.rungs import with_predictions
+from search.strategy.settings import findings
 from search.study.ledger import Ledger
+from spaces.space import Space
 from storage.records import StudyState, TrialState
+
+
+def tell_settings(ledger: Ledger, space: Space, policy: Policy) -> None:
+    """Say what was learnt of the settings of training, as far as it is sure."""
+    if space.search.settings == "learned":
+        trials = with_predictions(space, policy, list(ledger.trials.values()))
+        for finding in findings(space, trials):
+            if finding.is_sure:
+                ledger.event("settings", str(finding))
 
 
 def conclude(

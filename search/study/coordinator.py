@@ -21,7 +21,7 @@ from search.strategy.optuna_records import FrozenTrials
 from search.strategy.rungs import goes_to_end
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
-from search.study.closing import conclude
+from search.study.closing import conclude, tell_settings
 from search.study.commands import CommandHandler
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
 from search.study.interrupts import noticing_interrupts
@@ -140,6 +140,7 @@ class Coordinator:
             self._executor.close()
             ledger.remember_time()
             self._live.close()
+        tell_settings(ledger, self._space, self._policy)
         return conclude(
             ledger, state, self._propose_new, self._is_exhausted, self._is_out_of_time()
         )

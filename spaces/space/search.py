@@ -30,6 +30,9 @@ class Search(Record):
         Field(validation_alias=AliasChoices("initial_trials", "expert_trials")),
     ] = None
     """how many recipes come from experience instead of the sampler; 6 by default"""
+    settings: Literal["sampled", "learned"] = "sampled"
+    """learning rate, augmentation and distillation of a trial: as the sampler chose, or as a model
+    of word errors over size learnt across the trials of a family"""
     formats: Literal["sampled", "all"] = "sampled"
     """number formats of each trained network: the one the sampler chose, or all that `quantize:`
     allows, each a trial of its own without another training"""
