@@ -110,10 +110,10 @@ def hypervolumes(
     that no objective drowns the others.
     """
     known = _complete(frame, objectives).sort_values("finished_at")
-    shares = _shares(known, objectives, reference)
+    points = shares(known, objectives, reference)
     count = len(known)
     places = np.unique(np.linspace(min(1, count), count, min(most, count)).round().astype(int))
-    values = [_volume(shares[:n]) for n in places]
+    values = [volume(points[:n]) for n in places]
     ends = known["finished_at"].to_numpy(float)[places - 1]
     return pd.DataFrame({"trials": places, "finished_at": ends, "hypervolume": values})
 
@@ -122,7 +122,7 @@ def hypervolume(
     frame: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
 ) -> float:
     """Of all complete trials; 0 to 1."""
-    return _volume(_shares(_complete(frame, objectives), objectives, reference))
+    return volume(shares(_complete(frame, objectives), objectives, reference))
 
 
 def _complete(frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> pd.DataFrame:
@@ -132,19 +132,20 @@ def _complete(frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> pd.DataFr
     return frame[frame["state"] == TrialState.COMPLETE].dropna(subset=list(set(objectives)))
 
 
-def _shares(
+def shares(
     known: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
 ) -> np.ndarray:
-    """float [n, objectives]."""
+    """float [n, objectives]: figures as shares of the reference."""
     return np.column_stack([_share(o, known[o], reference[o]) for o in objectives])
 
 
-def _volume(shares: np.ndarray) -> float:
-    inside = shares[(shares < 1).all(axis=1)]
+def volume(points: np.ndarray) -> float:
+    """What points [n, objectives], shares of a reference, dominate of the box to it; 0 to 1."""
+    inside = points[(points < 1).all(axis=1)]
     if not len(inside):
         return 0.0
     inside = inside[nondominated(inside)]
-    return float(moocore.hypervolume(inside, ref=np.ones(shares.shape[1])))
+    return float(moocore.hypervolume(inside, ref=np.ones(points.shape[1])))
 
 
 def _share(objective: MetricRef, values: pd.Series, reference: float) -> np.ndarray:

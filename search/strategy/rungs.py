@@ -60,9 +60,14 @@ def promoted(rungs: tuple[Rung, ...], by: str) -> tuple[Rung, ...]:
     return (*rungs[:-1], replace(rungs[-1], promoted=by, beaten_by=None))
 
 
+def is_trained(trial: Trial) -> bool:
+    """Whether it is another format of a network that is trained already."""
+    return trial.source == "format"
+
+
 def goes_to_end(trial: Trial) -> bool:
     """Whether nobody stops it: its network is trained already, or a person wants it."""
-    return trial.source == "format" or any(rung.promoted == "hand" for rung in trial.rungs)
+    return is_trained(trial) or any(rung.promoted == "hand" for rung in trial.rungs)
 
 
 def at_rung(

@@ -18,7 +18,7 @@ from search.policy import Policy
 from search.progress import StudyObserver
 from search.strategy.moves import Nothing, Stop
 from search.strategy.optuna_records import FrozenTrials
-from search.strategy.rungs import goes_to_end
+from search.strategy.rungs import goes_to_end, is_trained
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
 from search.study.closing import conclude, tell_settings
@@ -268,6 +268,7 @@ class Coordinator:
             self._ledger.results(trial.number),
             unavailable,
             to_end=not self._space.search.stop_early or goes_to_end(trial),
+            is_trained=is_trained(trial),
         )
 
     def _advance(self, trial: Trial) -> None:

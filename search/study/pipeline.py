@@ -147,13 +147,15 @@ def next_trial_step(
     unavailable_targets: Collection[str] = (),
     *,
     to_end: bool = True,
+    is_trained: bool = False,
 ) -> Step:
     """The next stage of a trial; whether it is done is asked nowhere else.
 
     Args:
         to_end: it is trained to its end at once; else it pauses at the rungs of the space.
+        is_trained: its network is there already: nothing would be saved by screening it.
     """
-    if results.screen is None:
+    if results.screen is None and not is_trained:
         corpus, host = context.corpus, settings.host
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
     if results.train is None:

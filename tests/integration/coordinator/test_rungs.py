@@ -65,6 +65,8 @@ def test_the_other_formats_of_a_trained_network_are_not_judged_at_rungs(home):
     others = [t for t in trials if t.source == "format"]
     assert others
     assert all(t.state is TrialState.COMPLETE and not t.rungs for t in others)
+    screened = [j for j in work.jobs if j.stage == "screen"]
+    assert len(screened) == len(trials) - len(others)
 
 
 def test_a_deterministic_search_stops_the_same_trials_however_parallel(tmp_path):
