@@ -110,7 +110,8 @@ class Rung:
 
     `errors` counts the word errors of dev in groups of utterances, the same for every trial, so
     that two students are compared in pairs. `promoted` says by whom: nobody, "rule" or "hand";
-    `beaten_by` names the trial for which it was stopped.
+    `beaten_by` names the trial for which it was stopped. `costs` are the figures of its screening,
+    to be compared with those of others that were screened alike.
     """
 
     share: float  # of its epochs
@@ -118,6 +119,7 @@ class Rung:
     epochs: int
     wer: float
     errors: tuple[int, ...]
+    costs: Mapping[str, float] = field(default_factory=dict)
     promoted: str | None = None
     beaten_by: int | None = None
 
