@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from search.objectives import metrics_of, violations
 from search.policy import Policy
-from search.results import readings_of
+from search.results import readings_of, test_readings
 from search.strategy.verdict import unmeasured, verdict
 from search.study.ledger import Ledger
 from search.study.settings import StudyContext
@@ -24,9 +24,10 @@ class Judge:
 
     def complete(self, number: int, context: StudyContext) -> None:
         """Every stage of a trial is done."""
-        readings = readings_of(self._space, self._ledger.results(number))
+        results = self._ledger.results(number)
+        readings, tested = readings_of(self._space, results), test_readings(self._space, results)
         metrics = metrics_of(self._space, readings)
-        self.save_measurements(str(number), readings)
+        self.save_measurements(str(number), [*readings, *tested])
         missing = unmeasured(self._space, self._policy, metrics)
         if missing:
             self.fail(number, f"{', '.join(missing)} was not measured")
@@ -34,7 +35,7 @@ class Judge:
         found = verdict(self._space, self._policy, metrics, context.teacher_metrics)
         trial = self._ledger.finish(
             number,
-            metrics=metrics,
+            metrics=metrics | metrics_of(self._space, tested),
             objective_values=found.objective_values,
             state=found.state,
             reason=found.reason,

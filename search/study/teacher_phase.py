@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from search.errors import StudyFault
+from search.objectives import metrics_of
 from search.policy import Policy
-from search.results import TrialResults
+from search.results import TrialResults, test_readings
 from search.strategy.verdict import deciding_metrics
 from search.study.ends import next_end
 from search.study.judging import Judge
@@ -94,10 +95,12 @@ class TeacherPhase:
         return isinstance(job, Convert) or (isinstance(job, Score) and job.onnx_texts is not None)
 
     def _save(self, context: StudyContext) -> None:
-        readings = teacher_readings(self._space, self._settings, self._ledger.results(None))
-        self._judge.save_measurements("teacher", readings)
+        results = self._ledger.results(None)
+        tested = test_readings(self._space, results)
+        readings = teacher_readings(self._space, self._settings, results)
+        self._judge.save_measurements("teacher", [*readings, *tested])
         teacher = context.teacher_metrics
-        self._ledger.save_teacher(teacher)
+        self._ledger.save_teacher({**teacher, **metrics_of(self._space, tested)})
         parts = [f"WER {teacher['wer']:.1%}"] if "wer" in teacher else []
         parts += [f"{teacher['size_mb']:.2f} MB"] if "size_mb" in teacher else []
         parts += _pseudo_label_share(self._ledger.results(None).teacher_targets)
