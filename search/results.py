@@ -144,7 +144,7 @@ def readings_of(space: Space, results: TrialResults) -> list[Reading]:
     return readings
 
 
-def test_readings(space: Space, results: TrialResults) -> list[Reading]:
+def readings_of_test(space: Space, results: TrialResults) -> list[Reading]:
     """What the test set says of a subject; apart from `readings_of`, by which it is judged."""
     readings: list[Reading] = []
     for runtime in space.runtimes():

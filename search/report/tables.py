@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search.analysis.costs import StageCost
-from search.report.labels import clock, format_metric
+from search.report.labels import TOLD_OF_TEST, clock, format_metric
+from spaces.metrics import TEST_METRICS
 from spaces.space import Space
 from storage.records import Trial
 
@@ -31,23 +32,39 @@ def front_table(
     teacher: Mapping[str, float] | None = None,
 ) -> Table:
     """Trials a row; the knee of the front is marked."""
-    caption = "" if knee is None else "◆ knee of the front"
+    has_test = any(
+        "test_wer" in metrics for metrics in (teacher or {}, *(t.metrics for t in trials))
+    )
+    notes = ["◆ knee of the front"] * (knee is not None) + [
+        f"test, with its 95 % interval: {TOLD_OF_TEST}"
+    ] * has_test
+    caption = "\n".join(notes)
     table = Table(title=title, title_justify="left", caption=caption)
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("student")
     columns = columns_of(space)
     for column in columns:  # its words below each other keep a column as narrow as its figures
         table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+    if has_test:
+        table.add_column("wer\non\ntest", justify="right", no_wrap=True)
     for trial in trials:
         is_knee = trial.number == knee
         name = Text(trial.label + (" ◆" if is_knee else ""))
         cells = [format_metric(c, trial.metrics.get(c)) for c in columns]
+        cells += [_test_cell(trial.metrics)] * has_test
         table.add_row(str(trial.number), name, *cells, style="bold" if is_knee else None)
     if teacher:
         table.add_section()
         cells = [format_metric(c, teacher.get(c)) for c in columns]
+        cells += [_test_cell(teacher)] * has_test
         table.add_row("", "teacher", *cells, style="dim")
     return table
+
+
+def _test_cell(metrics: Mapping[str, float]) -> str:
+    """WER on test with its interval below."""
+    wer, low, high = (format_metric(name, metrics.get(name)) for name in TEST_METRICS[:3])
+    return wer if "test_wer" not in metrics else f"{wer}\n{low.rstrip('%')}–{high.rstrip('%')}"
 
 
 def costs_table(costs: Sequence[StageCost]) -> Table:

@@ -92,7 +92,7 @@ class Coordinator:
         self._live = LiveView(
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
-        self._testing = Testing(store, space, settings, self._ledger, self._judge)
+        self._testing = Testing(store, space, settings, self._ledger)
         self._outcomes = OutcomeHandler(
             self._ledger,
             self._judge,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from search.objectives import metrics_of, violations
 from search.policy import Policy
-from search.results import readings_of, test_readings
+from search.results import readings_of, readings_of_test
 from search.strategy.verdict import unmeasured, verdict
 from search.study.ledger import Ledger
 from search.study.settings import StudyContext
@@ -25,9 +25,9 @@ class Judge:
     def complete(self, number: int, context: StudyContext) -> None:
         """Every stage of a trial is done."""
         results = self._ledger.results(number)
-        readings, tested = readings_of(self._space, results), test_readings(self._space, results)
+        readings = readings_of(self._space, results)
         metrics = metrics_of(self._space, readings)
-        self.save_measurements(str(number), [*readings, *tested])
+        self.save_measurements(str(number), readings)
         missing = unmeasured(self._space, self._policy, metrics)
         if missing:
             self.fail(number, f"{', '.join(missing)} was not measured")
@@ -35,7 +35,7 @@ class Judge:
         found = verdict(self._space, self._policy, metrics, context.teacher_metrics)
         trial = self._ledger.finish(
             number,
-            metrics=metrics | metrics_of(self._space, tested),
+            metrics=metrics | metrics_of(self._space, readings_of_test(self._space, results)),
             objective_values=found.objective_values,
             state=found.state,
             reason=found.reason,

@@ -146,7 +146,7 @@ def _score(
     )
 
 
-def test_jobs(
+def jobs_on_test(
     space: Space, corpus: str, subject: Subject, results: TrialResults
 ) -> list[ScoreTest]:
     """What scores a subject on test: each of its forms that was scored on dev.

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from search.analysis.trial_frame import trial_frame
 from search.objectives import metrics_of
-from search.report.labels import format_metric
-from search.results import TrialResults, read_result, test_readings
-from search.study.judging import Judge
+from search.report.labels import line_of_test
+from search.results import TrialResults, read_result, readings_of_test
 from search.study.ledger import Ledger
-from search.study.measuring import test_jobs
+from search.study.measuring import jobs_on_test
 from search.study.pipeline import student_subject, teacher_subject
 from search.study.settings import StudySettings
 from spaces.metrics import TEST_METRICS, MetricRef
@@ -30,11 +29,8 @@ _Planned = tuple[int | None, ScoreTest]  # a trial by its number, None the teach
 class Testing:
     """Knows who is still to be scored, and puts what test says beside the figures of dev."""
 
-    def __init__(
-        self, store: Store, space: Space, settings: StudySettings, ledger: Ledger, judge: Judge
-    ) -> None:
-        self._store, self._space, self._settings = store, space, settings
-        self._ledger, self._judge = ledger, judge
+    def __init__(self, store: Store, space: Space, settings: StudySettings, ledger: Ledger) -> None:
+        self._store, self._space, self._settings, self._ledger = store, space, settings, ledger
         self._planned: list[_Planned] = []
         self._planned_for: tuple[object, ...] | None = None
 
@@ -54,10 +50,9 @@ class Testing:
         """A score is in the record."""
         self._leave_out(number, job)
         self._remember(number, job.corpus)
-        wer, low, high = (format_metric(m, result.value(m)) for m in TEST_METRICS[:3])
-        message = f"{_who(number)}: WER on test {wer} ({low} to {high})"
-        by = f" by {job.runtime}" if len(self._space.runtimes()) > 1 else ""
-        self._ledger.event("test", message + by, number)
+        line = line_of_test({r.metric: r.value for r in result.readings})
+        by = f", by {job.runtime}" if len(self._space.runtimes()) > 1 else ""
+        self._ledger.event("test", f"{_who(number)}: on test {line}{by}", number)
 
     def give_up(self, number: int | None, job: ScoreTest, error: str) -> None:
         """For this run of the study; its trial is what it is without."""
@@ -98,19 +93,17 @@ class Testing:
         else:
             results = TrialResults.of(runs)
             subject = student_subject(self._ledger.recipe(number), results)
-        return [] if subject is None else test_jobs(self._space, corpus, subject, results)
+        return [] if subject is None else jobs_on_test(self._space, corpus, subject, results)
 
     def _remember(self, number: int | None, corpus: str) -> None:
         """Write the scores that hold beside the figures of dev, and no others."""
         runs = self._runs(number)
         tested = TrialResults(tested=_held(runs, self._jobs(number, runs, corpus)))
-        readings = test_readings(self._space, tested)
-        of_test = metrics_of(self._space, readings)
+        of_test = metrics_of(self._space, readings_of_test(self._space, tested))
         before = self._metrics(number)
         others = {m: v for m, v in before.items() if MetricRef.of(m).name not in TEST_METRICS}
         if {**others, **of_test} == before:
             return
-        self._judge.save_measurements("teacher" if number is None else str(number), readings)
         if number is None:
             self._ledger.save_teacher({**others, **of_test})
         else:
