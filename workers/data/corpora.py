@@ -62,7 +62,7 @@ def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
 def _reader(path: Path, data: Data) -> Callable[[Path, Data], Iterator[Item]]:
     if not path.exists():
         raise DataRefused(
-            f"{path}: no such file or folder (data.train and data.dev are relative to the space)"
+            f"{path}: no such file or folder (in a space, paths are relative to its file)"
         )
     kind = _guess(path) if data.format == "auto" else data.format
     if path.is_dir() != (kind in ("librispeech", "timit")):
