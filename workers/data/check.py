@@ -15,7 +15,7 @@ from pathlib import Path
 from spaces.space import Data, Tokens
 from workers.data.audio import DurationLimit, read_audio
 from workers.data.bandwidth import bandwidth_hz
-from workers.data.corpora import BadLine, ManifestEntry, read_split
+from workers.data.corpora import BadLine, HowRead, ManifestEntry, read_split
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
 from workers.data.synthetic import synthetic_corpus
 from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
@@ -193,8 +193,21 @@ def refuse(report: DataReport) -> None:
         raise DataRefused("\n".join(lines))
 
 
+def check_list(
+    path: str, how: HowRead, progress: Progress | None = None
+) -> tuple[list[Checked], list[str]]:
+    """Read every file of a list that no space names: what is good of it, and all that is not.
+
+    Raises:
+        DataRefused: when the list cannot be read at all.
+    """
+    good, bad = _check_items(read_split((path,), how), how, f"reading {Path(path).name}", progress)
+    kept, contradictory = _without_contradictions(good)
+    return kept, [*bad, *contradictory]
+
+
 def _check_items(
-    items: list[ManifestEntry | BadLine], data: Data, what: str, progress: Progress | None
+    items: list[ManifestEntry | BadLine], data: HowRead, what: str, progress: Progress | None
 ) -> tuple[list[Checked], list[str]]:
     good: list[Checked] = []
     bad: list[str] = []
@@ -209,7 +222,7 @@ def _check_items(
     return good, bad
 
 
-def _check_item(item: ManifestEntry | BadLine, data: Data) -> Checked | str:
+def _check_item(item: ManifestEntry | BadLine, data: HowRead) -> Checked | str:
     if isinstance(item, BadLine):
         return f"{item.source}: {item.message}"
     text = normalise(item.text, data.lowercase, data.remove_punctuation)
