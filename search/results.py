@@ -24,6 +24,7 @@ from workers.results import (
     Model,
     PrepareResult,
     Reading,
+    RungResult,
     ScoreResult,
     ScoreTestResult,
     ScreenResult,
@@ -36,6 +37,7 @@ from workers.results import (
 # Stages of which there is one for each runtime, target or end, and the field that holds them.
 _SEVERAL = {
     "screen": "ends",
+    "train": "rungs",
     "extra": "extra",
     "convert": "converted",
     "score": "scored",
@@ -47,13 +49,14 @@ _SEVERAL = {
 @dataclass(frozen=True)
 class TrialResults:
     """Results by stage; those of runtimes and targets by backend, runtime label and target, those
-    of the ends of a space by what they are."""
+    of the ends of a space by what they are, those of rungs by their share of the epochs."""
 
     prepare: PrepareResult | None = None
     teacher_targets: TeacherTargetsResult | None = None
     screen: ScreenResult | None = None
     ends: Mapping[str, ScreenResult | Unavailable] = field(default_factory=dict)
     train: TrainResult | None = None
+    rungs: Mapping[str, RungResult] = field(default_factory=dict)
     compress: CompressResult | None = None
     export: ExportResult | None = None
     extra: Mapping[str, ExtraResult] = field(default_factory=dict)

@@ -92,6 +92,14 @@ class RungScore(Record):
     cpu_s: float
 
 
+class RungResult(StageResult):
+    """A training that pauses at a rung; what it goes on from lies in the folder of its stage."""
+
+    kind: Literal["rung"] = "rung"
+    score: RungScore
+    history: tuple[Epoch, ...] = ()
+
+
 class TrainResult(StageResult):
     kind: Literal["train"] = "train"
     checkpoint: str
@@ -238,6 +246,7 @@ AnyResult = Annotated[
     PrepareResult
     | ScreenResult
     | TrainResult
+    | RungResult
     | CompressResult
     | ExportResult
     | ConvertResult

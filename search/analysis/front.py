@@ -1,4 +1,5 @@
-"""The front: trials that nothing beats in every objective, its knee, and how much it dominates.
+"""The front: trials that nothing beats in every objective, as far as their figures tell; its knee,
+and how much it dominates.
 
 Everything is told by a frame of trials (`search.analysis.trial_frame`); columns are metrics.
 """
@@ -11,6 +12,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from search.analysis.front_chance import front_chances
 from search.objectives import judged_metrics, signs
 from search.policy import AS_MEASURED, Policy
 from spaces.metrics import MetricRef
@@ -27,17 +29,33 @@ def nondominated(points: np.ndarray) -> np.ndarray:
 def front_numbers(
     frame: pd.DataFrame, objectives: Sequence[MetricRef], policy: Policy = AS_MEASURED
 ) -> list[int]:
-    """Numbers of the complete trials that nothing beats, by the first objective."""
+    """Numbers of the complete trials that more likely than not nothing beats, by the first
+    objective; the likeliest where no trial is."""
+    names = judged_metrics(objectives, policy)
+    chances = chances_on_front(frame, objectives, policy)
+    if chances.empty:
+        return []
+    best = frame.set_index("number").loc[members_of(chances)]
+    order = np.lexsort(_minimised(best, names).T[::-1])
+    return [int(n) for n in best.index.to_numpy()[order]]
+
+
+def members_of(chances: pd.Series) -> list[int]:
+    """Who is on the front, from how likely each is."""
+    if chances.empty:
+        return []
+    return [int(n) for n in chances[chances > min(0.5, chances.max() - 1e-9)].index]
+
+
+def chances_on_front(
+    frame: pd.DataFrame, objectives: Sequence[MetricRef], policy: Policy = AS_MEASURED
+) -> pd.Series:
+    """How likely nothing beats each complete trial (`search.analysis.front_chance`), by number."""
     names = judged_metrics(objectives, policy)
     if frame.empty or any(n not in frame for n in names):
-        return []
-    known = frame.loc[frame["state"] == TrialState.COMPLETE, ["number", *dict.fromkeys(names)]]
-    known = known.dropna()
-    if known.empty:
-        return []
-    best = known[nondominated(_minimised(known, names))]
-    order = np.lexsort(_minimised(best, names).T[::-1])
-    return [int(n) for n in best["number"].to_numpy()[order]]
+        return pd.Series(dtype=float)
+    known = frame[frame["state"] == TrialState.COMPLETE].dropna(subset=list(dict.fromkeys(names)))
+    return pd.Series(front_chances(known, names), index=known["number"])
 
 
 def _minimised(frame: pd.DataFrame, names: Sequence[MetricRef]) -> np.ndarray:

@@ -26,7 +26,7 @@ from workers.jobs import (
     Train,
     name_of,
 )
-from workers.results import ConvertResult, Model
+from workers.results import ConvertResult, Model, RungResult, TrainResult
 
 Traits = Mapping[str, object]
 
@@ -99,8 +99,7 @@ class Lookup:
             case Screen():
                 return self._screened(job)
             case Train():
-                wanted = _network_traits(job.student, job.training, job.distil, job.losses)
-                return self._nearest("train", wanted, lambda t: self._trained[t.number])
+                return self._trained_until(job)
             case Compress():
                 return self._compressed(job)
             case Export():
@@ -125,6 +124,21 @@ class Lookup:
             teacher.student,
             teacher.training,
         )
+
+    def _trained_until(self, job: Train) -> Answer:
+        """A training; to a rung, the nearest that was recorded, for its share of the cost."""
+        wanted = _network_traits(job.student, job.training, job.distil, job.losses)
+        whole = self._nearest("train", wanted, lambda t: self._trained[t.number])
+        if job.until is None:
+            return whole
+        share, result = job.until, whole.recorded.result
+        assert isinstance(result, TrainResult)
+        if not result.rungs:
+            raise WorkError("the table was recorded without rungs")
+        score = min(result.rungs, key=lambda r: abs(r.epoch / r.epochs - share))
+        done = score.epoch / score.epochs
+        rung = RungResult(score=score, cpu_s=result.cpu_s * done)
+        return Answer(Recorded(rung, whole.recorded.duration_s * done), whole.is_exact)
 
     def _screened(self, job: Screen) -> Answer:
         """By the student as it is when it is pruned."""

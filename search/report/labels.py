@@ -15,6 +15,7 @@ N = TypeVar("N", float, pd.Series)
 
 PERCENT = frozenset((*(n for n, m in METRICS.items() if m.unit == "fraction"), *TEST_METRICS))
 TOLD_OF_TEST = "scored once, when the search had ended, and nothing was chosen by it"
+SURE = 0.95
 _INTERVAL = ("wer_low", "wer_high")
 _SPELLED = {
     "wer": "WER",
@@ -52,6 +53,29 @@ def line_of_test(metrics: Mapping[str, float], target: str = "") -> str | None:
         return None
     wer, low, high, cer = (format_metric(name, metrics[name]) for name in names)
     return f"WER {wer} (95 %: {low} to {high}), CER {cer}"
+
+
+def is_end_of_interval(metric: str) -> bool:
+    """Whether it is an end of the interval of another metric."""
+    base, _, end = MetricRef.of(metric).name.rpartition("_")
+    return end in ("low", "high") and base in METRICS
+
+
+def format_interval(metric: str, low: float | None, high: float | None) -> str:
+    """Both ends with their unit; empty where one is not known."""
+    if low is None or high is None:
+        return ""
+    first = format_metric(metric, low)
+    number, _, unit = first.partition(" ")
+    second = format_metric(metric, high)
+    return f"{number} to {second}" if second.endswith(unit) else f"{first} to {second}"
+
+
+def format_chance(chance: float | None) -> str:
+    """How likely a trial is on the front: sure from 95 % on."""
+    if chance is None or math.isnan(chance):
+        return "–"
+    return "sure" if chance >= SURE else f"{chance:.0%}"
 
 
 def metric_name(metric: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.table import Table
 from rich.text import Text
 
 from search.analysis.costs import StageCost
-from search.report.labels import TOLD_OF_TEST, clock, format_metric
+from search.report.labels import TOLD_OF_TEST, clock, format_chance, format_metric
 from spaces.metrics import TEST_METRICS
 from spaces.space import Space
 from storage.records import Trial
@@ -30,14 +32,18 @@ def front_table(
     knee: int | None,
     title: str,
     teacher: Mapping[str, float] | None = None,
+    chances: Mapping[int, float] = MappingProxyType({}),
 ) -> Table:
-    """Trials a row; the knee of the front is marked."""
+    """Trials a row; the knee of the front is marked.
+
+    Args:
+        chances: how likely nothing beats a trial, by number.
+    """
     has_test = any(
         "test_wer" in metrics for metrics in (teacher or {}, *(t.metrics for t in trials))
     )
-    notes = ["◆ knee of the front"] * (knee is not None) + [
-        f"test, with its 95 % interval: {TOLD_OF_TEST}"
-    ] * has_test
+    notes = ["◆ knee of the front"] * (knee is not None)
+    notes += [f"test, with its 95 % interval: {TOLD_OF_TEST}"] * has_test
     caption = "\n".join(notes)
     table = Table(title=title, title_justify="left", caption=caption)
     table.add_column("trial", justify="right", no_wrap=True)
@@ -47,11 +53,15 @@ def front_table(
         table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
     if has_test:
         table.add_column("wer\non\ntest", justify="right", no_wrap=True)
+    if chances:
+        table.add_column("on\nfront", justify="right", no_wrap=True)
     for trial in trials:
         is_knee = trial.number == knee
         name = Text(trial.label + (" ◆" if is_knee else ""))
         cells = [format_metric(c, trial.metrics.get(c)) for c in columns]
         cells += [_test_cell(trial.metrics)] * has_test
+        if chances:
+            cells.append(format_chance(chances.get(trial.number)))
         table.add_row(str(trial.number), name, *cells, style="bold" if is_knee else None)
     if teacher:
         table.add_section()
@@ -87,7 +97,7 @@ def costs_table(costs: Sequence[StageCost]) -> Table:
     return table
 
 
-def as_json(trials: Sequence[Trial]) -> str:
+def as_json(trials: Sequence[Trial], chances: Mapping[int, float] = MappingProxyType({})) -> str:
     """Recipe and figures of trials, for programs."""
     content = [
         {
@@ -96,7 +106,13 @@ def as_json(trials: Sequence[Trial]) -> str:
             "reason": t.reason,
             "recipe": dict(t.recipe),
             "metrics": dict(t.metrics),
+            "front_chance": _known(chances.get(t.number)),
         }
         for t in trials
     ]
     return json.dumps(content, indent=1)
+
+
+def _known(chance: float | None) -> float | None:
+    """JSON has no NaN: a trial that is not complete has no chance."""
+    return None if chance is None or math.isnan(chance) else round(chance, 4)

@@ -69,7 +69,13 @@ _RUNGS = (1 / 9, 1 / 6, 1 / 3, 1 / 2, 2 / 3)
 def recording(space: Space) -> Space:
     """The space as a table is recorded from: recipes at random, whatever they come to, each trained
     to its end and judged in every number format; of no front, so that nothing is scored on test."""
-    search = {"sampler": "random", "formats": "all", "rungs": _RUNGS, "initial_trials": 0}
+    search = {
+        "sampler": "random",
+        "formats": "all",
+        "rungs": _RUNGS,
+        "stop_early": False,
+        "initial_trials": 0,
+    }
     spoken = space.data.synthetic
     if spoken is not None:
         spoken = spoken.model_copy(update={"test_utterances": 0})

@@ -149,14 +149,22 @@ def next_trial_step(
     recipe: Recipe,
     results: TrialResults,
     unavailable_targets: Collection[str] = (),
+    *,
+    to_end: bool = True,
 ) -> Step:
-    """The next stage of a trial; whether it is done is asked nowhere else."""
+    """The next stage of a trial; whether it is done is asked nowhere else.
+
+    Args:
+        to_end: it is trained to its end at once; else it pauses at the rungs of the space.
+    """
     if results.screen is None:
         corpus, host = context.corpus, settings.host
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
     if results.train is None:
+        rungs = space.search.rungs
         train = _train(settings, context, recipe)
-        return Submit(train.model_copy(update={"rungs": space.search.rungs}))
+        until = None if to_end else _next_rung(rungs, results)
+        return Submit(train.model_copy(update={"rungs": rungs, "until": until}))
     if recipe.prune.ratio > 0 and results.compress is None:
         return Submit(_compress(settings, context, recipe, results.train.checkpoint))
     network = results.checkpoint
@@ -190,6 +198,11 @@ def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
         tokens=None,
         macs=exported.value("macs"),
     )
+
+
+def _next_rung(rungs: Collection[float], results: TrialResults) -> float | None:
+    """Where training pauses next; None where it goes to its end."""
+    return next((share for share in sorted(rungs) if f"{share:g}" not in results.rungs), None)
 
 
 def screen_job(
