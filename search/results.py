@@ -26,6 +26,7 @@ from workers.results import (
     Reading,
     RungResult,
     ScoreResult,
+    ScoreTestResult,
     ScreenResult,
     StageResult,
     TeacherTargetsResult,
@@ -40,6 +41,7 @@ _SEVERAL = {
     "extra": "extra",
     "convert": "converted",
     "score": "scored",
+    "test": "tested",
     "measure": "measured",
 }
 
@@ -60,6 +62,7 @@ class TrialResults:
     extra: Mapping[str, ExtraResult] = field(default_factory=dict)
     converted: Mapping[str, ConvertResult | Unavailable] = field(default_factory=dict)
     scored: Mapping[str, ScoreResult | Unavailable] = field(default_factory=dict)
+    tested: Mapping[str, ScoreTestResult] = field(default_factory=dict)
     measured: Mapping[str, MeasureResult | Unavailable] = field(default_factory=dict)
 
     @classmethod
@@ -141,6 +144,14 @@ def readings_of(space: Space, results: TrialResults) -> list[Reading]:
             readings += _on(result, runtime.targets or ("",))
     for name in space.targets:
         readings += _on(results.measured.get(name), (name,))
+    return readings
+
+
+def readings_of_test(space: Space, results: TrialResults) -> list[Reading]:
+    """What the test set says of a subject; apart from `readings_of`, by which it is judged."""
+    readings: list[Reading] = []
+    for runtime in space.runtimes():
+        readings += _on(results.tested.get(runtime.label), runtime.targets or ("",))
     return readings
 
 

@@ -24,6 +24,7 @@ def space_digest(space: Space) -> str:
             "description": True,
             "budgets": True,
             "forbid": True,
+            "data": {"test": True, "synthetic": {"test_utterances": True}},  # tells at the end
             "targets": {"__all__": _WHERE_IT_IS_REACHED},
             "search": _HOW_IT_IS_RUN,
         },

@@ -107,13 +107,12 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
         return str((folder / os.path.expanduser(path)).resolve())
 
     data, teacher = space.data, space.teacher
-    if data.train is not None and data.dev is not None:
-        data = data.model_copy(
-            update={
-                "train": tuple(map(absolute, data.train)),
-                "dev": tuple(map(absolute, data.dev)),
-            }
-        )
+    splits = {
+        name: tuple(map(absolute, paths))
+        for name in ("train", "dev", "test")
+        if (paths := getattr(data, name)) is not None
+    }
+    data = data.model_copy(update=splits)
     update = {
         key: absolute(value)
         for key in ("checkpoint", "onnx", "tokens")

@@ -165,6 +165,18 @@ class Score(StageJob):
     long_audio: bool = False
 
 
+class ScoreTest(StageJob):
+    """Errors of a model on test. Another version of the runtime is no reason to look there again:
+    it is not part of this."""
+
+    stage: Literal["test"] = "test"
+    runtime: str
+    model: Model
+    precision: str = "fp32"
+    tokens: str | None = None
+    corpus: str  # the prepared test set
+
+
 class Measure(StageJob):
     """Latency and memory of a model on one target; `host` as in `Screen`."""
 
@@ -245,6 +257,7 @@ Job = Annotated[
     | Extra
     | Convert
     | Score
+    | ScoreTest
     | Measure
     | TeacherTargets
     | CheckTeacher
@@ -269,6 +282,8 @@ def name_of(job: Job) -> str:
             return f"screen@{end}"
         case Extra():
             return f"extra@{job.name}"
+        case ScoreTest():
+            return f"test@{job.runtime}"
         case _:
             return job.stage
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "measure": "measure what waits for a device, or take it again",
     "export": "write the package of one student",
     "transcribe": "text of recordings by an exported student",
+    "evaluate": "word errors of exported students on transcribed audio",
     "validate": "check a space, its data and its budgets, and say what a search costs",
     "init": "write a commented space to start from",
     "stop": "end a running study; it can be continued",
@@ -50,6 +51,7 @@ Examples:
   search front edge --plot front.html        the front as a page
   search export --study edge --best wer --where "size_mb<=15" student.zip
   search transcribe student.zip call.wav
+  search evaluate student.zip test.jsonl
   search help space                          every key of a space file
 """
 

@@ -12,7 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli.common import home_of, open_store, study_named, whole_number
-from search.report.labels import format_interval, format_metric, is_end_of_interval
+from search.report.labels import (
+    TOLD_OF_TEST,
+    format_interval,
+    format_metric,
+    is_end_of_interval,
+    line_of_test,
+)
 from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
 from storage.records import Measurement, Rung, StageRun, Study, Trial
@@ -53,6 +59,7 @@ def show_command(
         line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
         console.print(line, markup=False, highlight=False)
     _print_figures(console, figures, study.teacher_metrics)
+    _print_test(console, record, study)
     for stage, extra in results.extra.items():
         for note in extra.notes:
             console.print(f"{stage}: {note}", markup=False, highlight=False)
@@ -147,6 +154,14 @@ def _print_figures(
             format_metric(figure.metric, theirs),
         )
     console.print(table)
+
+
+def _print_test(console: Console, record: Trial, study: Study) -> None:
+    of_it, of_teacher = line_of_test(record.metrics), line_of_test(study.teacher_metrics)
+    if of_it is not None:
+        console.print(f"on test ({TOLD_OF_TEST}): {of_it}", highlight=False, soft_wrap=True)
+        if of_teacher is not None:
+            console.print(f"the teacher on test: {of_teacher}", highlight=False, soft_wrap=True)
 
 
 def _print_measured(console: Console, target: str, result: MeasureResult, most: int | None) -> None:

@@ -28,8 +28,8 @@ from search.policy import policy_of
 from search.report.charts import over_time, parallel_coordinates
 from search.report.export import as_csv
 from search.report.front_charts import front_figures
-from search.report.labels import format_metric, metric_label, metric_name
-from spaces.metrics import MetricRef
+from search.report.labels import TOLD_OF_TEST, format_metric, metric_label, metric_name
+from spaces.metrics import TEST_METRICS, MetricRef
 from spaces.space import Space
 from storage.records import Study
 from storage.store import Store
@@ -64,6 +64,7 @@ class _Row:
 class _Table:
     names: tuple[str, ...]
     rows: tuple[_Row, ...]
+    of_test: str  # what its columns of test are; empty where it has none
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> _Table:
     found = [m for m in metrics_in(best) if not m.target or m in space.objectives]
     first = [o for o in space.objectives if o in found]
     names: list[MetricRef] = first + [n for n in found if n not in first]
+    names += [MetricRef(name) for name in TEST_METRICS if name in best]
     knee = knee_number(frame, first, policy_of(study.deterministic))
     rows = []
     for row in best.sort_values(first[0]).to_dict("records"):
@@ -192,7 +194,8 @@ def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> _Table:
         rows.append(_Row(str(row["number"]), label, cells, is_knee))
     teacher = tuple(format_metric(n, study.teacher_metrics.get(n)) for n in names)
     rows.append(_Row("", "teacher", teacher))
-    return _Table(tuple(map(metric_label, names)), tuple(rows))
+    of_test = f"Test: {TOLD_OF_TEST}." if any(n in TEST_METRICS for n in names) else ""
+    return _Table(tuple(map(metric_label, names)), tuple(rows), of_test)
 
 
 def _recipes(store: Store, study: Study, frame: pd.DataFrame) -> list[_Recipe]:
@@ -205,5 +208,5 @@ def _recipes(store: Store, study: Study, frame: pd.DataFrame) -> list[_Recipe]:
 
 def _all_trials(frame: pd.DataFrame) -> str:
     """Every trial as CSV, to copy."""
-    columns = ["number", "state", "label", *axes_in(frame), *metrics_in(frame)]
+    columns = ["number", "state", "label", *axes_in(frame), *metrics_in(frame), *TEST_METRICS]
     return as_csv(frame[[c for c in columns if c in frame]])

@@ -8,7 +8,7 @@ checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from search.clock import SYSTEM_CLOCK, Clock
@@ -34,11 +34,12 @@ from search.study.pipeline import next_trial_step
 from search.study.rungs import Rungs
 from search.study.settings import StudySettings
 from search.study.teacher_phase import TeacherPhase
+from search.study.testing import Testing
 from search.study.waiting import Waiting
 from spaces.space import Space
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
-from workers.jobs import Job, Measure, name_of
+from workers.jobs import Job, Measure, ScoreTest, name_of
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,14 @@ class Coordinator:
         self._live = LiveView(
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
+        self._testing = Testing(store, space, settings, self._ledger)
         self._outcomes = OutcomeHandler(
-            self._ledger, self._judge, self._teacher, self._backoff, space.search.retries
+            self._ledger,
+            self._judge,
+            self._teacher,
+            self._testing,
+            self._backoff,
+            space.search.retries,
         )
         self._waiting = Waiting(space, self._ledger, self._judge, self._backoff, self._next_step)
         self._tickets: dict[int, Ticket] = {}
@@ -178,7 +185,7 @@ class Coordinator:
         self._waiting.give_up()
         if self._may_propose():  # a deterministic study waited for these before it asks for more
             return False
-        return not self._ledger.open_trials()
+        return not self._ledger.open_trials() and not self._tests_left()
 
     def _cancel(self, number: int) -> None:
         trial = self._ledger.trials.get(number)
@@ -207,6 +214,9 @@ class Coordinator:
                 self._advance(trial)
         while self._has_room() and self._may_propose() and self._begin():
             pass
+        for number, job in self._tests_left():
+            if self._has_room() and not self._is_under_way(number):
+                self._start(number, job)
 
     def _has_room(self) -> bool:
         return len(self._tickets) < self._space.search.parallel
@@ -246,6 +256,15 @@ class Coordinator:
             return self._propose()
         self._advance(self._ledger.trials[number])
         return True
+
+    def _tests_left(self) -> Sequence[tuple[int | None, ScoreTest]]:
+        """What is still to be scored on test, once nothing else of the search is to come."""
+        is_to_go_on = not self._propose_new and (
+            len(self._ledger.trials) < self._ledger.study.trials_wanted
+        )
+        if is_to_go_on or self._may_propose() or self._ledger.open_trials():
+            return ()
+        return self._testing.left()
 
     def _propose(self) -> bool:
         """False when there is nothing to propose."""
@@ -305,4 +324,6 @@ class Coordinator:
         is_done = self._outcomes.handle(ticket, outcome)
         is_running = self._ledger.study.state is StudyState.RUNNING
         if is_done and ticket.trial is not None and is_running:
-            self._advance(self._ledger.trials[ticket.trial])
+            trial = self._ledger.trials[ticket.trial]
+            if not trial.state.is_final:
+                self._advance(trial)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from search.error_groups import error_groups
 from search.objectives import metrics_of, violations
 from search.policy import Policy
-from search.results import readings_of
+from search.results import readings_of, readings_of_test
 from search.strategy.verdict import unmeasured, verdict
 from search.study.ledger import Ledger
 from search.study.settings import StudyContext
@@ -37,7 +37,7 @@ class Judge:
         scored = results.score(self._space.runtimes()[0].label)
         trial = self._ledger.finish(
             number,
-            metrics=metrics,
+            metrics=metrics | metrics_of(self._space, readings_of_test(self._space, results)),
             error_groups=error_groups(scored.errors) if scored and scored.errors else None,
             objective_values=found.objective_values,
             state=found.state,

@@ -11,7 +11,7 @@ from search.study.settings import StudySettings
 from spaces.backends import backend_info
 from spaces.recipe import Quantize
 from spaces.space import Runtime, Space
-from workers.jobs import Convert, Job, Measure, Score
+from workers.jobs import Convert, Job, Measure, Score, ScoreTest
 from workers.results import ConvertResult, Model, ScoreResult, Unavailable
 
 
@@ -144,6 +144,33 @@ def _score(
         same_numbers=subject.quantize == Quantize() and runtime.precision == "fp32",
         long_audio=space.gate.long_audio is not None,
     )
+
+
+def jobs_on_test(
+    space: Space, corpus: str, subject: Subject, results: TrialResults
+) -> list[ScoreTest]:
+    """What scores a subject on test: each of its forms that was scored on dev.
+
+    Args:
+        corpus: the prepared test set.
+    """
+    jobs = []
+    for runtime in space.runtimes():
+        converted = results.converted.get(runtime.backend)
+        if results.score(runtime.label) is None or isinstance(converted, Unavailable):
+            continue
+        model = _model(runtime, subject, converted)
+        if model is not None:
+            jobs.append(
+                ScoreTest(
+                    runtime=runtime.label,
+                    model=model,
+                    precision=runtime.precision,
+                    tokens=subject.tokens,
+                    corpus=corpus,
+                )
+            )
+    return jobs
 
 
 def _measure(

@@ -8,7 +8,9 @@ from search.study.device_backoff import DeviceBackoff
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
-from workers.results import MeasureResult, PrepareResult, Unavailable
+from search.study.testing import Testing
+from workers.jobs import ScoreTest
+from workers.results import MeasureResult, PrepareResult, ScoreTestResult, Unavailable
 
 # A stage whose process is ended from outside so often takes more memory than there is.
 _MOST_KILLS = 4
@@ -22,11 +24,12 @@ class OutcomeHandler:
         ledger: Ledger,
         judge: Judge,
         teacher: TeacherPhase,
+        testing: Testing,
         backoff: DeviceBackoff,
         retries: int,
     ) -> None:
         self._ledger, self._judge, self._teacher = ledger, judge, teacher
-        self._backoff, self._retries = backoff, retries
+        self._testing, self._backoff, self._retries = testing, backoff, retries
         self._failures: dict[tuple[int | None, str], int] = {}
 
     def next_attempt(self, number: int | None, stage: str) -> int:
@@ -49,6 +52,9 @@ class OutcomeHandler:
             self._failed(ticket, outcome)
             return False
         self._tell(ticket, outcome)
+        if isinstance(ticket.job, ScoreTest) and isinstance(outcome.result, ScoreTestResult):
+            self._testing.took(ticket.trial, ticket.job, outcome.result)
+            return True
         if isinstance(outcome.result, PrepareResult):
             self._teacher.remember_corpus(outcome.result.corpus)
         if ticket.trial is None and self._teacher.context is not None:
@@ -83,6 +89,8 @@ class OutcomeHandler:
         if not (outcome.is_user_fault or tries > self._retries):
             message = f"{_who(number)}: {stage} failed ({error}); trying again"
             self._ledger.event("retry", message, number)
+        elif isinstance(ticket.job, ScoreTest):
+            self._testing.give_up(number, ticket.job, error)
         elif number is not None:
             reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
             self._judge.fail(number, reason)

@@ -9,7 +9,8 @@ from search.results import TrialResults, read_result
 from storage.records import StageRun
 from workers.results import AnyResult
 
-_FLOW = ("screen", "train", "compress", "export", "extra", "convert", "score", "measure")
+# What a test score was made from is the exported file alone: it stands before the score on dev.
+_FLOW = ("screen", "train", "compress", "export", "extra", "convert", "test", "score", "measure")
 
 
 @dataclass(frozen=True)

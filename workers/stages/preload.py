@@ -18,6 +18,7 @@ from workers.stages import (  # noqa: E402
     score,
     screen,
     teacher_targets,
+    test,
     train,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "score",
     "screen",
     "teacher_targets",
+    "test",
     "train",
 ]
