@@ -178,9 +178,11 @@ class ScoreTest(StageJob):
 
 
 class Measure(StageJob):
-    """Latency and memory of a model on one target; `host` as in `Screen`."""
+    """Latency and memory of a model on one target; `host` as in `Screen`. A second `session` is
+    another measurement of the same, hours later."""
 
     stage: Literal["measure"] = "measure"
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("session",))
     target_name: str
     target: Target
     host: str = ""
@@ -193,6 +195,7 @@ class Measure(StageJob):
     baseline_tokens: str | None = None
     calibrated_anchor_ms: float | None = None  # of the anchor when the device was calibrated
     again: int = 0  # told apart from an equal measurement that is there already
+    session: int = 0
 
     @property
     def reusable(self) -> bool:
@@ -275,7 +278,7 @@ def name_of(job: Job) -> str:
         case Score():
             return f"score@{job.runtime}"
         case Measure():
-            return f"measure@{job.target_name}"
+            return f"{'confirm' if job.session else 'measure'}@{job.target_name}"
         case Train(until=float(until)):
             return f"train@{until:g}"
         case Screen(end=str(end)) if end:

@@ -21,8 +21,10 @@ from search.strategy.optuna_records import FrozenTrials
 from search.strategy.rungs import goes_to_end, is_trained
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
+from search.study.afterwards import InTurn, Planned
 from search.study.closing import conclude, tell_settings
 from search.study.commands import CommandHandler
+from search.study.confirming import Confirming
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
 from search.study.interrupts import noticing_interrupts
 from search.study.judging import Judge
@@ -39,7 +41,7 @@ from search.study.waiting import Waiting
 from spaces.space import Space
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
-from workers.jobs import Job, Measure, ScoreTest, name_of
+from workers.jobs import Job, Measure, name_of
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,15 @@ class Coordinator:
         self._live = LiveView(
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
-        self._testing = Testing(store, space, settings, self._ledger)
+        self._afterwards = InTurn(
+            Confirming(store, space, settings, policy, self._ledger, self._judge, self._teacher),
+            Testing(store, space, settings, self._ledger),
+        )
         self._outcomes = OutcomeHandler(
             self._ledger,
             self._judge,
             self._teacher,
-            self._testing,
+            self._afterwards,
             self._backoff,
             space.search.retries,
         )
@@ -185,7 +190,7 @@ class Coordinator:
         self._waiting.give_up()
         if self._may_propose():  # a deterministic study waited for these before it asks for more
             return False
-        return not self._ledger.open_trials() and not self._tests_left()
+        return not self._ledger.open_trials() and not self._left_afterwards()
 
     def _cancel(self, number: int) -> None:
         trial = self._ledger.trials.get(number)
@@ -214,7 +219,7 @@ class Coordinator:
                 self._advance(trial)
         while self._has_room() and self._may_propose() and self._begin():
             pass
-        for number, job in self._tests_left():
+        for number, job in self._left_afterwards():
             if self._has_room() and not self._is_under_way(number):
                 self._start(number, job)
 
@@ -257,14 +262,14 @@ class Coordinator:
         self._advance(self._ledger.trials[number])
         return True
 
-    def _tests_left(self) -> Sequence[tuple[int | None, ScoreTest]]:
-        """What is still to be scored on test, once nothing else of the search is to come."""
+    def _left_afterwards(self) -> Sequence[Planned]:
+        """What is done with the front once nothing else of the search is to come."""
         is_to_go_on = not self._propose_new and (
             len(self._ledger.trials) < self._ledger.study.trials_wanted
         )
         if is_to_go_on or self._may_propose() or self._ledger.open_trials():
             return ()
-        return self._testing.left()
+        return self._afterwards.left()
 
     def _propose(self) -> bool:
         """False when there is nothing to propose."""

@@ -63,6 +63,23 @@ class Judge:
         )
         self._tell(trial)
 
+    def confirm(self, number: int, readings: Sequence[Reading], context: StudyContext) -> None:
+        """A finished trial was measured once more: its figures are those of both sessions."""
+        self.save_measurements(str(number), readings)
+        trial = self._ledger.trials[number]
+        metrics = {**trial.metrics, **metrics_of(self._space, readings)}
+        found = verdict(self._space, self._policy, metrics, context.teacher_metrics)
+        judged = self._ledger.save(
+            number,
+            metrics=metrics,
+            objective_values=found.objective_values,
+            state=found.state,
+            reason=found.reason,
+            constraints=found.constraints,
+        )
+        if found.state is not trial.state:
+            self._tell(judged)
+
     def stop(self, trial: Trial, reason: str) -> None:
         """A trial is stopped at the last of its rungs."""
         stopped = self._ledger.finish(

@@ -100,7 +100,9 @@ class Ledger:
             for each in past:
                 self._count(number, each.result)
             if number in remeasure:
-                past = [each for each in past if not each.stage.startswith("measure@")]
+                past = [
+                    each for each in past if not each.stage.startswith(("measure@", "confirm@"))
+                ]
             self._take_up(number, past)
 
     def _take_up(self, number: int | None, past: list[Past]) -> None:

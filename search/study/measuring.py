@@ -173,6 +173,30 @@ def jobs_on_test(
     return jobs
 
 
+def confirmations(
+    space: Space,
+    settings: StudySettings,
+    corpus: str,
+    subject: Subject,
+    results: TrialResults,
+    targets: Collection[str],
+) -> list[Measure]:
+    """What measures a subject in a second session, on those targets where there was only one."""
+    jobs = []
+    for runtime in space.runtimes():
+        converted, scored = results.converted.get(runtime.backend), results.score(runtime.label)
+        if scored is None or isinstance(converted, Unavailable):
+            continue
+        model = _model(runtime, subject, converted)
+        if model is None:
+            continue
+        for name in runtime.targets:
+            if name in targets and results.measure(name) and name not in results.confirmed:
+                job = _measure(space, settings, corpus, name, model, subject, scored)
+                jobs.append(job.model_copy(update={"session": 1}))
+    return jobs
+
+
 def _measure(
     space: Space,
     settings: StudySettings,

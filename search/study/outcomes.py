@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import JobOutcome
+from search.study.afterwards import InTurn
 from search.study.device_backoff import DeviceBackoff
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
-from search.study.testing import Testing
-from workers.jobs import ScoreTest
-from workers.results import MeasureResult, PrepareResult, ScoreTestResult, Unavailable
+from workers.results import MeasureResult, PrepareResult, Unavailable
 
 # A stage whose process is ended from outside so often takes more memory than there is.
 _MOST_KILLS = 4
@@ -24,12 +23,12 @@ class OutcomeHandler:
         ledger: Ledger,
         judge: Judge,
         teacher: TeacherPhase,
-        testing: Testing,
+        afterwards: InTurn,
         backoff: DeviceBackoff,
         retries: int,
     ) -> None:
         self._ledger, self._judge, self._teacher = ledger, judge, teacher
-        self._testing, self._backoff, self._retries = testing, backoff, retries
+        self._afterwards, self._backoff, self._retries = afterwards, backoff, retries
         self._failures: dict[tuple[int | None, str], int] = {}
 
     def next_attempt(self, number: int | None, stage: str) -> int:
@@ -52,8 +51,9 @@ class OutcomeHandler:
             self._failed(ticket, outcome)
             return False
         self._tell(ticket, outcome)
-        if isinstance(ticket.job, ScoreTest) and isinstance(outcome.result, ScoreTestResult):
-            self._testing.took(ticket.trial, ticket.job, outcome.result)
+        owner = self._afterwards.owner(ticket.job)
+        if owner is not None:
+            owner.took(ticket.trial, ticket.job, outcome.result)
             return True
         if isinstance(outcome.result, PrepareResult):
             self._teacher.remember_corpus(outcome.result.corpus)
@@ -89,8 +89,8 @@ class OutcomeHandler:
         if not (outcome.is_user_fault or tries > self._retries):
             message = f"{_who(number)}: {stage} failed ({error}); trying again"
             self._ledger.event("retry", message, number)
-        elif isinstance(ticket.job, ScoreTest):
-            self._testing.give_up(number, ticket.job, error)
+        elif (owner := self._afterwards.owner(ticket.job)) is not None:
+            owner.give_up(number, ticket.job, error)
         elif number is not None:
             reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
             self._judge.fail(number, reason)

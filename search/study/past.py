@@ -10,7 +10,18 @@ from storage.records import StageRun
 from workers.results import AnyResult
 
 # What a test score was made from is the exported file alone: it stands before the score on dev.
-_FLOW = ("screen", "train", "compress", "export", "extra", "convert", "test", "score", "measure")
+_FLOW = (
+    "screen",
+    "train",
+    "compress",
+    "export",
+    "extra",
+    "convert",
+    "test",
+    "score",
+    "measure",
+    "confirm",
+)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from spaces.metrics import TEST_METRICS, MetricRef
 from spaces.space import Space
 from storage.records import StageRun
 from storage.store import Store
-from workers.jobs import ScoreTest, key_of, name_of
-from workers.results import ScoreTestResult
+from workers.jobs import Job, ScoreTest, key_of, name_of
+from workers.results import AnyResult, ScoreTestResult
 
 _Planned = tuple[int | None, ScoreTest]  # a trial by its number, None the teacher
 
@@ -33,6 +33,9 @@ class Testing:
         self._store, self._space, self._settings, self._ledger = store, space, settings, ledger
         self._planned: list[_Planned] = []
         self._planned_for: tuple[object, ...] | None = None
+
+    def owns(self, job: Job) -> bool:
+        return isinstance(job, ScoreTest)
 
     def left(self) -> Sequence[_Planned]:
         """The scores that are still to be taken, of a search that has come to its end; none where
@@ -46,21 +49,23 @@ class Testing:
             self._planned = self._plan(prepared.test_corpus)
         return self._planned
 
-    def took(self, number: int | None, job: ScoreTest, result: ScoreTestResult) -> None:
+    def took(self, number: int | None, job: Job, result: AnyResult) -> None:
         """A score is in the record."""
+        assert isinstance(job, ScoreTest)
+        assert isinstance(result, ScoreTestResult)
         self._leave_out(number, job)
         self._remember(number, job.corpus)
         line = line_of_test({r.metric: r.value for r in result.readings})
         by = f", by {job.runtime}" if len(self._space.runtimes()) > 1 else ""
         self._ledger.event("test", f"{_who(number)}: on test {line}{by}", number)
 
-    def give_up(self, number: int | None, job: ScoreTest, error: str) -> None:
+    def give_up(self, number: int | None, job: Job, error: str) -> None:
         """For this run of the study; its trial is what it is without."""
         self._leave_out(number, job)
         message = f"{_who(number)}: not scored on test: {name_of(job)}: {error}"
         self._ledger.event("test", message, number)
 
-    def _leave_out(self, number: int | None, job: ScoreTest) -> None:
+    def _leave_out(self, number: int | None, job: Job) -> None:
         self._planned = [each for each in self._planned if each != (number, job)]
 
     def _plan(self, corpus: str) -> list[_Planned]:

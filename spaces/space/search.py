@@ -41,6 +41,8 @@ class Search(Record):
     if none of its kind has done surely better there"""
     stop_early: bool = True
     """`false`: what rungs tell is recorded and stops nobody"""
+    confirm: bool = True
+    """members of the front are measured once more at the end, one after another, on this machine"""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """how often a stage that crashed is tried again"""
     stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0
