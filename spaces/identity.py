@@ -8,10 +8,9 @@ know is left out where it changes nothing.
 from __future__ import annotations
 
 from spaces.recipe import digest_of
-from spaces.space import Space
+from spaces.space import WHERE_IT_IS_REACHED, Space
 from spaces.space.sections import ONLY_L1
 
-_WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}  # not what it is
 _HOW_IT_IS_RUN = {"trials", "hours", "parallel", "retries", "stage_timeout_s", "device_patience_s"}
 
 
@@ -24,7 +23,7 @@ def space_digest(space: Space) -> str:
             "description": True,
             "budgets": True,
             "forbid": True,
-            "targets": {"__all__": _WHERE_IT_IS_REACHED},
+            "targets": {"__all__": WHERE_IT_IS_REACHED},
             "search": _HOW_IT_IS_RUN,
         },
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypedDict, Unpack
@@ -46,6 +46,16 @@ class TrialState(StrEnum):
 MEASURED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
 
 
+@dataclass(frozen=True)
+class Focus:
+    """A region that some trials of a study are to lie in: limits by metric, as budgets are
+    written, for `trials` trials from number `first` on."""
+
+    first: int
+    trials: int
+    towards: Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One search. What its trials build on is fixed when it first starts and None until then."""
@@ -69,6 +79,11 @@ class Study:
     imported: Mapping[str, str] | None = None
     teacher_metrics: Mapping[str, float] = field(default_factory=dict)
     baseline_metrics: Mapping[str, float] = field(default_factory=dict)
+    # settings by name of targets that were added to those of the space; they decide nothing
+    added_targets: Mapping[str, JsonObject] = field(default_factory=dict)
+    focuses: tuple[Focus, ...] = ()
+    # the trials of earlier studies that it learns from, by study; None until they were looked up
+    warm_start: Mapping[str, Sequence[int]] | None = None
     live: JsonObject | None = None  # what its coordinator said last: at, running, eta_s
 
 
@@ -100,6 +115,9 @@ class StudyChanges(TypedDict, total=False):
     imported: Mapping[str, str] | None
     teacher_metrics: Mapping[str, float]
     baseline_metrics: Mapping[str, float]
+    added_targets: Mapping[str, JsonObject]
+    focuses: tuple[Focus, ...]
+    warm_start: Mapping[str, Sequence[int]] | None
     live: JsonObject | None
 
 

@@ -92,7 +92,7 @@ class Coordinator:
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
         self._outcomes = OutcomeHandler(
-            self._ledger, self._judge, self._teacher, self._backoff, space.search.retries
+            self._ledger, self._failed, self._teacher, self._backoff, space.search.retries
         )
         self._waiting = Waiting(space, self._ledger, self._judge, self._backoff, self._next_step)
         self._tickets: dict[int, Ticket] = {}
@@ -280,6 +280,10 @@ class Coordinator:
         self._n_tickets += 1
         self._tickets[ticket.id] = ticket
         self._executor.submit(ticket.id, job)
+
+    def _failed(self, ticket: Ticket, reason: str) -> None:
+        assert ticket.trial is not None
+        self._judge.fail(ticket.trial, reason)
 
     def _advance_after(self, ticket: Ticket, outcome: JobOutcome) -> None:
         is_done = self._outcomes.handle(ticket, outcome)
