@@ -36,8 +36,8 @@ def load_targets(path: str | Path) -> dict[str, Target]:
     if why := why_not_a_file(found):
         raise SpaceError(path, [Fault(0, "", why)])
     document = parse_yaml(read_text(found), path)
-    if "targets" not in document.sections:
-        _wrap(document)
+    if "targets" not in document.sections and not _wrap(document):
+        raise SpaceError(path, [Fault(0, "", f"names no target; {_FORMS}")])
     for key in document.sections:
         if key not in Space.model_fields:
             document.add((key,), unknown(str(key), ["targets"], "key"))
@@ -47,15 +47,16 @@ def load_targets(path: str | Path) -> dict[str, Target]:
     return with_absolute_ca_files(targets, found.resolve().parent)
 
 
-def _wrap(document: Document) -> None:
-    """Read the settings of one target, with its name among them, as `targets:`."""
+def _wrap(document: Document) -> bool:
+    """Read the settings of one target, with its name among them, as `targets:`; False where it has
+    no name."""
     settings = dict(document.sections)
     name = settings.pop("name", None)
     if not isinstance(name, str):
-        document.add((), f"names no target; {_FORMS}")
-        return
+        return False
     document.sections = {"targets": {name: settings}}
     document.lines = {("targets", name, *loc): line for loc, line in document.lines.items()}
+    return True
 
 
 def _validated(document: Document) -> dict[str, Target] | None:

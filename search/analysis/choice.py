@@ -94,9 +94,12 @@ def choose(
     wer, size_mb = MetricRef("wer", target or ""), MetricRef("size_mb", target or "")
     complete = frame[frame["state"] == TrialState.COMPLETE]
     within = complete[fits(complete, limits)]
-    if within.empty or wer not in within or within[wer].isna().all():
+    if target is not None and (wer not in complete or complete[wer].isna().all()):
+        raise UsageFault(f"no complete trial of {study.name} was measured on {target}")
+    within = within.dropna(subset=[wer]) if wer in within else within[:0]
+    if within.empty:
         raise UsageFault(_nothing(study, complete, limits))
-    best = within.dropna(subset=[wer]).nsmallest(_MOST, wer)
+    best = within.nsmallest(_MOST, wer)
     first = best.iloc[0]
     front = complete[complete["on_front"] & (complete[size_mb] < first[size_mb])]
     cheaper = front.dropna(subset=[wer]).nlargest(_MOST_CHEAPER, size_mb)

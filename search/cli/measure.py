@@ -83,7 +83,7 @@ def measure_command(
         run = _added(ctx, study, what, yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as view:
-        _, state = run(observer=view)
+        _, state = run(view)
     return 0 if state is StudyState.FINISHED else 130
 
 

@@ -41,7 +41,7 @@ def show_command(
     results = TrialResults.of(runs)
     lost = _lost(ctx, record, results)
     if as_json:
-        click.echo(json.dumps(_as_json(record, runs, results, lost), indent=1))
+        click.echo(json.dumps(_as_json(study, record, runs, results, lost), indent=1))
         return
     console = Console()
     _print_recipe(console, study, record)
@@ -50,6 +50,8 @@ def show_command(
         line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
         console.print(line, markup=False, highlight=False)
     _print_figures(console, figures, study.teacher_metrics)
+    for target in _not_measured_on(study, record, results):
+        console.print(f"{target}: not measured there", markup=False, highlight=False)
     for stage, extra in results.extra.items():
         for note in extra.notes:
             console.print(f"{stage}: {note}", markup=False, highlight=False)
@@ -75,9 +77,17 @@ def _lost(ctx: click.Context, record: Trial, results: TrialResults) -> list[str]
     return results.lost(ArtifactStore(url).has)
 
 
+def _not_measured_on(study: Study, record: Trial, results: TrialResults) -> list[str]:
+    """Targets that the study was given after its space, and this trial was not measured on."""
+    if not record.state.is_measured:
+        return []
+    return [name for name in study.added_targets if results.measure(name) is None]
+
+
 def _as_json(
-    record: Trial, runs: list[StageRun], results: TrialResults, lost: list[str]
+    study: Study, record: Trial, runs: list[StageRun], results: TrialResults, lost: list[str]
 ) -> dict[str, object]:
+    lacking = _not_measured_on(study, record, results)
     measured = {n: found for n in results.measured if (found := results.measure(n)) is not None}
     return {
         "trial": record.number,
@@ -90,6 +100,7 @@ def _as_json(
             for r in runs
         ],
         **({"lost": lost} if lost else {}),
+        **({"not_measured_on": lacking} if lacking else {}),
         "limits": dict(record.constraints),
         **(
             {"extra": {n: list(e.notes) for n, e in results.extra.items()}} if results.extra else {}

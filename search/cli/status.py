@@ -60,6 +60,7 @@ class _Standing:
             "elapsed_s": self.study.elapsed_s,
             "compute_s": sum(t.compute_s for t in self.trials),
             "teacher": dict(self.study.teacher_metrics) or None,
+            "added_targets": list(self.study.added_targets),
             "live": None if self.live is None else dict(self.live.as_json()),
         }
 
@@ -117,6 +118,9 @@ def _print(standing: _Standing) -> None:
         f"{study.name}: {standing.state}{note}, {standing.n_ended}/{study.trials_wanted} trials "
         f"({counts or 'none yet'}), {clock(elapsed_s)} so far{to_go}"
     )
+    if study.added_targets:
+        listed = ", ".join(study.added_targets)
+        click.echo(f"  further targets, which decide nothing: {listed}")
     for running in live.running if live else ():
         click.echo(f"  now: {_in_words(running)}")
     for waits in live.waiting if live else ():

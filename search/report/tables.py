@@ -14,10 +14,14 @@ from spaces.space import Space
 from storage.records import Trial
 
 
-def columns_of(space: Space) -> list[str]:
-    """Objectives first, then what an engineer asks next."""
+def columns_of(space: Space, further: Sequence[str] = ()) -> list[str]:
+    """Objectives first, then what an engineer asks next.
+
+    Args:
+        further: metrics to show as well.
+    """
     columns: list[str] = list(space.objectives)
-    for extra in ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb"):
+    for extra in ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb", *further):
         if extra not in columns:
             columns.append(extra)
     return columns
@@ -29,15 +33,21 @@ def front_table(
     knee: int | None,
     title: str,
     teacher: Mapping[str, float] | None = None,
+    further: Sequence[str] = (),
 ) -> Table:
-    """Trials a row; the knee of the front is marked."""
+    """Trials a row; the knee of the front is marked.
+
+    Args:
+        further: metrics to show beside the usual ones.
+    """
     caption = "" if knee is None else "◆ knee of the front"
     table = Table(title=title, title_justify="left", caption=caption)
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("student")
-    columns = columns_of(space)
+    columns = columns_of(space, further)
     for column in columns:  # its words below each other keep a column as narrow as its figures
-        table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+        words = column.replace("_", "\n").replace("@", "\n@")
+        table.add_column(words, justify="right", no_wrap=True)
     for trial in trials:
         is_knee = trial.number == knee
         name = Text(trial.label + (" ◆" if is_knee else ""))

@@ -326,7 +326,7 @@ class AddedMeasurements:
     def _save(self, number: int | None) -> None:
         """Put the figures on the added targets into the record, beside what is there."""
         results = self._ledger.results(number)
-        on = [name for name in self._targets if name in results.measured]
+        on = [name for name in self._targets if results.measure(name) is not None]
         readings = [r for r in readings_of(self._space, results) if r.target in on]
         if not readings:
             return
