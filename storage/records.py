@@ -55,6 +55,19 @@ class Focus:
     trials: int
     towards: Mapping[str, str]
 
+    def covers(self, number: int) -> bool:
+        return self.first <= number < self.first + self.trials
+
+    @property
+    def limits(self) -> str:
+        """In words."""
+        return ", ".join(f"{metric} {limit}" for metric, limit in self.towards.items())
+
+    def __str__(self) -> str:
+        last = self.first + self.trials - 1
+        which = f"trials {self.first} to {last}" if self.trials > 1 else f"trial {last}"
+        return f"{which} towards {self.limits}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from search.analysis.pick import Limit, fits, nearest_misses
 from search.errors import UsageFault
+from search.policy import policy_of
 from search.results import TrialResults
 from spaces.metrics import MetricRef
 from spaces.space import Space
@@ -122,7 +123,19 @@ def _nothing(study: Study, complete: pd.DataFrame, limits: Sequence[Limit]) -> s
     misses = "; ".join(nearest_misses(complete, limits))
     return (
         f"no complete trial meets {asked} ({misses}); more trials may: "
-        f"search extend {study.name} --trials 20"
+        f"search extend {study.name} --trials 20{_towards(study, limits)}"
+    )
+
+
+def _towards(study: Study, limits: Sequence[Limit]) -> str:
+    """The options that let added trials look where limits are met, as far as they can."""
+    timed_decides = policy_of(study.deterministic).timed_decides
+    return "".join(
+        f" --towards {m.metric}={m.value:g}"
+        for m in limits
+        if m.sign.startswith(">") == m.metric.known.higher_is_better
+        and m.metric.target not in study.added_targets
+        and (timed_decides or not m.metric.known.noisy)
     )
 
 

@@ -58,6 +58,9 @@ def show_command(
     for text, excess in record.constraints.items():
         verdict = "met" if excess <= 0 else f"broken by {excess:.3g}"
         console.print(f"{text}: {verdict}", markup=False, highlight=False)
+    for limit, excess in _towards(study, record).items():
+        verdict = "outside" if excess > 0 else "within"
+        console.print(f"{limit}: {verdict}", markup=False, highlight=False)
     for target in results.measured:
         if (found := results.measure(target)) is not None:
             _print_measured(console, target, found, None if profile else _TOP)
@@ -75,6 +78,14 @@ def _lost(ctx: click.Context, record: Trial, results: TrialResults) -> list[str]
     if not record.state.is_measured or "://" in url:  # far away: `export` and `retry` look there
         return []
     return results.lost(ArtifactStore(url).has)
+
+
+def _towards(study: Study, record: Trial) -> dict[str, float]:
+    """How far it is beyond the limits that it was proposed towards; empty where it had none."""
+    from search.strategy.focus import excesses, focus_at
+
+    focus = focus_at(study.focuses, record.number)
+    return {} if focus is None else excesses(focus, record)
 
 
 def _not_measured_on(study: Study, record: Trial, results: TrialResults) -> list[str]:
@@ -102,6 +113,7 @@ def _as_json(
         **({"lost": lost} if lost else {}),
         **({"not_measured_on": lacking} if lacking else {}),
         "limits": dict(record.constraints),
+        **({"towards": towards} if (towards := _towards(study, record)) else {}),
         **(
             {"extra": {n: list(e.notes) for n, e in results.extra.items()}} if results.extra else {}
         ),

@@ -19,6 +19,8 @@ import numpy as np
 import optuna
 
 from search.policy import Policy
+from search.strategy.focus import seen_within, vary_nearest
+from search.strategy.focus import tried as recipes_tried
 from search.strategy.formats import other_format
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
@@ -27,7 +29,7 @@ from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
 from spaces.space import Space
-from storage.records import Trial, TrialState
+from storage.records import Focus, Trial, TrialState
 
 DEFAULT_INITIAL = 6
 _ATTEMPTS = 20
@@ -44,15 +46,17 @@ def propose(
     number: int,
     trials: Sequence[Trial],
     frozen: FrozenTrials | None = None,
+    focus: Focus | None = None,
 ) -> Propose | Nothing:
     """The recipe to try as trial `number`; Nothing when every recipe has been tried.
 
     Args:
         trials: all trials so far, running ones included.
         frozen: of this space, to be used again for the next.
+        focus: the region that the trial is to lie in.
     """
     frozen = frozen or FrozenTrials(space)
-    tried = {t.recipe_digest for t in trials}
+    tried = recipes_tried(trials, focus)
     n_initial = space.search.initial_trials
     design = initial_design(space, DEFAULT_INITIAL if n_initial is None else n_initial)
     for values in design[number:]:
@@ -63,6 +67,11 @@ def propose(
         other = other_format(space, seen, tried)
         if other is not None:
             return other
+    if focus is not None:
+        near = vary_nearest(space, focus, _seed(seed, number), number, seen, tried)
+        if near is not None:
+            return near
+    seen = seen_within(seen, focus)
     for attempt in range(_ATTEMPTS):
         move = _ask(space, _seed(seed, number, attempt), seen, frozen)
         is_allowed = refusal(space, move.values) is None

@@ -16,6 +16,7 @@ from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import Executor, JobOutcome
 from search.policy import Policy
 from search.progress import StudyObserver
+from search.strategy.focus import focus_at
 from search.strategy.moves import Nothing, Stop
 from search.strategy.optuna_records import FrozenTrials
 from search.strategy.sampling import propose
@@ -239,7 +240,8 @@ class Coordinator:
         """Begin a trial; False when there is nothing to propose."""
         number, trials = len(self._ledger.trials), list(self._ledger.trials.values())
         seed = self._ledger.study.seed
-        move = propose(self._space, self._policy, seed, number, trials, self._frozen)
+        focus = focus_at(self._ledger.study.focuses, number)
+        move = propose(self._space, self._policy, seed, number, trials, self._frozen, focus)
         if isinstance(move, Nothing):
             self._is_exhausted = move.is_exhausted
             return False
@@ -259,7 +261,9 @@ class Coordinator:
         assert context is not None
         results = self._ledger.results(trial.number)
         if results.screen is not None and results.train is None:
-            move = screen(self._space, self._policy, context.teacher_metrics, results.screen)
+            focus = focus_at(self._ledger.study.focuses, trial.number)
+            teacher = context.teacher_metrics
+            move = screen(self._space, self._policy, teacher, results.screen, focus)
             if isinstance(move, Stop):
                 self._judge.screen_out(trial.number, results.screen, move.reason, context)
                 return
