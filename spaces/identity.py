@@ -30,7 +30,7 @@ def space_digest(space: Space) -> str:
     content["budgets"] = {str(b.metric): b.written for b in space.budgets}
     content["forbid"] = [rule.written for rule in space.forbid]
     content["search"]["expert_trials"] = content["search"].pop("initial_trials")
-    for name, default in (("formats", "sampled"), ("rungs", [])):
+    for name, default in (("formats", "sampled"), ("rungs", []), ("warm_start", [])):
         if content["search"][name] == default:
             del content["search"][name]
     for name in ("losses", "stages"):

@@ -67,6 +67,7 @@ class _Standing:
             "compute_s": sum(t.compute_s for t in self.trials),
             "teacher": dict(self.study.teacher_metrics) or None,
             "focus": None if self.focus is None else asdict(self.focus),
+            "learns_from": {n: len(t) for n, t in (self.study.warm_start or {}).items()},
             "added_targets": list(self.study.added_targets),
             "live": None if self.live is None else dict(self.live.as_json()),
         }
@@ -125,6 +126,9 @@ def _print(standing: _Standing) -> None:
         f"{study.name}: {standing.state}{note}, {standing.n_ended}/{study.trials_wanted} trials "
         f"({counts or 'none yet'}), {clock(elapsed_s)} so far{to_go}"
     )
+    if study.warm_start:
+        learnt = ", ".join(f"{len(t)} trials of {n}" for n, t in study.warm_start.items())
+        click.echo(f"  learns from: {learnt}")
     if standing.focus is not None:
         click.echo(f"  focus: {standing.focus}")
     if study.added_targets:

@@ -25,6 +25,7 @@ from search.strategy.formats import other_format
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
 from search.strategy.optuna_records import FrozenTrials, RecordStorage
+from search.strategy.warm_start import NOTHING, WarmStart
 from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
@@ -47,6 +48,7 @@ def propose(
     trials: Sequence[Trial],
     frozen: FrozenTrials | None = None,
     focus: Focus | None = None,
+    warm: WarmStart = NOTHING,
 ) -> Propose | Nothing:
     """The recipe to try as trial `number`; Nothing when every recipe has been tried.
 
@@ -54,14 +56,15 @@ def propose(
         trials: all trials so far, running ones included.
         frozen: of this space, to be used again for the next.
         focus: the region that the trial is to lie in.
+        warm: what earlier studies know.
     """
     frozen = frozen or FrozenTrials(space)
     tried = recipes_tried(trials, focus)
     n_initial = space.search.initial_trials
     design = initial_design(space, DEFAULT_INITIAL if n_initial is None else n_initial)
-    for values in design[number:]:
+    for values, source in warm.opening(design)[number:]:
         if recipe_of(values).digest() not in tried:
-            return Propose(values, "initial_design")
+            return Propose(values, source)
     seen = policy.seen(number, trials)
     if space.search.formats == "all":
         other = other_format(space, seen, tried)
@@ -71,7 +74,7 @@ def propose(
         near = vary_nearest(space, focus, _seed(seed, number), number, seen, tried)
         if near is not None:
             return near
-    seen = seen_within(seen, focus)
+    seen = seen_within([*warm.told(seen), *seen], focus)
     for attempt in range(_ATTEMPTS):
         move = _ask(space, _seed(seed, number, attempt), seen, frozen)
         is_allowed = refusal(space, move.values) is None

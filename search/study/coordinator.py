@@ -8,8 +8,9 @@ checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from search.clock import SYSTEM_CLOCK, Clock
 from search.errors import EnvironmentFault, StudyFault
@@ -21,9 +22,11 @@ from search.strategy.moves import Nothing, Stop
 from search.strategy.optuna_records import FrozenTrials
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
+from search.strategy.warm_start import NOTHING, WarmStart, warm_start
 from search.study.closing import conclude
 from search.study.commands import CommandHandler
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
+from search.study.earlier import EarlierStudy, as_told, described
 from search.study.interrupts import noticing_interrupts
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
@@ -60,6 +63,7 @@ class Coordinator:
     Args:
         propose_new: whether new trials are begun; else what is there is brought to its end.
         remeasure: trials to measure anew.
+        earlier: studies that the sampler learns from.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Coordinator:
         *,
         propose_new: bool = True,
         remeasure: frozenset[int] = frozenset(),
+        earlier: Sequence[EarlierStudy] = (),
         clock: Clock = SYSTEM_CLOCK,
         pace: Pace | None = None,
     ) -> None:
@@ -100,6 +105,7 @@ class Coordinator:
         self._n_tickets = 0
         self._is_exhausted = False
         self._frozen = FrozenTrials(space)
+        self._earlier = earlier
 
     # the loop
 
@@ -241,12 +247,23 @@ class Coordinator:
         number, trials = len(self._ledger.trials), list(self._ledger.trials.values())
         seed = self._ledger.study.seed
         focus = focus_at(self._ledger.study.focuses, number)
-        move = propose(self._space, self._policy, seed, number, trials, self._frozen, focus)
+        frozen, warm = self._frozen, self._warm
+        move = propose(self._space, self._policy, seed, number, trials, frozen, focus, warm)
         if isinstance(move, Nothing):
             self._is_exhausted = move.is_exhausted
             return False
         self._advance(self._ledger.add_trial(number, move))
         return True
+
+    @cached_property
+    def _warm(self) -> WarmStart:
+        """What earlier studies know; how alike they are is known with the data."""
+        if not self._earlier:
+            return NOTHING
+        assert self._teacher.context is not None
+        told = as_told(self._space, self._teacher.context.corpus, self._earlier)
+        self._ledger.event("study", described(told))
+        return warm_start(self._space, self._policy, told)
 
     def _next_step(self, trial: Trial, unavailable: Collection[str]) -> Step:
         assert self._teacher.context is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,6 +20,7 @@ from search.strategy.verdict import deciding_metrics
 from search.study.added import OnAdded, add_targets, chosen_trials, new_targets
 from search.study.adding import AddedMeasurements
 from search.study.coordinator import Coordinator, Pace
+from search.study.earlier import EarlierStudy, earlier_studies, remember
 from search.study.imports import check_baseline
 from search.study.lease import Heartbeat, holding, only_coordinator
 from search.study.opening import open_study, study_settings
@@ -56,9 +57,10 @@ def launch(
         closing(Store(home.store_url)) as store,
         holding(store, home, space.name, clock, heartbeat),
     ):
-        study = open_study(store, space, text, found, options)
+        earlier = earlier_studies(store, space, policy_of(options.deterministic))
+        study = remember(store, open_study(store, space, text, found, options), earlier)
         run = _Run(store, study, space, home, observer, executor, pace or Pace(), clock)
-        return run.until_it_ends(run.coordinator)
+        return run.until_it_ends(partial(run.coordinator, earlier=earlier))
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,11 @@ class _Run:
         return self.given_executor or LocalExecutor(self.home.workspace(), timeout_s)
 
     def coordinator(
-        self, study: Study, propose_new: bool = True, remeasure: frozenset[int] = frozenset()
+        self,
+        study: Study,
+        propose_new: bool = True,
+        remeasure: frozenset[int] = frozenset(),
+        earlier: Sequence[EarlierStudy] = (),
     ) -> Coordinator:
         return Coordinator(
             self.store,
@@ -178,6 +184,7 @@ class _Run:
             self.observer,
             propose_new=propose_new,
             remeasure=remeasure,
+            earlier=earlier,
             clock=self.clock,
             pace=self.pace,
         )

@@ -70,6 +70,7 @@ def recording(space: Space) -> Space:
     """The space as a table is recorded from: recipes at random, whatever they come to, each trained
     to its end and judged in every number format."""
     search = {"sampler": "random", "formats": "all", "rungs": _RUNGS, "initial_trials": 0}
+    search |= {"warm_start": ()}
     return space.model_copy(
         update={
             "search": space.search.model_copy(update=search),
