@@ -68,7 +68,11 @@ def seen_within(trials: Sequence[Trial], focus: Focus | None) -> list[Trial]:
     kept = [t for t in trials if not is_outside_a_focus(t) or _breaks(t, focus)]
     if focus is None:
         return kept
-    return [t.evolve(constraints={**t.constraints, **excesses(focus, t)}) for t in kept]
+    # one that is not seen to have ended may hold figures that nobody may see yet
+    return [
+        t.evolve(constraints={**t.constraints, **excesses(focus, t)}) if t.state.is_final else t
+        for t in kept
+    ]
 
 
 def vary_nearest(

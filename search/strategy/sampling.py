@@ -59,13 +59,13 @@ def propose(
         warm: what earlier studies know.
     """
     frozen = frozen or FrozenTrials(space)
-    tried = recipes_tried(trials, focus)
+    seen = policy.seen(number, trials)
+    tried = recipes_tried(seen, focus)
     n_initial = space.search.initial_trials
     design = initial_design(space, DEFAULT_INITIAL if n_initial is None else n_initial)
     for values, source in warm.opening(design)[number:]:
         if recipe_of(values).digest() not in tried:
             return Propose(values, source)
-    seen = policy.seen(number, trials)
     if space.search.formats == "all":
         other = other_format(space, seen, tried)
         if other is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.policy import AS_MEASURED
+from search.policy import AS_MEASURED, DETERMINISTIC
 from search.strategy.focus import focus_at, is_outside_a_focus, seen_within
 from search.strategy.moves import Promote, Propose, Stop
 from search.strategy.sampling import propose
@@ -131,6 +131,32 @@ def test_equal_records_give_equal_proposals(space: Space, known: list[Trial]) ->
         trials = _go_on(space, known, number - KNOWN, focus)
         first = propose(space, AS_MEASURED, 0, number, trials, focus=focus)
         assert propose(space, AS_MEASURED, 0, number, list(trials), focus=focus) == first
+
+
+def test_a_deterministic_study_sees_nothing_of_the_generation_under_way(
+    space: Space, known: list[Trial]
+) -> None:
+    """Nor which recipe of it was screened out, at the end of a focus as within."""
+    focus, last = Focus(KNOWN, 2, {"size_mb": "<= 0.3"}), KNOWN + 2
+    trials = _go_on(space, known, 2, focus)
+    ends: list[dict[str, Any]] = [
+        {"state": TrialState.RUNNING, "objective_values": None},
+        {"state": TrialState.COMPLETE, "objective_values": (0.0, 0.0, 0.0)},
+        {"state": TrialState.SCREENED_OUT, "objective_values": None, "metrics": {"size_mb": 9.0}},
+    ]
+    for asked in (focus, None):
+        found = [
+            propose(
+                space,
+                DETERMINISTIC,
+                0,
+                last,
+                [t if t.number < KNOWN else t.evolve(**end) for t in trials],
+                focus=asked,
+            )
+            for end in ends
+        ]
+        assert found[0] == found[1] == found[2]
 
 
 def test_without_any_known_trial_it_still_proposes(space: Space) -> None:
