@@ -112,5 +112,8 @@ def by_target(row: pd.Series, space: Space) -> None:
         height=420,
         alt="All figures of the trial, a column for each target",
     )
+    told = {m.target for m in known}
+    if lacking := [markdown(target) for target in space.targets if target not in told]:
+        st.caption(f"Not measured on {', '.join(lacking)}")
     anywhere = [m for m in known if not m.target and not m.known.per_target]
     st.caption(" · ".join(f"{metric_name(m)} {format_metric(m, row[m])}" for m in anywhere))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
+from search.added_targets import space_of
 from search.errors import UsageFault
 from search.home import Home
 from spaces.files import why_not_a_file
-from spaces.load import parse_space
 from spaces.space import Space
 from storage.database import sqlite_file
 from storage.errors import StorageError
@@ -66,10 +66,6 @@ def study_named(store: Store, name: str | None) -> Study:
     if not studies:
         raise UsageFault("the store holds no studies yet; start one with `search launch`")
     raise UsageFault(f"which study? The store holds {', '.join(s.name for s in studies)}")
-
-
-def space_of(study: Study) -> Space:
-    return parse_space(study.space_yaml, study.space_path).model_copy(update={"name": study.name})
 
 
 def agree_to_hosts(ctx: click.Context, space: Space, yes: bool, *names: str) -> None:

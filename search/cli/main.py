@@ -19,7 +19,7 @@ COMMANDS = {
     "compare": "whether two students really differ",
     "dashboard": "see the front, choose, export: pages in a browser",
     "report": "one page with front, tables and recipes, to share",
-    "measure": "measure what waits for a device, or take it again",
+    "measure": "measure what waits for a device, again, or on a new target",
     "export": "write the package of one student",
     "transcribe": "text of recordings by an exported student",
     "evaluate": "word errors of exported students on transcribed audio",

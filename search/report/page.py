@@ -16,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from search.analysis.elsewhere import lines_on, times_on
 from search.analysis.front import hypervolumes, knee_number, reference_point
 from search.analysis.trial_frame import (
     axes_in,
@@ -84,6 +85,7 @@ class _Head:
     targets: str
     budgets: str
     teacher: str
+    lacking: str  # trials that were not measured on every target
 
 
 def write_report(path: Path, store: Store, study: Study, space: Space) -> None:
@@ -151,6 +153,7 @@ def _head(study: Study, space: Space, frame: pd.DataFrame) -> _Head:
         budgets=", ".join(map(str, space.budgets)) or "none",
         teacher=", ".join(f"{metric_name(m)} {format_metric(m, teacher[m])}" for m in known)
         or "not measured",
+        lacking="; ".join(lines_on(frame, study.added_targets)),
     )
 
 
@@ -181,7 +184,8 @@ def _drawn(figure: go.Figure, is_wide: bool = False) -> _Chart:
 
 def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> _Table:
     best = frame[frame["on_front"]]
-    found = [m for m in metrics_in(best) if not m.target or m in space.objectives]
+    shown = (*space.objectives, *times_on(frame, study.added_targets))
+    found = [m for m in metrics_in(best) if not m.target or m in shown]
     first = [o for o in space.objectives if o in found]
     names: list[MetricRef] = first + [n for n in found if n not in first]
     names += [MetricRef(name) for name in TEST_METRICS if name in best]

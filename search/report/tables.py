@@ -17,11 +17,15 @@ from spaces.space import Space
 from storage.records import Trial
 
 
-def columns_of(space: Space, has_test: bool = False) -> list[str]:
+def columns_of(space: Space, has_test: bool = False, further: Sequence[str] = ()) -> list[str]:
     """Objectives first, then what an engineer asks next: as many as a terminal of 80 columns holds
-    beside what test says."""
+    beside what test says.
+
+    Args:
+        further: metrics to show as well.
+    """
     columns: list[str] = list(space.objectives)
-    extras = ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb")
+    extras = ("wer", "latency_p95_ms", "graph_p50_ms", "size_mb", *further)
     for extra in (e for e in extras if not (has_test and e == "graph_p50_ms")):
         if extra not in columns:
             columns.append(extra)
@@ -35,11 +39,13 @@ def front_table(
     title: str,
     teacher: Mapping[str, float] | None = None,
     chances: Mapping[int, float] = MappingProxyType({}),
+    further: Sequence[str] = (),
 ) -> Table:
     """Trials a row; the knee of the front is marked.
 
     Args:
         chances: how likely nothing beats a trial, by number.
+        further: metrics to show beside the usual ones.
     """
     has_test = any(
         "test_wer" in metrics for metrics in (teacher or {}, *(t.metrics for t in trials))
@@ -50,9 +56,10 @@ def front_table(
     table = Table(title=title, title_justify="left", caption=caption)
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("student")
-    columns = columns_of(space, has_test)
+    columns = columns_of(space, has_test, further)
     for column in columns:  # its words below each other keep a column as narrow as its figures
-        table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+        words = column.replace("_", "\n").replace("@", "\n@")
+        table.add_column(words, justify="right", no_wrap=True)
     if has_test:
         table.add_column("wer\non\ntest", justify="right", no_wrap=True)
     if chances:

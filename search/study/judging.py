@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.added_targets import with_added
 from search.error_groups import error_groups
 from search.objectives import metrics_of, violations
 from search.policy import Policy
@@ -26,7 +27,8 @@ class Judge:
     def complete(self, number: int, context: StudyContext) -> None:
         """Every stage of a trial is done."""
         results = self._ledger.results(number)
-        readings = readings_of(self._space, results)
+        known = with_added(self._space, self._ledger.study, results.measured)
+        readings = readings_of(known, results)
         metrics = metrics_of(self._space, readings)
         self.save_measurements(str(number), readings)
         missing = unmeasured(self._space, self._policy, metrics)

@@ -74,7 +74,9 @@ def recording(space: Space) -> Space:
         "formats": "all",
         "rungs": _RUNGS,
         "stop_early": False,
+        "confirm": False,
         "initial_trials": 0,
+        "warm_start": (),
     }
     spoken = space.data.synthetic
     if spoken is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import JobOutcome
 from search.study.afterwards import InTurn
 from search.study.device_backoff import DeviceBackoff
-from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
 from workers.results import MeasureResult, PrepareResult, Unavailable
@@ -16,18 +17,22 @@ _MOST_KILLS = 4
 
 
 class OutcomeHandler:
-    """Takes each outcome once."""
+    """Takes each outcome once.
+
+    Args:
+        fail: ends what a stage of a trial was for, which failed for good, with the reason.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
-        judge: Judge,
+        fail: Callable[[Ticket, str], None],
         teacher: TeacherPhase,
         afterwards: InTurn,
         backoff: DeviceBackoff,
         retries: int,
     ) -> None:
-        self._ledger, self._judge, self._teacher = ledger, judge, teacher
+        self._ledger, self._fail, self._teacher = ledger, fail, teacher
         self._afterwards, self._backoff, self._retries = afterwards, backoff, retries
         self._failures: dict[tuple[int | None, str], int] = {}
 
@@ -93,7 +98,7 @@ class OutcomeHandler:
             owner.give_up(number, ticket.job, error)
         elif number is not None:
             reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
-            self._judge.fail(number, reason)
+            self._fail(ticket, reason)
         elif self._teacher.can_do_without(ticket.job):
             self._ledger.do_without(stage, Unavailable(reason=error))
             self._ledger.event("teacher", f"the teacher goes without {stage}: {error}")

@@ -66,8 +66,9 @@ def next_study_step(
 
 
 def _teacher_checkpoint(space: Space, settings: StudySettings, results: TrialResults) -> str | None:
-    is_trained = space.teacher.train is not None
-    return results.checkpoint if is_trained else settings.imported.get("checkpoint")
+    if space.teacher.train is not None:
+        return results.checkpoint
+    return settings.imported.get("checkpoint")
 
 
 def teacher_subject(space: Space, settings: StudySettings, results: TrialResults) -> Subject | None:
@@ -188,9 +189,9 @@ def next_trial_step(
 
 
 def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
-    """A student as it was exported; None where it was not, or not for other runtimes."""
-    exported = results.export
-    if exported is None or exported.float32 is None:
+    """A student as it is scored and measured; None where it is not exported."""
+    exported, network = results.export, results.checkpoint
+    if exported is None or exported.float32 is None or network is None:
         return None
     return Subject(
         onnx=exported.model,
