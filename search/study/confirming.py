@@ -78,7 +78,9 @@ class Confirming:
         self._leave_out(number, job)
 
     def _leave_out(self, number: int | None, job: Job) -> None:
-        self._planned = [p for p in self._planned or () if p != (number, job)] or None
+        done = (number, name_of(job))  # the job that ran may say when it was measured anew
+        left = [(n, j) for n, j in self._planned or () if (n, name_of(j)) != done]
+        self._planned = left or None
 
     def _plan(self) -> list[Planned]:
         front = self._front()
