@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from spaces.axes import Value
 from spaces.families import StudentDims
 from spaces.recipe import Distil, LossWeight, Quantize, Training, digest_of
 from spaces.record import Record
@@ -70,11 +71,12 @@ class Screen(StageJob):
 class Train(StageJob):
     """Train a network; `soft_targets` names what a teacher makes of the corpus.
 
-    After the shares of its epochs in `rungs` it is scored on dev.
+    After the shares of its epochs in `rungs` it is scored on dev. `start` is the checkpoint of a
+    supernet whose slice it begins as; else it begins from nothing.
     """
 
     stage: Literal["train"] = "train"
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs",))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs", "start"))
     student: StudentDims
     training: Training
     distil: Distil = Distil(weight=0.0)
@@ -84,6 +86,22 @@ class Train(StageJob):
     seed: int
     threads: int
     rungs: tuple[float, ...] = ()
+    start: str | None = None
+
+
+class Supernet(StageJob):
+    """Train one network whose parts are the students of a family: with `choices` of each dimension
+    that they differ in, `largest` the one that holds them all."""
+
+    stage: Literal["supernet"] = "supernet"
+    largest: StudentDims
+    choices: dict[str, tuple[Value, ...]]
+    training: Training
+    distil: Distil = Distil(weight=0.0)
+    soft_targets: str | None = None
+    corpus: str
+    seed: int
+    threads: int
 
 
 class Compress(StageJob):
@@ -226,6 +244,7 @@ Job = Annotated[
     Prepare
     | Screen
     | Train
+    | Supernet
     | Compress
     | Export
     | Extra
@@ -253,6 +272,8 @@ def name_of(job: Job) -> str:
             return f"screen@{end}"
         case Extra():
             return f"extra@{job.name}"
+        case Supernet():
+            return f"supernet@{job.largest.family}"
         case _:
             return job.stage
 

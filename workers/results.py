@@ -89,10 +89,28 @@ class RungScore(Record):
 
 
 class TrainResult(StageResult):
+    """`sliced_share` is the share of the parameters that were a supernet's when training began;
+    None where it began from nothing."""
+
     kind: Literal["train"] = "train"
     checkpoint: str
     history: tuple[Epoch, ...] = ()
     rungs: tuple[RungScore, ...] = ()
+    sliced_share: float | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.checkpoint,)
+
+
+class SupernetResult(StageResult):
+    """`history` is of the largest student; `smallest_wer` of the smallest on dev, untrained but
+    for what the supernet learnt, of the network in torch as in the history."""
+
+    kind: Literal["supernet"] = "supernet"
+    checkpoint: str
+    history: tuple[Epoch, ...] = ()
+    smallest_wer: float | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -226,6 +244,7 @@ AnyResult = Annotated[
     PrepareResult
     | ScreenResult
     | TrainResult
+    | SupernetResult
     | CompressResult
     | ExportResult
     | ConvertResult

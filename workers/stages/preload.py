@@ -17,6 +17,7 @@ from workers.stages import (  # noqa: E402
     run,
     score,
     screen,
+    supernet,
     teacher_targets,
     train,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "run",
     "score",
     "screen",
+    "supernet",
     "teacher_targets",
     "train",
 ]
