@@ -27,14 +27,17 @@ from workers.results import (
     ScoreResult,
     ScreenResult,
     StageResult,
+    SupernetResult,
     TeacherTargetsResult,
     TrainResult,
     Unavailable,
 )
 
-# Stages of which there is one for each runtime, target or end, and the field that holds them.
+# Stages of which there is one for each runtime, target, family or end, and the field that holds
+# them.
 _SEVERAL = {
     "screen": "ends",
+    "supernet": "supernets",
     "extra": "extra",
     "convert": "converted",
     "score": "scored",
@@ -45,13 +48,14 @@ _SEVERAL = {
 @dataclass(frozen=True)
 class TrialResults:
     """Results by stage; those of runtimes and targets by backend, runtime label and target, those
-    of the ends of a space by what they are."""
+    of the ends of a space by what they are; supernets by family."""
 
     prepare: PrepareResult | None = None
     teacher_targets: TeacherTargetsResult | None = None
     screen: ScreenResult | None = None
     ends: Mapping[str, ScreenResult | Unavailable] = field(default_factory=dict)
     train: TrainResult | None = None
+    supernets: Mapping[str, SupernetResult] = field(default_factory=dict)
     compress: CompressResult | None = None
     export: ExportResult | None = None
     extra: Mapping[str, ExtraResult] = field(default_factory=dict)

@@ -31,9 +31,11 @@ def space_digest(space: Space) -> str:
     content["budgets"] = {str(b.metric): b.written for b in space.budgets}
     content["forbid"] = [rule.written for rule in space.forbid]
     content["search"]["expert_trials"] = content["search"].pop("initial_trials")
-    for name, default in (("formats", "sampled"), ("rungs", [])):
+    for name, default in (("formats", "sampled"), ("rungs", []), ("weight_sharing", "off")):
         if content["search"][name] == default:
             del content["search"][name]
+    if space.search.weight_sharing == "off":
+        del content["search"]["slice_epochs"]
     for name in ("losses", "stages"):
         if not content[name]:
             del content[name]

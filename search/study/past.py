@@ -9,7 +9,17 @@ from search.results import TrialResults, read_result
 from storage.records import StageRun
 from workers.results import AnyResult
 
-_FLOW = ("screen", "train", "compress", "export", "extra", "convert", "score", "measure")
+_FLOW = (
+    "screen",
+    "train",
+    "supernet",
+    "compress",
+    "export",
+    "extra",
+    "convert",
+    "score",
+    "measure",
+)
 
 
 @dataclass(frozen=True)

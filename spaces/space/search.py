@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from spaces.record import Record
 from spaces.space.names import Seed
+
+
+def _switch(raw: object) -> object:
+    """YAML reads a plain on or off as true or false."""
+    return {True: "on", False: "off"}[raw] if isinstance(raw, bool) else raw
 
 
 class Search(Record):
@@ -36,6 +41,11 @@ class Search(Record):
     rungs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     """shares of its epochs after which a student in training is scored on dev; recorded,
     not acted on"""
+    weight_sharing: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
+    """whether one supernet is trained for each family, whose slices its students begin as; `auto`
+    where enough trainings are to come"""
+    slice_epochs: Annotated[float, Field(gt=0, le=1)] = 0.17
+    """share of its epochs that a student is trained for from its slice, at half the rate"""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """how often a stage that crashed is tried again"""
     stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0

@@ -18,6 +18,7 @@ from workers.results import (
     Reading,
     ScoreResult,
     ScreenResult,
+    SupernetResult,
     TeacherTargetsResult,
     TrainResult,
 )
@@ -64,6 +65,9 @@ class Work:
 
     def _train(self, job):
         return TrainResult(checkpoint=key_of(job))
+
+    def _supernet(self, job):
+        return SupernetResult(checkpoint=key_of(job))
 
     def _compress(self, job):
         return CompressResult(checkpoint=key_of(job))

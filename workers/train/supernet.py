@@ -13,9 +13,9 @@ from workers.data.batches import Batch
 from workers.data.corpus import Corpus
 from workers.host_lock import HostLock
 from workers.students.supernet import Supernet
+from workers.train.loop import Report, Trainer
 from workers.train.losses.distillation import kl_per_frame
 from workers.train.losses.soft_targets import SoftTargets
-from workers.train.loop import Report, Trainer
 from workers.train.objective import TrainingLoss
 
 _IN_PLACE = Distil(weight=0.5, temperature=1.0)  # how much a slice follows the largest
