@@ -76,7 +76,14 @@ def _choices(family: str, name: str, axis: Axis) -> tuple[Value, ...]:
     if not is_capacity(f"{family}.{name}") and not isinstance(last, bool | str):
         return ()
     n = min(axis.size() or _MOST_CHOICES, _MOST_CHOICES)
-    return tuple(dict.fromkeys(axis.at(i / max(1, n - 1)) for i in range(n)))
+    some = (axis.at(i / max(1, n - 1)) for i in range(n))
+    # as the family holds them: 2 and 2.0 are one supernet
+    return tuple(dict.fromkeys(_as_held(family, name, value) for value in some))
+
+
+def _as_held(family: str, name: str, value: Value) -> Value:
+    held: Value = getattr(FAMILIES[family].model_validate({name: value}), name)
+    return held
 
 
 def training_of_slice(space: Space, training: Training) -> Training:

@@ -6,7 +6,6 @@ teacher. N_RECIPES (6) of each family; EPOCHS in place of the space's for a quic
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -98,12 +97,6 @@ def scored(executor: LocalExecutor, corpus: str, trained: Sequence[AnyResult]) -
     return np.array([s.errors for s in scores]), np.array(scores[0].words)
 
 
-def cpu_s(workspace: Workspace, job: Job) -> float:
-    """What a job cost when it was done, also where it was found done now."""
-    path = workspace.stage_folder(job) / "result.json"
-    return json.loads(path.read_text())["cpu_s"]
-
-
 @dataclass(frozen=True)
 class Jobs:
     """Of one family: its supernet, and its students from nothing."""
@@ -128,20 +121,16 @@ def jobs_of(space: Space, family: str, corpus: str) -> Jobs:
     )
 
 
-def test_weight_sharing(
-    space: Space, corpus: str, executor: LocalExecutor, workspace: Workspace
-) -> None:
+def test_weight_sharing(space: Space, corpus: str, executor: LocalExecutor) -> None:
     families = {family: jobs_of(space, family, corpus) for family in FAMILIES}
     supernets = [jobs.supernet for jobs in families.values()]
     alone = [job for jobs in families.values() for job in jobs.alone]
     all_done(executor, [*supernets, *alone])
     for family, jobs in families.items():
-        _compare(family, jobs, space, executor, workspace)
+        _compare(family, jobs, space, executor)
 
 
-def _compare(
-    family: str, jobs: Jobs, space: Space, executor: LocalExecutor, workspace: Workspace
-) -> None:
+def _compare(family: str, jobs: Jobs, space: Space, executor: LocalExecutor) -> None:
     plan, recipes, supernet, alone = jobs.plan, jobs.recipes, jobs.supernet, jobs.alone
     net, *from_nothing = all_done(executor, [supernet, *alone])  # found done
     short = [
@@ -154,9 +143,10 @@ def _compare(
     before, words = scored(executor, supernet.corpus, from_nothing)
     after, _ = scored(executor, supernet.corpus, from_slices)
 
-    supernet_s = cpu_s(workspace, supernet)
-    alone_s = np.array([cpu_s(workspace, job) for job in alone])
-    short_s = np.array([cpu_s(workspace, job) for job in short])
+    supernet_s = net.history[-1].cpu_s  # over interruptions too, without starting a process
+    alone_s, short_s = (
+        np.array([t.history[-1].cpu_s for t in trained]) for trained in (from_nothing, from_slices)
+    )
     print(
         f"\n{family}: supernet {plan.largest.label()}, {plan.training.epochs} epochs, "
         f"{supernet_s:.0f} CPU s; largest {net.history[-1].dev_wer:.1%} WER, "

@@ -41,7 +41,7 @@ def test_a_supernet_is_the_largest_student_and_has_every_choice_from_small_to_la
     plan = supernet_of(space, "separable_conv")
     assert plan.largest == SeparableConv(channels=64, expand=2, kernel=63, dropout=0.1)
     assert plan.choices["channels"] == (16, 32, 48, 64)
-    assert plan.choices["expand"] == (1, 2)
+    assert plan.choices["expand"] == (1.0, 2.0)
     kernels = plan.choices["kernel"]
     assert (kernels[0], kernels[-1]) == (5, 63)
     assert len(kernels) == 16

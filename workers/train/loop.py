@@ -277,6 +277,7 @@ class Trainer:
     def _load(self, tensors: dict[str, Tensor], header: _Header) -> None:
         self._state.epoch, self._state.history = header.epoch, list(header.history)
         self._state.rungs = list(header.rungs)
+        self._cpu_start -= header.history[-1].cpu_s if header.history else 0.0  # spent before
         for name, average in self._state.averages.items():
             average.n = {**header.n_averaged_at_rungs, _FINAL: header.n_averaged}.get(name, 0)
             average.weights = _under(f"{name}.", tensors)
