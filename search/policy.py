@@ -66,7 +66,7 @@ class Policy:
 
 
 def _unfinished(trial: Trial) -> Trial:
-    return trial.evolve(state=TrialState.RUNNING, objective_values=None, constraints={})
+    return trial.evolve(state=TrialState.RUNNING, objective_values=None, constraints={}, rungs=())
 
 
 AS_MEASURED = Policy(timed_decides=True, generation=None, threads=None)

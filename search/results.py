@@ -24,6 +24,7 @@ from workers.results import (
     Model,
     PrepareResult,
     Reading,
+    RungResult,
     ScoreResult,
     ScreenResult,
     StageResult,
@@ -37,6 +38,7 @@ from workers.results import (
 # them.
 _SEVERAL = {
     "screen": "ends",
+    "train": "rungs",
     "supernet": "supernets",
     "extra": "extra",
     "convert": "converted",
@@ -48,13 +50,15 @@ _SEVERAL = {
 @dataclass(frozen=True)
 class TrialResults:
     """Results by stage; those of runtimes and targets by backend, runtime label and target, those
-    of the ends of a space by what they are; supernets by family."""
+    of the ends of a space by what they are, those of rungs by their share of the epochs; supernets
+    by family."""
 
     prepare: PrepareResult | None = None
     teacher_targets: TeacherTargetsResult | None = None
     screen: ScreenResult | None = None
     ends: Mapping[str, ScreenResult | Unavailable] = field(default_factory=dict)
     train: TrainResult | None = None
+    rungs: Mapping[str, RungResult] = field(default_factory=dict)
     supernets: Mapping[str, SupernetResult] = field(default_factory=dict)
     compress: CompressResult | None = None
     export: ExportResult | None = None

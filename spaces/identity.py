@@ -13,6 +13,13 @@ from spaces.space.sections import ONLY_L1
 
 _WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}  # not what it is
 _HOW_IT_IS_RUN = {"trials", "hours", "parallel", "retries", "stage_timeout_s", "device_patience_s"}
+_LATER_SEARCH: dict[str, object] = {
+    "settings": "sampled",
+    "formats": "sampled",
+    "rungs": [],
+    "stop_early": True,
+    "weight_sharing": "off",
+}
 
 
 def space_digest(space: Space) -> str:
@@ -31,7 +38,7 @@ def space_digest(space: Space) -> str:
     content["budgets"] = {str(b.metric): b.written for b in space.budgets}
     content["forbid"] = [rule.written for rule in space.forbid]
     content["search"]["expert_trials"] = content["search"].pop("initial_trials")
-    for name, default in (("formats", "sampled"), ("rungs", []), ("weight_sharing", "off")):
+    for name, default in _LATER_SEARCH.items():
         if content["search"][name] == default:
             del content["search"][name]
     if space.search.weight_sharing == "off":

@@ -30,6 +30,7 @@ class TrialState(StrEnum):
     INFEASIBLE = "infeasible"  # measured, breaks a hard budget
     SCREENED_OUT = "screened_out"  # breaks a hard budget before training
     UNMEASURED = "unmeasured"  # trained and exported; a device has still to measure it
+    STOPPED = "stopped"  # at a rung, by what it showed there; `search promote` takes it up
     CANCELLED = "cancelled"  # by a person
     FAILED = "failed"
 
@@ -103,9 +104,29 @@ class StudyChanges(TypedDict, total=False):
     live: JsonObject | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """What a student showed at a rung, and whether it went on from there.
+
+    `errors` counts the word errors of dev in groups of utterances, the same for every trial, so
+    that two students are compared in pairs. `promoted` says by whom: nobody, "rule" or "hand";
+    `beaten_by` names the trial for which it was stopped.
+    """
+
+    share: float  # of its epochs
+    epoch: int
+    epochs: int
+    wer: float
+    errors: tuple[int, ...]
+    promoted: str | None = None
+    beaten_by: int | None = None
+
+
 class TrialChanges(TypedDict, total=False):
     """Fields of a trial that may change."""
 
+    rungs: tuple[Rung, ...]
+    error_groups: tuple[int, ...] | None
     state: TrialState
     reason: str | None
     finished_at: float | None
@@ -142,6 +163,9 @@ class Trial:
     constraints: Mapping[str, float] = field(default_factory=dict)
     sampler_attrs: JsonObject = field(default_factory=dict)
     compute_s: float = 0.0
+    rungs: tuple[Rung, ...] = ()  # by share
+    # word errors of dev in groups of utterances, the same for every trial; None where not kept
+    error_groups: tuple[int, ...] | None = None
 
     def evolve(self, **changes: Unpack[TrialChanges]) -> Trial:
         return dataclasses.replace(self, **changes)
@@ -161,6 +185,7 @@ class TrialRow:
     finished_at: float | None
     compute_s: float
     reason: str | None
+    error_groups: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

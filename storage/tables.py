@@ -71,6 +71,8 @@ trials = Table(
     Column("constraints", JSON, nullable=False),
     Column("sampler_attrs", JSON, nullable=False),
     Column("compute_s", Float(53), nullable=False),
+    Column("rungs", JSON, nullable=False),
+    Column("error_groups", JSON(none_as_null=True)),
     UniqueConstraint("study_id", "number"),
     Index(None, "study_id", "state"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from spaces.axes import Value
 from spaces.record import JsonObject
 from storage import tables as t
 from storage.errors import NoSuchTrial
-from storage.records import Trial, TrialRow, TrialState
+from storage.records import Rung, Trial, TrialRow, TrialState
 from storage.rows import Table, storable
 
 
@@ -44,6 +45,8 @@ class Trials(Table):
             "constraints": {},
             "sampler_attrs": dict(sampler_attrs or {}),
             "compute_s": 0.0,
+            "rungs": [],
+            "error_groups": None,
         }
         with self._writing() as connection:
             connection.execute(sa.insert(t.trials).values(row))
@@ -84,6 +87,8 @@ class Trials(Table):
             "constraints": dict(trial.constraints),
             "sampler_attrs": dict(trial.sampler_attrs),
             "compute_s": trial.compute_s,
+            "rungs": [dataclasses.asdict(rung) for rung in trial.rungs],
+            "error_groups": _listed(trial.error_groups),
         }
         with self._writing() as connection:
             connection.execute(sa.update(t.trials).where(t.trials.c.id == trial.id).values(changes))
@@ -95,7 +100,24 @@ class Trials(Table):
         query = sa.select(*columns).where(c.study_id == study_id).order_by(c.number)
         with self._reader.connect() as connection:
             rows = connection.execute(query).mappings()
-            return [TrialRow(**{**row, "state": TrialState(row["state"])}) for row in rows]
+            return [
+                TrialRow(
+                    **{
+                        **row,
+                        "state": TrialState(row["state"]),
+                        "error_groups": _tuple(row["error_groups"]),
+                    }
+                )
+                for row in rows
+            ]
+
+
+def _listed(numbers: tuple[int, ...] | None) -> list[int] | None:
+    return None if numbers is None else list(numbers)
+
+
+def _tuple(numbers: list[int] | None) -> tuple[int, ...] | None:
+    return None if numbers is None else tuple(numbers)
 
 
 def _trial(row: sa.RowMapping) -> Trial:
@@ -103,5 +125,7 @@ def _trial(row: sa.RowMapping) -> Trial:
     changes = {
         "state": TrialState(row["state"]),
         "objective_values": None if values is None else tuple(values),
+        "error_groups": _tuple(row["error_groups"]),
+        "rungs": tuple(Rung(**{**rung, "errors": tuple(rung["errors"])}) for rung in row["rungs"]),
     }
     return Trial(**{**row, **changes})

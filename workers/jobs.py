@@ -35,6 +35,12 @@ class StageJob(Record):
         """Whether a result that is there already will do."""
         return True
 
+    @property
+    def whole(self) -> StageJob:
+        """The job of which this is a part: they share a folder, and what one left the next takes
+        up."""
+        return self
+
 
 class Prepare(StageJob):
     """Check the data of a space and compute its features."""
@@ -71,12 +77,14 @@ class Screen(StageJob):
 class Train(StageJob):
     """Train a network; `soft_targets` names what a teacher makes of the corpus.
 
-    After the shares of its epochs in `rungs` it is scored on dev. `start` is the checkpoint of a
-    supernet whose slice it begins as; else it begins from nothing.
+    After the shares of its epochs in `rungs` it is scored on dev. `until` is the one of them at
+    which it pauses: the whole training goes on from there, to the weights that it has without a
+    pause. `start` is the checkpoint of a supernet whose slice it begins as; else it begins from
+    nothing.
     """
 
     stage: Literal["train"] = "train"
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs", "start"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs", "until", "start"))
     student: StudentDims
     training: Training
     distil: Distil = Distil(weight=0.0)
@@ -86,7 +94,13 @@ class Train(StageJob):
     seed: int
     threads: int
     rungs: tuple[float, ...] = ()
+    until: float | None = None
     start: str | None = None
+
+    @property
+    def whole(self) -> Train:
+        """The training to its end."""
+        return self.model_copy(update={"until": None})
 
 
 class Supernet(StageJob):
@@ -268,6 +282,8 @@ def name_of(job: Job) -> str:
             return f"score@{job.runtime}"
         case Measure():
             return f"measure@{job.target_name}"
+        case Train(until=float(until)):
+            return f"train@{until:g}"
         case Screen(end=str(end)) if end:
             return f"screen@{end}"
         case Extra():

@@ -88,6 +88,14 @@ class RungScore(Record):
     cpu_s: float
 
 
+class RungResult(StageResult):
+    """A training that pauses at a rung; what it goes on from lies in the folder of its stage."""
+
+    kind: Literal["rung"] = "rung"
+    score: RungScore
+    history: tuple[Epoch, ...] = ()
+
+
 class TrainResult(StageResult):
     """`sliced_share` is the share of the parameters that were a supernet's when training began;
     None where it began from nothing."""
@@ -245,6 +253,7 @@ AnyResult = Annotated[
     | ScreenResult
     | TrainResult
     | SupernetResult
+    | RungResult
     | CompressResult
     | ExportResult
     | ConvertResult

@@ -24,4 +24,9 @@ class Workspace(Record):
 
     def stage_folder(self, job: StageJob) -> Path:
         """The folder of a job: checkpoints while it runs, its result afterwards."""
-        return self.work / job.stage / key_of(job)[:32]
+        return self.work / job.stage / key_of(job.whole)[:32]
+
+    def stage_result(self, job: StageJob) -> Path:
+        """Where the result of a job is written, and found by an equal one."""
+        folder = self.stage_folder(job)
+        return folder / ("result.json" if job.whole == job else f"result.{key_of(job)[:32]}.json")

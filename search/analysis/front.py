@@ -1,4 +1,5 @@
-"""The front: trials that nothing beats in every objective, its knee, and how much it dominates.
+"""The front: trials that nothing beats in every objective, as far as their figures tell; its knee,
+and how much it dominates.
 
 Everything is told by a frame of trials (`search.analysis.trial_frame`); columns are metrics.
 """
@@ -11,6 +12,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from search.analysis.front_chance import front_chances
 from search.objectives import judged_metrics, signs
 from search.policy import AS_MEASURED, Policy
 from spaces.metrics import MetricRef
@@ -27,17 +29,33 @@ def nondominated(points: np.ndarray) -> np.ndarray:
 def front_numbers(
     frame: pd.DataFrame, objectives: Sequence[MetricRef], policy: Policy = AS_MEASURED
 ) -> list[int]:
-    """Numbers of the complete trials that nothing beats, by the first objective."""
+    """Numbers of the complete trials that more likely than not nothing beats, by the first
+    objective; the likeliest where no trial is."""
+    names = judged_metrics(objectives, policy)
+    chances = chances_on_front(frame, objectives, policy)
+    if chances.empty:
+        return []
+    best = frame.set_index("number").loc[members_of(chances)]
+    order = np.lexsort(_minimised(best, names).T[::-1])
+    return [int(n) for n in best.index.to_numpy()[order]]
+
+
+def members_of(chances: pd.Series) -> list[int]:
+    """Who is on the front, from how likely each is."""
+    if chances.empty:
+        return []
+    return [int(n) for n in chances[chances > min(0.5, chances.max() - 1e-9)].index]
+
+
+def chances_on_front(
+    frame: pd.DataFrame, objectives: Sequence[MetricRef], policy: Policy = AS_MEASURED
+) -> pd.Series:
+    """How likely nothing beats each complete trial (`search.analysis.front_chance`), by number."""
     names = judged_metrics(objectives, policy)
     if frame.empty or any(n not in frame for n in names):
-        return []
-    known = frame.loc[frame["state"] == TrialState.COMPLETE, ["number", *dict.fromkeys(names)]]
-    known = known.dropna()
-    if known.empty:
-        return []
-    best = known[nondominated(_minimised(known, names))]
-    order = np.lexsort(_minimised(best, names).T[::-1])
-    return [int(n) for n in best["number"].to_numpy()[order]]
+        return pd.Series(dtype=float)
+    known = frame[frame["state"] == TrialState.COMPLETE].dropna(subset=list(dict.fromkeys(names)))
+    return pd.Series(front_chances(known, names), index=known["number"])
 
 
 def _minimised(frame: pd.DataFrame, names: Sequence[MetricRef]) -> np.ndarray:
@@ -92,10 +110,10 @@ def hypervolumes(
     that no objective drowns the others.
     """
     known = _complete(frame, objectives).sort_values("finished_at")
-    shares = _shares(known, objectives, reference)
+    points = shares(known, objectives, reference)
     count = len(known)
     places = np.unique(np.linspace(min(1, count), count, min(most, count)).round().astype(int))
-    values = [_volume(shares[:n]) for n in places]
+    values = [volume(points[:n]) for n in places]
     ends = known["finished_at"].to_numpy(float)[places - 1]
     return pd.DataFrame({"trials": places, "finished_at": ends, "hypervolume": values})
 
@@ -104,7 +122,7 @@ def hypervolume(
     frame: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
 ) -> float:
     """Of all complete trials; 0 to 1."""
-    return _volume(_shares(_complete(frame, objectives), objectives, reference))
+    return volume(shares(_complete(frame, objectives), objectives, reference))
 
 
 def _complete(frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> pd.DataFrame:
@@ -114,19 +132,20 @@ def _complete(frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> pd.DataFr
     return frame[frame["state"] == TrialState.COMPLETE].dropna(subset=list(set(objectives)))
 
 
-def _shares(
+def shares(
     known: pd.DataFrame, objectives: Sequence[MetricRef], reference: Mapping[MetricRef, float]
 ) -> np.ndarray:
-    """float [n, objectives]."""
+    """float [n, objectives]: figures as shares of the reference."""
     return np.column_stack([_share(o, known[o], reference[o]) for o in objectives])
 
 
-def _volume(shares: np.ndarray) -> float:
-    inside = shares[(shares < 1).all(axis=1)]
+def volume(points: np.ndarray) -> float:
+    """What points [n, objectives], shares of a reference, dominate of the box to it; 0 to 1."""
+    inside = points[(points < 1).all(axis=1)]
     if not len(inside):
         return 0.0
     inside = inside[nondominated(inside)]
-    return float(moocore.hypervolume(inside, ref=np.ones(shares.shape[1])))
+    return float(moocore.hypervolume(inside, ref=np.ones(points.shape[1])))
 
 
 def _share(objective: MetricRef, values: pd.Series, reference: float) -> np.ndarray:

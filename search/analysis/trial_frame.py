@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from search.analysis.front import front_numbers
+from search.analysis.front import chances_on_front, members_of
 from search.policy import policy_of
 from spaces.metrics import MetricRef
 from spaces.recipe import PARTS
@@ -15,6 +15,7 @@ from spaces.space import Space
 from storage.records import MEASURED, Study, Trial, TrialRow
 from storage.store import Store
 
+ERROR_GROUPS = "error_groups"  # for comparisons in pairs, not to be shown
 AXIS = "axis."  # before the name of an axis
 
 
@@ -26,8 +27,8 @@ def study_frame(store: Store, study: Study, space: Space) -> pd.DataFrame:
 def trial_frame(
     trials: Sequence[Trial] | Sequence[TrialRow], study: Study, space: Space
 ) -> pd.DataFrame:
-    """Trials by number: state, axes as `axis.…`, metrics by name, and whether nothing beats them
-    (`on_front`)."""
+    """Trials by number: state, axes as `axis.…`, metrics by name, how likely it is that nothing
+    beats them (`front_chance`) and whether they are shown as the front (`on_front`)."""
     base = pd.DataFrame(
         {
             "number": [t.number for t in trials],
@@ -41,13 +42,17 @@ def trial_frame(
             "finished_at": [t.finished_at for t in trials],
             "compute_s": [t.compute_s for t in trials],
             "reason": [t.reason for t in trials],
+            ERROR_GROUPS: pd.Series([t.error_groups for t in trials], dtype=object),
         }
     )
     axes = pd.DataFrame([dict(t.values) for t in trials]).add_prefix(AXIS)
     metrics = pd.DataFrame([dict(t.metrics) for t in trials])
     frame = pd.concat([base, axes, metrics.astype(float)], axis=1)
-    numbers = front_numbers(frame, space.objectives, policy_of(study.deterministic))
-    return frame.assign(on_front=frame["number"].isin(numbers))
+    chances = chances_on_front(frame, space.objectives, policy_of(study.deterministic))
+    return frame.assign(
+        on_front=frame["number"].isin(members_of(chances)),
+        front_chance=frame["number"].map(chances).astype(float),
+    )
 
 
 def _bits(trial: Trial | TrialRow) -> str:

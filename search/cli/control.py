@@ -1,4 +1,5 @@
-"""`search stop | pause | resume | extend | cancel | retry`: steer a study from another shell."""
+"""`search stop`, `pause`, `resume`, `extend`, `cancel`, `retry`, `promote`: steer a study from
+another shell."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import click
 from search.cli.common import home_of, open_store, study_named, whole_number
 from search.errors import UsageFault
 from search.results import TrialResults
+from search.strategy.rungs import promoted
 from storage.records import REOPENED, Study, StudyState, Trial, TrialState
 from storage.store import Store
 
@@ -114,6 +116,39 @@ def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None)
         listed = ", ".join(str(trial.number) for trial in chosen)
         hint = "" if study.state in _LIVE else "; go on with `search launch`"
         click.echo(f"{study.name}: trial {listed} will be tried again{hint}")
+
+
+@click.command("promote")
+@click.argument("trials", metavar="TRIAL...", nargs=-1, required=True)
+@click.option("--study", "name", help="Needed when there are several.")
+@click.pass_context
+def promote_command(ctx: click.Context, trials: tuple[str, ...], name: str | None) -> None:
+    """Take up trials that were stopped at a rung: they go on from there, to their end.
+
+    \b
+    Example:
+      search promote 17 --study edge
+    """
+    numbers = sorted({whole_number(text, "TRIAL") for text in trials})
+    with open_store(ctx) as store:
+        study = study_named(store, name)
+        chosen = [store.trials.get(study.id, number) for number in numbers]
+        for trial in chosen:
+            if trial.state is not TrialState.STOPPED:
+                state = trial.state.replace("_", " ")
+                raise UsageFault(
+                    f"trial {trial.number} is {state}; only those that were stopped at a rung can "
+                    "be promoted"
+                )
+        for trial in chosen:
+            if study.state in _LIVE:
+                store.commands.add(study.id, "promote", trial.number)
+            else:
+                again = trial.evolve(rungs=promoted(trial.rungs, "hand"))
+                store.trials.save(again.evolve(**REOPENED))
+        hint = "" if study.state in _LIVE else "; go on with `search launch`"
+        listed = ", ".join(map(str, numbers))
+        click.echo(f"{study.name}: trial {listed} will be trained to the end{hint}")
 
 
 def _check_retried(ctx: click.Context, store: Store, study: Study, trial: Trial) -> None:

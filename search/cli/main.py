@@ -30,6 +30,7 @@ COMMANDS = {
     "extend": "add trials to a study",
     "cancel": "end one trial for good",
     "retry": "try failed trials again",
+    "promote": "train trials to their end that were stopped early",
     "pick": "which student to ship, and how sure that is",
     "record": "train recipes for a table on which searches replay",
     "backends": "inference runtimes, what they take, how to install them",
@@ -39,7 +40,7 @@ COMMANDS = {
     "help": "the language of spaces, runtimes, devices, measurements: pages to read",
 }
 
-_CONTROL = ("stop", "pause", "resume", "extend", "cancel", "retry")
+_CONTROL = ("stop", "pause", "resume", "extend", "cancel", "retry", "promote")
 
 EXAMPLES = """\b
 Examples:

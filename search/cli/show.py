@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 
@@ -11,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli.common import home_of, open_store, study_named, whole_number
-from search.report.labels import format_metric
+from search.report.labels import format_interval, format_metric, is_end_of_interval
 from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
-from storage.records import Measurement, StageRun, Study, Trial
+from storage.records import Measurement, Rung, StageRun, Study, Trial
 from workers.results import MeasureResult
 
 _TOP = 12
@@ -46,6 +47,8 @@ def show_command(
     console = Console()
     _print_recipe(console, study, record)
     _print_stages(console, runs)
+    for rung in record.rungs:
+        console.print(_rung_line(rung), markup=False, highlight=False)
     if lost:
         line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
         console.print(line, markup=False, highlight=False)
@@ -85,6 +88,7 @@ def _as_json(
         "reason": record.reason,
         "recipe": dict(record.recipe),
         "metrics": dict(record.metrics),
+        "rungs": [dataclasses.asdict(rung) for rung in record.rungs],
         "stages": [
             {k: getattr(r, k) for k in ("stage", "attempt", "state", "duration_s", "error")}
             for r in runs
@@ -116,16 +120,29 @@ def _print_stages(console: Console, runs: list[StageRun]) -> None:
     console.print(table)
 
 
+def _rung_line(rung: Rung) -> str:
+    went = {None: "stopped there", "rule": "went on", "hand": "promoted by hand"}
+    return (
+        f"rung, {rung.epoch} of {rung.epochs} epochs: WER {rung.wer:.1%} of averaged weights, "
+        f"{went.get(rung.promoted, rung.promoted)}"
+    )
+
+
 def _print_figures(
     console: Console, figures: list[Measurement], teacher: Mapping[str, float]
 ) -> None:
-    table = Table("metric", "target", "value", "samples", "teacher")
+    table = Table("metric", "target", "value", "95 %", "samples", "teacher")
+    ends = {(f.target, f.metric): f.value for f in figures}
     for figure in figures:
+        if is_end_of_interval(figure.metric):
+            continue
+        low, high = (ends.get((figure.target, f"{figure.metric}_{e}")) for e in ("low", "high"))
         theirs = teacher.get(MetricRef(figure.metric, figure.target))
         table.add_row(
             figure.metric,
             figure.target,
             format_metric(figure.metric, figure.value),
+            format_interval(figure.metric, low, high),
             "" if figure.samples is None else str(len(figure.samples)),
             format_metric(figure.metric, theirs),
         )

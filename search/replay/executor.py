@@ -8,8 +8,10 @@ from search.clock import VirtualClock
 from search.executors.base import JobOutcome, job_error
 from search.progress import StageProgress
 from search.replay.lookup import Answer, Lookup
+from search.replay.table import Recorded
 from workers.errors import WorkError
 from workers.jobs import Job, key_of
+from workers.results import AnyResult
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class ReplayExecutor:
         self._lookup, self._clock = lookup, clock
         self._running: dict[int, _Running] = {}
         self._done: set[str] = set()
+        self._spent: dict[str, tuple[float, float]] = {}  # seconds, CPU seconds of trainings
         self.n_exact = self.n_nearest = 0
 
     def submit(self, ticket: int, job: Job) -> None:
@@ -48,7 +51,17 @@ class ReplayExecutor:
             result = recorded.result.model_copy(update={"reused": True, "cpu_s": 0.0})
             return JobOutcome(ticket, 0.0, result=result)
         self._done.add(key)
-        return JobOutcome(ticket, recorded.duration_s, result=recorded.result)
+        duration_s, result = self._yet_to_do(job, recorded)
+        return JobOutcome(ticket, duration_s, result=result)
+
+    def _yet_to_do(self, job: Job, recorded: Recorded) -> tuple[float, AnyResult]:
+        """Seconds and result of what is left of a job: a training goes on from its last rung."""
+        whole = key_of(job.whole)
+        duration_s, cpu_s = self._spent.get(whole, (0.0, 0.0))
+        self._spent[whole] = recorded.duration_s, recorded.result.cpu_s
+        left_s = max(0.0, recorded.result.cpu_s - cpu_s)
+        result = recorded.result.model_copy(update={"cpu_s": left_s})
+        return max(0.0, recorded.duration_s - duration_s), result
 
     def poll(self, timeout_s: float) -> list[JobOutcome]:
         """The jobs that end next, however far away that is."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from search.analysis.front import hypervolumes
-from search.analysis.trial_frame import trial_frame
+from search.analysis.front import nondominated, shares, volume
 from search.objectives import metrics_of
+from search.replay.dev_view import TRUE_WER
 from search.replay.run import Replayed
 from search.replay.table import RecordedTable
 from search.results import readings_of
 from spaces.metrics import MetricRef
 from spaces.space import Space
+from storage.records import Trial, TrialState
 
 Reference = dict[MetricRef, float]
 
@@ -44,10 +48,29 @@ def reference_of(table: RecordedTable, space: Space) -> Reference:
 
 
 def growth_of(replayed: Replayed, space: Space, reference: Reference) -> Growth:
-    """How the front of a replayed search grew with its compute."""
-    frame = trial_frame(replayed.trials, replayed.study, space)
-    ended = frame.dropna(subset=["finished_at"]).sort_values("finished_at", kind="stable")
-    spent = replayed.study_cpu_s + ended["compute_s"].cumsum()
-    found = hypervolumes(ended, space.objectives, reference, most=len(ended))
-    at = spent.to_numpy(float)[np.searchsorted(ended["finished_at"], found["finished_at"])]
-    return Growth(at, found["hypervolume"].to_numpy(float))
+    """How the front of a replayed search grew with its compute. Of a search that saw part of dev,
+    those are taken that it holds for the front, and judged by all of dev."""
+    trials = sorted((t for t in replayed.trials if t.finished_at), key=lambda t: t.finished_at or 0)
+    spent = replayed.study_cpu_s + np.cumsum([t.compute_s for t in trials])
+    told, true = (_points(trials, space, reference, name) for name in ("wer", TRUE_WER))
+    values, front = np.zeros(len(trials)), np.zeros(0, int)
+    for place in range(len(trials)):
+        if np.isfinite(told[place]).all():
+            front = np.append(front, place)
+            front = front[nondominated(told[front])]
+            values[place] = volume(true[front])
+        elif place:
+            values[place] = values[place - 1]
+    return Growth(spent, values)
+
+
+def _points(trials: Sequence[Trial], space: Space, reference: Reference, wer: str) -> np.ndarray:
+    """float [trials, objectives], shares of the reference; NaN where a trial was not measured."""
+    rows = []
+    for trial in trials:
+        metrics = dict(trial.metrics)
+        metrics["wer"] = metrics.get(wer, metrics.get("wer", math.nan))
+        is_known = trial.state is TrialState.COMPLETE
+        rows.append([metrics.get(o, math.nan) if is_known else math.nan for o in space.objectives])
+    columns = pd.DataFrame(rows, columns=list(space.objectives), dtype=float)
+    return shares(columns, space.objectives, reference)

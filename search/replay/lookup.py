@@ -4,9 +4,10 @@ there."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from search.replay.dev_view import DevView
 from search.replay.table import Recorded, RecordedTable, RecordedTrial
 from search.results import TrialResults
 from search.strategy.weight_sharing import training_of_slice
@@ -29,7 +30,7 @@ from workers.jobs import (
     Train,
     name_of,
 )
-from workers.results import ConvertResult, Model
+from workers.results import ConvertResult, Model, RungResult, TrainResult
 
 Traits = Mapping[str, object]
 
@@ -52,10 +53,17 @@ class _Subject:
 
 
 class Lookup:
-    """Answers jobs from a table."""
+    """Answers jobs from a table.
 
-    def __init__(self, table: RecordedTable) -> None:
+    Args:
+        dev: places of the utterances of dev that the search sees; all by default. With fewer its
+            scores are as noisy as those of a small dev set, and the WER over all utterances is
+            told beside them as `TRUE_WER`.
+    """
+
+    def __init__(self, table: RecordedTable, dev: Sequence[int] | None = None) -> None:
         self._table = table
+        self._view = None if dev is None else DevView.of(table, dev)
         self._teacher = table.space.teacher.train
         space = table.space
         self._trained = {t.number: _trained_traits(space, t) for t in table.trials}
@@ -92,6 +100,13 @@ class Lookup:
         Raises:
             WorkError: when nothing in the table comes near.
         """
+        found = self._answer(job)
+        if self._view is None:
+            return found
+        result = self._view.seen(found.recorded.result)
+        return replace(found, recorded=replace(found.recorded, result=result))
+
+    def _answer(self, job: Job) -> Answer:
         stage = name_of(job)
         match job:
             case Prepare() | TeacherTargets() | Supernet():
@@ -103,8 +118,7 @@ class Lookup:
             case Screen():
                 return self._screened(job)
             case Train():
-                wanted = _network_traits(job.student, job.training, job.distil, job.losses)
-                return self._nearest("train", wanted, lambda t: self._trained[t.number])
+                return self._trained_until(job)
             case Compress():
                 return self._compressed(job)
             case Export():
@@ -129,6 +143,21 @@ class Lookup:
             teacher.student,
             teacher.training,
         )
+
+    def _trained_until(self, job: Train) -> Answer:
+        """A training; to a rung, the nearest that was recorded, for its share of the cost."""
+        wanted = _network_traits(job.student, job.training, job.distil, job.losses)
+        whole = self._nearest("train", wanted, lambda t: self._trained[t.number])
+        if job.until is None:
+            return whole
+        share, result = job.until, whole.recorded.result
+        assert isinstance(result, TrainResult)
+        if not result.rungs:
+            raise WorkError("the table was recorded without rungs")
+        score = min(result.rungs, key=lambda r: abs(r.epoch / r.epochs - share))
+        done = score.epoch / score.epochs
+        rung = RungResult(score=score, cpu_s=result.cpu_s * done)
+        return Answer(Recorded(rung, whole.recorded.duration_s * done), whole.is_exact)
 
     def _screened(self, job: Screen) -> Answer:
         """By the student as it is when it is pruned."""

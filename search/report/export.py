@@ -7,6 +7,7 @@ import io
 
 import pandas as pd
 
+from search.analysis.trial_frame import ERROR_GROUPS
 from search.report.redaction import redact
 from workers.errors import MissingExtra
 
@@ -18,6 +19,7 @@ def as_csv(frame: pd.DataFrame) -> str:
 
 
 def _shared(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.drop(columns=ERROR_GROUPS, errors="ignore")
     if "reason" not in frame:
         return frame
     reasons = frame["reason"].map(redact, na_action="ignore")

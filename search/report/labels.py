@@ -13,6 +13,7 @@ from spaces.metrics import METRICS, MetricRef
 N = TypeVar("N", float, pd.Series)
 
 PERCENT = frozenset(name for name, m in METRICS.items() if m.unit == "fraction")
+SURE = 0.95
 _INTERVAL = ("wer_low", "wer_high")
 _SPELLED = {"wer": "WER", "cer": "CER", "rtf": "RTF", "qoi": "QoI", "macs": "MACs"}
 
@@ -30,6 +31,29 @@ def format_metric(metric: str, value: float | None) -> str:
         return f"{value / 1e6:.3f} M"
     unit = METRICS[name].unit if name in METRICS else ""
     return f"{value:.3g} {unit}".strip() if abs(value) < 100 else f"{value:.0f} {unit}".strip()
+
+
+def is_end_of_interval(metric: str) -> bool:
+    """Whether it is an end of the interval of another metric."""
+    base, _, end = MetricRef.of(metric).name.rpartition("_")
+    return end in ("low", "high") and base in METRICS
+
+
+def format_interval(metric: str, low: float | None, high: float | None) -> str:
+    """Both ends with their unit; empty where one is not known."""
+    if low is None or high is None:
+        return ""
+    first = format_metric(metric, low)
+    number, _, unit = first.partition(" ")
+    second = format_metric(metric, high)
+    return f"{number} to {second}" if second.endswith(unit) else f"{first} to {second}"
+
+
+def format_chance(chance: float | None) -> str:
+    """How likely a trial is on the front: sure from 95 % on."""
+    if chance is None or math.isnan(chance):
+        return "–"
+    return "sure" if chance >= SURE else f"{chance:.0%}"
 
 
 def metric_name(metric: str) -> str:

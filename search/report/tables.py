@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.table import Table
 from rich.text import Text
 
 from search.analysis.costs import StageCost
-from search.report.labels import clock, format_metric
+from search.report.labels import clock, format_chance, format_metric
 from spaces.space import Space
 from storage.records import Trial
 
@@ -29,8 +31,13 @@ def front_table(
     knee: int | None,
     title: str,
     teacher: Mapping[str, float] | None = None,
+    chances: Mapping[int, float] = MappingProxyType({}),
 ) -> Table:
-    """Trials a row; the knee of the front is marked."""
+    """Trials a row; the knee of the front is marked.
+
+    Args:
+        chances: how likely nothing beats a trial, by number.
+    """
     caption = "" if knee is None else "◆ knee of the front"
     table = Table(title=title, title_justify="left", caption=caption)
     table.add_column("trial", justify="right", no_wrap=True)
@@ -38,10 +45,14 @@ def front_table(
     columns = columns_of(space)
     for column in columns:  # its words below each other keep a column as narrow as its figures
         table.add_column(column.replace("_", "\n"), justify="right", no_wrap=True)
+    if chances:
+        table.add_column("on\nfront", justify="right", no_wrap=True)
     for trial in trials:
         is_knee = trial.number == knee
         name = Text(trial.label + (" ◆" if is_knee else ""))
         cells = [format_metric(c, trial.metrics.get(c)) for c in columns]
+        if chances:
+            cells.append(format_chance(chances.get(trial.number)))
         table.add_row(str(trial.number), name, *cells, style="bold" if is_knee else None)
     if teacher:
         table.add_section()
@@ -70,7 +81,7 @@ def costs_table(costs: Sequence[StageCost]) -> Table:
     return table
 
 
-def as_json(trials: Sequence[Trial]) -> str:
+def as_json(trials: Sequence[Trial], chances: Mapping[int, float] = MappingProxyType({})) -> str:
     """Recipe and figures of trials, for programs."""
     content = [
         {
@@ -79,7 +90,13 @@ def as_json(trials: Sequence[Trial]) -> str:
             "reason": t.reason,
             "recipe": dict(t.recipe),
             "metrics": dict(t.metrics),
+            "front_chance": _known(chances.get(t.number)),
         }
         for t in trials
     ]
     return json.dumps(content, indent=1)
+
+
+def _known(chance: float | None) -> float | None:
+    """JSON has no NaN: a trial that is not complete has no chance."""
+    return None if chance is None or math.isnan(chance) else round(chance, 4)

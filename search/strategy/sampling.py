@@ -12,6 +12,7 @@ import hashlib
 import random
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import moocore
@@ -23,6 +24,8 @@ from search.strategy.formats import other_format
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
 from search.strategy.optuna_records import FrozenTrials, RecordStorage
+from search.strategy.rungs import with_predictions
+from search.strategy.settings import with_settings
 from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
@@ -31,7 +34,7 @@ from storage.records import Trial, TrialState
 
 DEFAULT_INITIAL = 6
 _ATTEMPTS = 20
-_WINDOW = 1500  # beyond so many trials the sampler sees the front and the latest
+_WINDOW = 250  # beyond so many trials the sampler sees the front and the latest
 _SMALL_SPACE = 5000
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -54,8 +57,8 @@ def propose(
     frozen = frozen or FrozenTrials(space)
     tried = {t.recipe_digest for t in trials}
     n_initial = space.search.initial_trials
-    design = initial_design(space, DEFAULT_INITIAL if n_initial is None else n_initial)
-    for values in design[number:]:
+    n_initial = DEFAULT_INITIAL if n_initial is None else n_initial
+    for values in initial_design(space, n_initial)[number:] if number < n_initial else ():
         if recipe_of(values).digest() not in tried:
             return Propose(values, "initial_design")
     seen = policy.seen(number, trials)
@@ -63,8 +66,13 @@ def propose(
         other = other_format(space, seen, tried)
         if other is not None:
             return other
+    known = with_predictions(space, policy, _windowed(space, seen))
     for attempt in range(_ATTEMPTS):
-        move = _ask(space, _seed(seed, number, attempt), seen, frozen)
+        own_seed = _seed(seed, number, attempt)
+        move = _ask(space, own_seed, known, frozen)
+        if space.search.settings == "learned":
+            rng = np.random.default_rng(own_seed)
+            move = replace(move, values=with_settings(space, move.values, known, rng))
         is_allowed = refusal(space, move.values) is None
         if is_allowed and recipe_of(move.values).digest() not in tried:
             return move
@@ -97,7 +105,7 @@ def _ask(space: Space, seed: int, trials: Sequence[Trial], frozen: FrozenTrials)
                 "maximize" if o.known.higher_is_better else "minimize" for o in space.objectives
             ],
             sampler=_sampler(space.search.sampler, seed),
-            storage=RecordStorage(frozen.of(_windowed(space, trials))),
+            storage=RecordStorage(frozen.of(trials)),
         )
         trial = study.ask()
     families = tuple(space.students)
@@ -130,7 +138,8 @@ def _suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
 
 
 def _windowed(space: Space, trials: Sequence[Trial]) -> list[Trial]:
-    """All trials, or of many the front and the latest: asking costs with what is seen."""
+    """All trials, or of many the front and the latest: asking costs with what is seen, 270 ms at
+    10,000 trials with a window of 1,500."""
     if len(trials) <= _WINDOW:
         return list(trials)
     older, latest = trials[:-_WINDOW], trials[-_WINDOW:]
@@ -139,4 +148,5 @@ def _windowed(space: Space, trials: Sequence[Trial]) -> list[Trial]:
         return list(latest)
     maximise = [o.known.higher_is_better for o in space.objectives]
     best = moocore.is_nondominated(np.array([t.objective_values for t in known]), maximise=maximise)
-    return [t for t, is_best in zip(known, best, strict=True) if is_best] + list(latest)
+    front = [t for t, is_best in zip(known, best, strict=True) if is_best]
+    return front[-_WINDOW // 4 :] + list(latest)

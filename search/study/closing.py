@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from search.policy import Policy
+from search.strategy.rungs import with_predictions
+from search.strategy.settings import findings
 from search.study.ledger import Ledger
+from spaces.space import Space
 from storage.records import StudyState, TrialState
+
+
+def tell_settings(ledger: Ledger, space: Space, policy: Policy) -> None:
+    """Say what was learnt of the settings of training, as far as it is sure."""
+    if space.search.settings == "learned":
+        trials = with_predictions(space, policy, list(ledger.trials.values()))
+        for finding in findings(space, trials):
+            if finding.is_sure:
+                ledger.event("settings", str(finding))
 
 
 def conclude(
@@ -38,5 +51,6 @@ def _closing_message(ledger: Ledger, is_exhausted: bool, is_out_of_time: bool) -
     why = "every recipe of the space has been tried" if is_exhausted else "finished"
     if is_out_of_time:
         why = "time is up"
-    complete = ledger.count(TrialState.COMPLETE)
-    return f"{why}: {complete} of {len(ledger.trials)} trials complete{waits}"
+    complete, stopped = ledger.count(TrialState.COMPLETE), ledger.count(TrialState.STOPPED)
+    early = f", {stopped} stopped early" if stopped else ""
+    return f"{why}: {complete} of {len(ledger.trials)} trials complete{early}{waits}"

@@ -18,10 +18,12 @@ class CommandHandler:
         store: Store,
         ledger: Ledger,
         cancel: Callable[[int], None],
+        promote: Callable[[int, str], None],
         clock: Clock,
         every_s: float,
     ) -> None:
-        self._store, self._ledger, self._cancel = store, ledger, cancel
+        self._store, self._ledger = store, ledger
+        self._cancel, self._promote = cancel, promote
         self._clock, self._every_s = clock, every_s
         self._last_s = -every_s
 
@@ -56,5 +58,7 @@ class CommandHandler:
             trial = ledger.trials.get(command.argument)
             if trial is not None and (trial.state is TrialState.FAILED or trial.state.is_measured):
                 ledger.reopen(trial.number)
+        elif command.kind == "promote" and command.argument is not None:
+            self._promote(command.argument, "hand")
         elif command.kind == "cancel" and command.argument is not None:
             self._cancel(command.argument)

@@ -18,9 +18,10 @@ from search.policy import Policy
 from search.progress import StudyObserver
 from search.strategy.moves import Nothing, Stop
 from search.strategy.optuna_records import FrozenTrials
+from search.strategy.rungs import goes_to_end, is_trained
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
-from search.study.closing import conclude
+from search.study.closing import conclude, tell_settings
 from search.study.commands import CommandHandler
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
 from search.study.interrupts import noticing_interrupts
@@ -30,6 +31,7 @@ from search.study.live import LiveView
 from search.study.measuring import Complete, Step, Submit
 from search.study.outcomes import OutcomeHandler
 from search.study.pipeline import next_trial_step
+from search.study.rungs import Rungs
 from search.study.settings import StudySettings
 from search.study.teacher_phase import TeacherPhase
 from search.study.waiting import Waiting
@@ -83,10 +85,11 @@ class Coordinator:
         self._ledger = Ledger(store, study, observer, clock, executor.has_artifact)
         self._ledger.restore(remeasure)
         self._judge = Judge(store, space, policy, self._ledger)
+        self._rungs = Rungs(space, policy, self._ledger, self._judge)
         self._teacher = TeacherPhase(space, settings, policy, self._ledger, self._judge)
         self._backoff = DeviceBackoff(space, clock, pace.first_wait_s, pace.longest_wait_s)
         self._commands = CommandHandler(
-            store, self._ledger, self._cancel, clock, pace.commands_every_s
+            store, self._ledger, self._cancel, self._rungs.promote, clock, pace.commands_every_s
         )
         self._live = LiveView(
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
@@ -137,6 +140,7 @@ class Coordinator:
             self._executor.close()
             ledger.remember_time()
             self._live.close()
+        tell_settings(ledger, self._space, self._policy)
         return conclude(
             ledger, state, self._propose_new, self._is_exhausted, self._is_out_of_time()
         )
@@ -201,7 +205,7 @@ class Coordinator:
                 return
             if not self._is_under_way(trial.number):
                 self._advance(trial)
-        while self._has_room() and self._may_propose() and self._propose():
+        while self._has_room() and self._may_propose() and self._begin():
             pass
 
     def _has_room(self) -> bool:
@@ -235,8 +239,16 @@ class Coordinator:
         hours = self._space.search.hours
         return hours is not None and self._ledger.elapsed_s() > hours * 3600
 
+    def _begin(self) -> bool:
+        """Begin a trial, or take up one that was stopped; False when there is neither."""
+        number = self._rungs.promote_late()
+        if number is None:
+            return self._propose()
+        self._advance(self._ledger.trials[number])
+        return True
+
     def _propose(self) -> bool:
-        """Begin a trial; False when there is nothing to propose."""
+        """False when there is nothing to propose."""
         number, trials = len(self._ledger.trials), list(self._ledger.trials.values())
         seed = self._ledger.study.seed
         move = propose(self._space, self._policy, seed, number, trials, self._frozen)
@@ -248,9 +260,15 @@ class Coordinator:
 
     def _next_step(self, trial: Trial, unavailable: Collection[str]) -> Step:
         assert self._teacher.context is not None
-        recipe, results = self._ledger.recipe(trial.number), self._ledger.results(trial.number)
         return next_trial_step(
-            self._space, self._settings, self._teacher.context, recipe, results, unavailable
+            self._space,
+            self._settings,
+            self._teacher.context,
+            self._ledger.recipe(trial.number),
+            self._ledger.results(trial.number),
+            unavailable,
+            to_end=not self._space.search.stop_early or goes_to_end(trial),
+            is_trained=is_trained(trial),
         )
 
     def _advance(self, trial: Trial) -> None:
@@ -263,6 +281,8 @@ class Coordinator:
             if isinstance(move, Stop):
                 self._judge.screen_out(trial.number, results.screen, move.reason, context)
                 return
+        if results.train is None and not self._rungs.goes_on(trial, results):
+            return
         step = self._next_step(trial, self._unavailable_targets())
         if isinstance(step, Complete):
             self._judge.complete(trial.number, context)

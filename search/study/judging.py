@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.error_groups import error_groups
 from search.objectives import metrics_of, violations
 from search.policy import Policy
 from search.results import readings_of
@@ -24,7 +25,8 @@ class Judge:
 
     def complete(self, number: int, context: StudyContext) -> None:
         """Every stage of a trial is done."""
-        readings = readings_of(self._space, self._ledger.results(number))
+        results = self._ledger.results(number)
+        readings = readings_of(self._space, results)
         metrics = metrics_of(self._space, readings)
         self.save_measurements(str(number), readings)
         missing = unmeasured(self._space, self._policy, metrics)
@@ -32,9 +34,11 @@ class Judge:
             self.fail(number, f"{', '.join(missing)} was not measured")
             return
         found = verdict(self._space, self._policy, metrics, context.teacher_metrics)
+        scored = results.score(self._space.runtimes()[0].label)
         trial = self._ledger.finish(
             number,
             metrics=metrics,
+            error_groups=error_groups(scored.errors) if scored and scored.errors else None,
             objective_values=found.objective_values,
             state=found.state,
             reason=found.reason,
@@ -58,6 +62,18 @@ class Judge:
             constraints=violations(budgets, metrics, context.teacher_metrics),
         )
         self._tell(trial)
+
+    def stop(self, trial: Trial, reason: str) -> None:
+        """A trial is stopped at the last of its rungs."""
+        stopped = self._ledger.finish(
+            trial.number,
+            rungs=trial.rungs,
+            metrics=trial.metrics,
+            objective_values=None,
+            state=TrialState.STOPPED,
+            reason=reason,
+        )
+        self._tell(stopped)
 
     def fail(self, number: int, reason: str, state: TrialState = TrialState.FAILED) -> None:
         """A trial ends without figures that decide."""

@@ -187,12 +187,12 @@ class Ledger:
         self._store.trials.save(trial)
         return trial
 
-    def reopen(self, number: int) -> None:
-        """A trial that failed, or lost its files, is tried again from there on."""
+    def reopen(self, number: int, verb: str = "is tried again") -> None:
+        """A trial that failed, lost its files or was stopped goes on from there."""
         self.save(number, **REOPENED)
         runs = self._store.stage_runs.of(self.study.id, number)
         self._take_up(number, past_of(runs, self._has_artifact))
-        self.event("trial", f"trial {number}: is tried again", number)
+        self.event("trial", f"trial {number}: {verb}", number)
 
     def record(self, ticket: Ticket, outcome: JobOutcome) -> None:
         """An attempt at a stage that ended, well or not."""

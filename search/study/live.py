@@ -11,6 +11,7 @@ from search.progress import LiveStatus, RunningStage, Snapshot, StudyObserver
 from search.study.device_backoff import DeviceBackoff
 from search.study.ledger import Ledger, Ticket
 from spaces.space import Space
+from storage.records import TrialState
 
 
 class LiveView:
@@ -87,12 +88,12 @@ class LiveView:
         return tuple(f"{n} wait for {name}" for name, n in numbers.items())
 
     def _eta_s(self) -> float | None:
-        """Time left at the pace of the trials that went all the way."""
+        """Time left at the pace of the trials that were judged."""
         trials = self._ledger.trials.values()
         spent = [
             t.finished_at - t.created_at
             for t in trials
-            if t.finished_at is not None and t.state.is_measured
+            if t.finished_at is not None and (t.state.is_measured or t.state is TrialState.STOPPED)
         ]
         if not spent:
             return None

@@ -69,7 +69,13 @@ _RUNGS = (1 / 9, 1 / 6, 1 / 3, 1 / 2, 2 / 3)
 def recording(space: Space) -> Space:
     """The space as a table is recorded from: recipes at random, whatever they come to, each trained
     to its end and judged in every number format."""
-    search = {"sampler": "random", "formats": "all", "rungs": _RUNGS, "initial_trials": 0}
+    search = {
+        "sampler": "random",
+        "formats": "all",
+        "rungs": _RUNGS,
+        "stop_early": False,
+        "initial_trials": 0,
+    }
     return space.model_copy(
         update={
             "search": space.search.model_copy(update=search),

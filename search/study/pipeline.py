@@ -170,14 +170,29 @@ def next_trial_step(
     recipe: Recipe,
     results: TrialResults,
     unavailable_targets: Collection[str] = (),
+    *,
+    to_end: bool = True,
+    is_trained: bool = False,
 ) -> Step:
-    """The next stage of a trial; whether it is done is asked nowhere else."""
-    if results.screen is None:
+    """The next stage of a trial; whether it is done is asked nowhere else.
+
+    Args:
+        to_end: it is trained to its end at once; else it pauses at the rungs of the space.
+        is_trained: its network is there already: nothing would be saved by screening it.
+    """
+    if results.screen is None and not is_trained:
         corpus, host = context.corpus, settings.host
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
     if results.train is None:
-        train = _from_slice(space, context, _train(settings, context, recipe))
-        return Submit(train.model_copy(update={"rungs": space.search.rungs}))
+        train, start = (
+            _train(settings, context, recipe),
+            context.supernets.get(recipe.student.family),
+        )
+        if start is not None:
+            return Submit(_from_slice(space, train, start))
+        rungs = space.search.rungs
+        until = None if to_end else _next_rung(rungs, results)
+        return Submit(train.model_copy(update={"rungs": rungs, "until": until}))
     if recipe.prune.ratio > 0 and results.compress is None:
         return Submit(_compress(settings, context, recipe, results.train.checkpoint))
     network = results.checkpoint
@@ -202,6 +217,11 @@ def next_trial_step(
     )
     texts, corpus = context.teacher_texts, context.corpus
     return next_measurement(space, settings, corpus, texts, student, results, unavailable_targets)
+
+
+def _next_rung(rungs: Collection[float], results: TrialResults) -> float | None:
+    """Where training pauses next; None where it goes to its end."""
+    return next((share for share in sorted(rungs) if f"{share:g}" not in results.rungs), None)
 
 
 def screen_job(
@@ -241,11 +261,9 @@ def _train(settings: StudySettings, context: StudyContext, recipe: Recipe) -> Tr
     )
 
 
-def _from_slice(space: Space, context: StudyContext, train: Train) -> Train:
-    """The same from its slice of the family's supernet, where there is one."""
-    start = context.supernets.get(train.student.family)
-    if start is None:
-        return train
+def _from_slice(space: Space, train: Train, start: str) -> Train:
+    """The same from its slice of a supernet, to the end: in the flat part of its schedule a student
+    makes more errors than its slice did, and rungs there would compare nothing."""
     training = training_of_slice(space, train.training)
     return train.model_copy(update={"start": start, "training": training})
 

@@ -35,12 +35,17 @@ class Search(Record):
         Field(validation_alias=AliasChoices("initial_trials", "expert_trials")),
     ] = None
     """how many recipes come from experience instead of the sampler; 6 by default"""
+    settings: Literal["sampled", "learned"] = "sampled"
+    """learning rate, augmentation and distillation of a trial: as the sampler chose, or as a model
+    of word errors over size learnt across the trials of a family"""
     formats: Literal["sampled", "all"] = "sampled"
     """number formats of each trained network: the one the sampler chose, or all that `quantize:`
     allows, each a trial of its own without another training"""
     rungs: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    """shares of its epochs after which a student in training is scored on dev; recorded,
-    not acted on"""
+    """shares of its epochs after which a student in training is scored on dev, and goes on only
+    if none of its kind has done surely better there"""
+    stop_early: bool = True
+    """`false`: what rungs tell is recorded and stops nobody"""
     weight_sharing: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
     """whether one supernet is trained for each family, whose slices its students begin as; `auto`
     where enough trainings are to come"""

@@ -19,20 +19,29 @@ from search.replay.lookup import Lookup
 from search.replay.run import replay
 from search.replay.table import RecordedTable, RecordedTrial, read_table
 from spaces.recipe import Quantize
+from workers.results import ScoreResult
 
 TABLES = sorted((Path(__file__).parent / "tables").glob("*.parquet"))
 N_SEEDS = int(os.environ.get("N_SEEDS", "20"))
-TRIALS = 100
 AT = (5, 10, 20, 50, 100)  # full trainings
+N_SEEN = 120  # utterances of dev that a search sees, drawn anew for each seed
+PLAIN: dict[str, object] = {"initial_trials": 0, "trials": 100}
+RUNGS: dict[str, object] = {"rungs": (1 / 3,), "trials": 240}
+OURS: dict[str, object] = {**RUNGS, "sampler": "tpe", "formats": "all", "settings": "learned"}
 STRATEGIES: dict[str, dict[str, object]] = {
-    "random": {"sampler": "random", "initial_trials": 0},
-    "NSGA-II": {"sampler": "nsga2", "initial_trials": 0},
-    "TPE": {"sampler": "tpe", "initial_trials": 0},
-    "TPE, initial design": {"sampler": "tpe"},
-    "TPE, initial design, all formats": {"sampler": "tpe", "formats": "all"},
+    "random": {**PLAIN, "sampler": "random"},
+    "NSGA-II": {**PLAIN, "sampler": "nsga2"},
+    "TPE": {**PLAIN, "sampler": "tpe"},
+    "rungs over random": {**RUNGS, "sampler": "random", "initial_trials": 0},
+    "ours": OURS,
+    "ours without rungs": {**OURS, "rungs": ()},
+    "ours without all formats": {**OURS, "formats": "sampled"},
+    "ours without learned settings": {**OURS, "settings": "sampled"},
+    "ours without initial design": {**OURS, "initial_trials": 0},
+    "ours with random shapes": {**OURS, "sampler": "random"},
 }
 if os.environ.get("GP"):
-    STRATEGIES["GP"] = {"sampler": "gp", "initial_trials": 0}
+    STRATEGIES["GP"] = {**PLAIN, "sampler": "gp"}
 if not TABLES:
     pytest.skip(
         "no table: search record quickstart.yaml tests/benchmarks/tables/quickstart.parquet",
@@ -45,16 +54,19 @@ class Bench:
     """A table, ready to be searched."""
 
     table: RecordedTable
-    lookup: Lookup
     reference: Reference
     training_cpu_s: float  # of a trial, all its stages
+    n_dev: int
 
     def search(self, seed: int, workers: int, **search: object) -> tuple[Growth, float]:
-        """How its front grows, and the share of answers that are those of a neighbour."""
+        """How its front grows, judged by all of dev, and the share of answers that are those of a
+        neighbour. Each seed sees utterances of its own."""
         space = self.table.space
-        given = {"trials": TRIALS, "parallel": workers, "seed": seed, **search}
+        given = {"parallel": workers, "seed": seed, **search}
         space = space.model_copy(update={"search": space.search.model_copy(update=given)})
-        replayed = replay(self.table, space, self.lookup)
+        rng = np.random.default_rng(seed)
+        seen = rng.choice(self.n_dev, min(N_SEEN, self.n_dev), replace=False)
+        replayed = replay(self.table, space, Lookup(self.table, seen))
         return growth_of(replayed, space, self.reference), replayed.nearest_share
 
 
@@ -62,12 +74,15 @@ class Bench:
 def bench(request: pytest.FixtureRequest) -> Bench:
     table = read_table(request.param)
     costs = [sum(r.result.cpu_s for r in t.stages.values()) for t in table.trials]
+    scored = next(iter(table.trials[0].results.scored.values()))
+    assert isinstance(scored, ScoreResult)
     print(
         f"\n{request.param.stem}: {table.n_networks} networks, {len(table.trials)} students, "
-        f"{table.cpu_s / 3600:.1f} hours of compute"
+        f"{table.cpu_s / 3600:.1f} hours of compute, {sum(scored.words)} words of dev; a search "
+        f"sees {min(N_SEEN, len(scored.words))} of {len(scored.words)} utterances"
     )
     reference = reference_of(table, table.space)
-    return Bench(table, Lookup(table), reference, float(np.median(costs)))
+    return Bench(table, reference, float(np.median(costs)), len(scored.words))
 
 
 def interval(values: np.ndarray) -> str:
@@ -82,21 +97,20 @@ def test_hypervolume_over_compute(bench: Bench, workers: int) -> None:
     budgets = [n * bench.training_cpu_s for n in AT]
     teacher_s = sum(r.result.cpu_s for r in bench.table.study_stages.values())
     print(f"\nhypervolume, {workers} workers, {N_SEEDS} seeds, after trainings' worth of compute")
-    print(f"{'':36}" + "".join(f"{n:>24}" for n in AT))
-    reached: dict[str, list[float]] = {}
+    print(f"{'':32}" + "".join(f"{n:>22}" for n in AT))
     grown: dict[str, list[Growth]] = {}
     for name, search in STRATEGIES.items():
         found = [bench.search(seed, workers, **search) for seed in range(N_SEEDS)]
         grown[name] = [growth for growth, _ in found]
         cells = [interval(np.array([g.at(teacher_s + b) for g in grown[name]])) for b in budgets]
         share = np.mean([s for _, s in found])
-        print(f"{name:36}" + "".join(f"{c:>24}" for c in cells) + f"   nearest {share:.0%}")
+        print(f"{name:32}" + "".join(f"{c:>22}" for c in cells) + f"   nearest {share:.0%}")
     goal = float(np.median([g.at(teacher_s + budgets[-1]) for g in grown["TPE"]]))
+    print(f"trainings' worth of compute to reach {goal:.3f}, what TPE has after {AT[-1]} (median)")
     for name, growths in grown.items():
-        reached[name] = [(g.cpu_s_to(goal) - teacher_s) / bench.training_cpu_s for g in growths]
-    print(f"trainings' worth of compute to reach {goal:.3f}, what TPE has after {TRIALS} (median)")
-    for name, costs in reached.items():
-        print(f"{name:36}{np.median(costs):>10.1f}")
+        costs = [(g.cpu_s_to(goal) - teacher_s) / bench.training_cpu_s for g in growths]
+        n_reached = sum(np.isfinite(costs))
+        print(f"{name:32}{np.median(costs):>10.1f}   {n_reached} of {len(costs)} seeds reach it")
     assert goal > 0
 
 

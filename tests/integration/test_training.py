@@ -89,6 +89,35 @@ def test_training_cut_off_and_resumed_has_the_scores_of_an_uncut_run(corpus, tmp
     assert found == expected
 
 
+@pytest.mark.parametrize("shares", [(0.3,), (0.3, 0.5)])
+def test_a_training_that_paused_at_rungs_gives_the_weights_and_scores_of_one_that_did_not(
+    corpus, tmp_path, shares
+):
+    rungs = (0.3, 0.5)
+    whole, _ = train(corpus, tmp_path / "whole", rungs=rungs)
+    for share in shares:
+        torch.manual_seed(1)
+        network = untrained_student(DIMS, corpus)
+        folder = tmp_path / "paused"
+        folder.mkdir(exist_ok=True)
+        paused = Trainer(network, corpus, Training(epochs=6), 1, folder, rungs=rungs)
+        score = paused.run_to_rung(share)
+        assert (score.epoch, len(paused.history)) == (round(6 * share), round(6 * share))
+    resumed, history = train(corpus, tmp_path / "paused", rungs=rungs)
+    assert torch.equal(weights(whole.network), weights(resumed.network))
+    assert [e.epoch for e in history] == list(range(1, 7))
+    found, expected = ([r.model_dump(exclude={"cpu_s"}) for r in t.rungs] for t in (resumed, whole))
+    assert found == expected
+
+
+def test_a_rung_that_a_training_has_passed_is_told_without_training(corpus, tmp_path):
+    train(corpus, tmp_path / "t", rungs=(0.3,))
+    network = untrained_student(DIMS, corpus)
+    again = Trainer(network, corpus, Training(epochs=6), 1, tmp_path / "t", rungs=(0.3,))
+    assert again.run_to_rung(0.3).epoch == 2
+    assert len(again.history) == 6
+
+
 def test_a_rung_is_judged_by_the_mean_of_the_last_third_of_its_epochs(corpus, tmp_path):
     trainer, _ = train(corpus, tmp_path / "six", epochs=6, rungs=(1.0,))
     mean = rung_average(1.0, 6)

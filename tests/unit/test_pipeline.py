@@ -264,7 +264,9 @@ def test_supernets_follow_the_teacher_and_learn_from_it(make_space: Make) -> Non
     assert one(jobs, "supernet@separable_conv").soft_targets is None
 
 
-def test_students_of_a_family_with_a_supernet_begin_as_its_slices(make_space: Make) -> None:
+def test_students_of_a_family_with_a_supernet_begin_as_its_slices_and_pause_at_no_rung(
+    make_space: Make,
+) -> None:
     space = make_space(
         students={"separable_conv": {"blocks": [2, 4]}, "dsconv_lstm": {}},
         search={"weight_sharing": "on", "rungs": [0.5]},
@@ -273,10 +275,11 @@ def test_students_of_a_family_with_a_supernet_begin_as_its_slices(make_space: Ma
     train = one(of_trial(space, shared=("separable_conv",))[0], "train")
     assert train.start == Work()(supernet).checkpoint
     assert train.training == training_of_slice(space, PLAIN.training)
-    assert train.rungs == (0.5,)
+    assert (train.rungs, train.until) == ((), None)
     other = replace_recipe(student=DsconvLstm())
     whole = one(of_trial(space, other, shared=("separable_conv",))[0], "train")
     assert (whole.start, whole.training) == (None, other.training)
+    assert whole.rungs == (0.5,)
 
 
 # readings

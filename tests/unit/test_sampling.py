@@ -80,6 +80,7 @@ def _with_every_end(space: Space, trial: Trial) -> Trial:
         {"state": TrialState.FAILED, "reason": "its process ended with 3"},
         {"state": TrialState.CANCELLED},
         {"state": TrialState.UNMEASURED},
+        {"state": TrialState.STOPPED},
         {"state": TrialState.RUNNING},
     ]
     return trial.evolve(**ends[trial.number % len(ends)])

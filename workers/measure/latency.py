@@ -6,11 +6,12 @@ percent. A restart that was disturbed is taken again, and if it stays so its fig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from workers.measure.intervals import WITH_INTERVALS, interval
 from workers.measure.streams import concurrent_streams
 from workers.probe.request import LatencyRequest, ProcessSample, Runner
 from workers.probe.steadiness import RESTARTS_DIFFER
@@ -96,6 +97,16 @@ class Latency:
             flop = 2 * macs_per_s * sum(self.audio_s) * len(graph)
             values["utilisation"] = float(flop / (graph.sum() / 1000) / (max(peaks) * 1e9))
         return values
+
+    def intervals(self, figures: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """95 % intervals of those figures that sum up times, taken again at another hour."""
+        each = [replace(self, samples=(one,)).summary() for one in self.samples]
+        is_unsteady = bool(self.unsteady)
+        return {
+            name: interval(name, value, [one[name] for one in each], is_unsteady=is_unsteady)
+            for name, value in figures.items()
+            if name in WITH_INTERVALS
+        }
 
     @property
     def profile(self) -> list[dict[str, object]] | None:

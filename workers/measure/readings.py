@@ -24,7 +24,11 @@ def timed_readings(
 ) -> list[Reading]:
     """What was timed on a target, with raw samples where a metric sums them up."""
     readings = []
-    for metric, value in timed.summary(macs, stream_limit_ms).items():
+    figures = timed.summary(macs, stream_limit_ms)
+    for metric, ends in timed.intervals(figures).items():
+        for end, value in zip(("low", "high"), ends, strict=True):
+            readings.append(Reading(target=target, metric=f"{metric}_{end}", value=value))
+    for metric, value in figures.items():
         samples = None
         if metric in _SAMPLED:
             samples = tuple(timed.pooled(_SAMPLED[metric]).round(5).ravel().tolist())

@@ -9,7 +9,7 @@ from workers.compress.pruning.prune import prune
 from workers.jobs import Compress
 from workers.results import CompressResult
 from workers.stages.context import StageContext
-from workers.stages.train import train_network
+from workers.stages.train import put_network, trainer_of
 
 
 def run(job: Compress, context: StageContext) -> CompressResult:
@@ -18,5 +18,7 @@ def run(job: Compress, context: StageContext) -> CompressResult:
     corpus = context.corpus(job.corpus)
     parent, _, _ = load_network(context.fetch(job.checkpoint, "parent.safetensors"))
     network = prune(parent, job.ratio, job.rule)
-    checkpoint, trainer = train_network(network, corpus, job, context)
+    trainer = trainer_of(network, corpus, job, context)
+    trainer.run()
+    checkpoint = put_network(network, corpus, job, context)
     return CompressResult(checkpoint=checkpoint, history=tuple(trainer.history))

@@ -38,7 +38,7 @@ def run_stage(job: Job, workspace: Workspace) -> AnyResult:
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = ArtifactStore(workspace.artifacts)
     with FileLock(folder / "lock"):
-        if job.reusable and (found := _finished(folder, workspace, artifacts)) is not None:
+        if job.reusable and (found := _finished(job, workspace, artifacts)) is not None:
             return found
         stage = importlib.import_module(f"workers.stages.{job.stage}")
         context = StageContext(workspace, artifacts, folder)
@@ -49,8 +49,9 @@ def run_stage(job: Job, workspace: Workspace) -> AnyResult:
                 raise lost from error
             raise
         result = result.model_copy(update={"cpu_s": _cpu_s()})
-        write_json(folder / "result.json", result.model_dump(mode="json"))
-        _clean(folder)
+        write_json(workspace.stage_result(job), result.model_dump(mode="json"))
+        if job.whole == job:
+            _clean(folder)
     return result
 
 
@@ -60,10 +61,10 @@ def _cpu_s() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def _finished(folder: Path, workspace: Workspace, artifacts: ArtifactStore) -> AnyResult | None:
+def _finished(job: Job, workspace: Workspace, artifacts: ArtifactStore) -> AnyResult | None:
     """The result of an earlier attempt, if all that it names is still there."""
     try:
-        content = json.loads((folder / "result.json").read_text())
+        content = json.loads(workspace.stage_result(job).read_text())
         result = RESULT.validate_python({**content, "reused": True, "cpu_s": 0.0})
     except (OSError, ValueError, TypeError, RecursionError, ValidationError):
         return None

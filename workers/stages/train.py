@@ -8,7 +8,7 @@ import torch
 from workers.checkpoint import load_supernet, save_network
 from workers.data.corpus import Corpus
 from workers.jobs import Compress, Train
-from workers.results import TrainResult
+from workers.results import RungResult, TrainResult
 from workers.stages.context import StageContext
 from workers.students.base import Student, untrained_student
 from workers.train.loop import Trainer
@@ -16,17 +16,22 @@ from workers.train.losses.soft_targets import SoftTargets
 from workers.train.recalibration import recalibrate
 
 
-def run(job: Train, context: StageContext) -> TrainResult:
-    """Train a student or a teacher; an interrupted attempt goes on from its last epoch."""
+def run(job: Train, context: StageContext) -> TrainResult | RungResult:
+    """Train a student or a teacher, to its end or to a rung; an interrupted attempt, or one that
+    paused at a rung, goes on from its last epoch."""
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
     torch.manual_seed(job.seed)
     network, sliced_share = untrained_student(job.student, corpus), None
     if job.start is not None:
         network, sliced_share = _from_slice(job, job.start, corpus, context)
-    checkpoint, trainer = train_network(network, corpus, job, context, job.rungs)
+    trainer = trainer_of(network, corpus, job, context, job.rungs)
+    if job.until is not None:
+        score = trainer.run_to_rung(job.until)
+        return RungResult(score=score, history=tuple(trainer.history))
+    trainer.run()
     return TrainResult(
-        checkpoint=checkpoint,
+        checkpoint=put_network(network, corpus, job, context),
         history=tuple(trainer.history),
         rungs=tuple(trainer.rungs),
         sliced_share=sliced_share,
@@ -48,18 +53,18 @@ def _from_slice(
     return network, found.share
 
 
-def train_network(
+def trainer_of(
     network: Student,
     corpus: Corpus,
     job: Train | Compress,
     context: StageContext,
     rungs: tuple[float, ...] = (),
-) -> tuple[str, Trainer]:
-    """Train a network as a job says; the digest of its checkpoint, and who trained it."""
+) -> Trainer:
+    """Who trains a network as a job says."""
     soft_targets = None
     if job.soft_targets is not None:
         soft_targets = SoftTargets(context.soft_targets(job.soft_targets))
-    trainer = Trainer(
+    return Trainer(
         network,
         corpus,
         job.training,
@@ -72,7 +77,12 @@ def train_network(
         lock=context.lock,
         report=context.report,
     )
-    trainer.run()
+
+
+def put_network(
+    network: Student, corpus: Corpus, job: Train | Compress, context: StageContext
+) -> str:
+    """Digest of the checkpoint of a trained network."""
     path = context.folder / "checkpoint.safetensors"
     save_network(network, corpus.symbols, path, job=job.stage)
-    return context.artifacts.put(path), trainer
+    return context.artifacts.put(path)

@@ -42,7 +42,12 @@ def final_average(epochs: int) -> WeightAverage:
     return WeightAverage(first_averaged_epoch(epochs) + 1, epochs)
 
 
+def rung_epoch(share: float, epochs: int) -> int:
+    """The epoch, counted from 1, after which a rung is judged."""
+    return min(epochs, max(1, round(share * epochs)))
+
+
 def rung_average(share: float, epochs: int) -> WeightAverage:
     """Of the weights that are judged after a share of the epochs."""
-    last = min(epochs, max(1, round(share * epochs)))
+    last = rung_epoch(share, epochs)
     return WeightAverage(last - max(1, round(last * _WINDOW_SHARE)) + 1, last)

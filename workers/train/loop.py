@@ -25,7 +25,7 @@ from workers.data.word_errors import utterance_errors
 from workers.host_lock import HostLock
 from workers.results import Epoch, RungScore
 from workers.students.base import Output, Student
-from workers.train.averaging import WeightAverage, final_average, rung_average
+from workers.train.averaging import WeightAverage, final_average, rung_average, rung_epoch
 from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
@@ -155,10 +155,25 @@ class Trainer:
         Returns:
             The learning curve.
         """
-        epochs = self.training.epochs
+        self._run_until(self.training.epochs)
+        self.network.load_state_dict(self._state.averages[_FINAL].weights)
+        self.network.eval()
+        return self._state.history
+
+    def run_to_rung(self, share: float) -> RungScore:
+        """Train until a rung, one of those that were named, and pause there.
+
+        Returns:
+            What the network makes of dev.
+        """
+        epoch = rung_epoch(share, self.training.epochs)
+        self._run_until(epoch)
+        return next(score for score in self._state.rungs if score.epoch == epoch)
+
+    def _run_until(self, last: int) -> None:
         saved_at = time.monotonic()
         self.network.train()
-        while self._state.epoch < epochs:
+        while self._state.epoch < last:
             epoch = self._state.epoch
             train_ctc = self._epoch(epoch)
             self._state.epoch += 1
@@ -166,13 +181,10 @@ class Trainer:
                 average.add(self.network, epoch + 1)
             self._note(epoch + 1, train_ctc)
             self._score_rungs(epoch + 1)
-            is_last = self._state.epoch == epochs
+            is_last = self._state.epoch == last
             if is_last or time.monotonic() - saved_at > self._save_every_s:
                 self._save(self.folder / "state.safetensors")
                 saved_at = time.monotonic()
-        self.network.load_state_dict(self._state.averages[_FINAL].weights)
-        self.network.eval()
-        return self._state.history
 
     def _epoch(self, epoch: int) -> float:
         # Each epoch has random numbers of its own, so that a resumed run repeats them.

@@ -1,0 +1,219 @@
+"""Students that are stopped at a rung: what another shows there is surely better.
+
+A rung is a share of the epochs. There a student has a score of averaged weights on dev, and what
+its other objectives will be is known from its screening. It goes on unless another student, no
+larger and no slower, has made fewer errors by more than chance explains. That is successive halving
+over several objectives (MO-ASHA, arXiv 2106.12639) with dominance in the place of a fixed share: a
+strict best third lost three points of WER here, as differences within the noise of dev decided it.
+Decisions are asynchronous: each is made when a student comes to its rung, among those that were
+there before.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from search.error_groups import error_groups
+from search.objectives import objective_values
+from search.policy import Policy
+from search.strategy.moves import Promote, Stop
+from spaces.metrics import MetricRef
+from spaces.space import Space
+from storage.records import Rung, Trial, TrialState
+from workers.results import RungScore
+
+_SURE = 2.0  # standard errors of a paired difference
+_LIKE = 0.1  # figures as near as that are alike: nobody ships a student for them
+_FEWEST_RATIOS = 3
+# Whoever ended so is no better choice.
+_OUT = (TrialState.FAILED, TrialState.CANCELLED, TrialState.INFEASIBLE, TrialState.SCREENED_OUT)
+
+
+@dataclass(frozen=True)
+class Beaten:
+    """Another trial is surely better at a rung: by so many points of WER, of which chance explains
+    `noise`, both fractions."""
+
+    by: int
+    points: float
+    noise: float
+
+
+def rung_of(share: float, score: RungScore) -> Rung:
+    """A score for the record."""
+    return Rung(
+        share=share,
+        epoch=score.epoch,
+        epochs=score.epochs,
+        wer=score.wer,
+        errors=error_groups(score.errors),
+    )
+
+
+def promoted(rungs: tuple[Rung, ...], by: str) -> tuple[Rung, ...]:
+    """The rungs of a stopped trial that goes on after all."""
+    return (*rungs[:-1], replace(rungs[-1], promoted=by, beaten_by=None))
+
+
+def is_trained(trial: Trial) -> bool:
+    """Whether it is another format of a network that is trained already."""
+    return trial.source == "format"
+
+
+def goes_to_end(trial: Trial) -> bool:
+    """Whether nobody stops it: its network is trained already, or a person wants it."""
+    return is_trained(trial) or any(rung.promoted == "hand" for rung in trial.rungs)
+
+
+def at_rung(
+    space: Space, policy: Policy, trial: Trial, trials: Iterable[Trial]
+) -> tuple[Promote | Stop, Beaten | None]:
+    """Whether a trial goes on from the last of its rungs.
+
+    Args:
+        trials: those whose results may be seen.
+    """
+    beaten = None if goes_to_end(trial) else beaten_at(space, policy, trial, trials)
+    if beaten is None:
+        return Promote(), None
+    rung = trial.rungs[-1]
+    reason = (
+        f"after {rung.epoch} of {rung.epochs} epochs: WER {rung.wer:.1%} there; trial {beaten.by}, "
+        f"no larger or slower, made {100 * beaten.points:.1f} points fewer errors "
+        f"(chance explains {100 * beaten.noise:.1f})"
+    )
+    return Stop(reason), beaten
+
+
+def beaten_at(space: Space, policy: Policy, trial: Trial, trials: Iterable[Trial]) -> Beaten | None:
+    """The trial that beats it most at the last of its rungs; None if none surely does."""
+    rung, found = trial.rungs[-1], None
+    costs = _costs(space, policy, trial)
+    for other in trials:
+        theirs = next((r for r in other.rungs if r.share == rung.share), None)
+        if theirs is None or other.number == trial.number or other.state in _OUT:
+            continue
+        if theirs.wer >= rung.wer or not _costs_no_more(other, costs, trial):
+            continue
+        points, noise = rung.wer - theirs.wer, _SURE * paired_error(rung, theirs)
+        if points > noise and (found is None or points > found.points):
+            found = Beaten(other.number, points, noise)
+    return found
+
+
+def paired_error(worse: Rung, better: Rung) -> float:
+    """Standard error of the difference of two WERs on the same utterances, a fraction."""
+    n_groups = len(worse.errors)
+    if n_groups != len(better.errors) or n_groups < 2:
+        return math.inf
+    apart = np.asarray(worse.errors) - np.asarray(better.errors)
+    n_words = sum(worse.errors) / worse.wer
+    return float(math.sqrt(n_groups * apart.var(ddof=1)) / n_words)
+
+
+def late_promotion(
+    space: Space, policy: Policy, number: int, trials: Sequence[Trial]
+) -> int | None:
+    """A stopped trial whose better ended badly and that nobody else beats; None if there is none.
+
+    Args:
+        number: of the trial that would be proposed instead.
+    """
+    if policy.settled(number) != number and policy.generation is not None:
+        return None  # what is seen in mid-generation depends on who was faster
+    states = {t.number: t.state for t in trials}
+    for trial in trials:
+        if trial.state is TrialState.STOPPED and states.get(_better(trial)) in _OUT:
+            move, _ = at_rung(space, policy, trial, policy.seen(trial.number, trials))
+            if isinstance(move, Promote):
+                return trial.number
+    return None
+
+
+def _better(trial: Trial) -> int:
+    beaten_by = trial.rungs[-1].beaten_by if trial.rungs else None
+    return -1 if beaten_by is None else beaten_by
+
+
+# Costs: what is known before training
+
+
+def _costs(space: Space, policy: Policy, trial: Trial) -> Mapping[MetricRef, float]:
+    """What a trial costs in each objective but errors, less is better. Where a network is judged in
+    every format, the one that it was screened in says nothing: its parameters and operations do."""
+    found = {}
+    for objective in space.objectives:
+        if objective.name in ("wer", "cer"):
+            continue
+        metric = policy.proxy_metric(objective)
+        if space.search.formats == "all":
+            metric = MetricRef("macs" if metric.known.noisy else "params")
+        value = trial.metrics.get(metric)
+        if value is not None:
+            found[metric] = 1 / max(value, 1e-12) if metric.known.higher_is_better else value
+    return found
+
+
+def _costs_no_more(other: Trial, costs: Mapping[MetricRef, float], trial: Trial) -> bool:
+    """Whether another is as cheap in everything, and loses no more to pruning afterwards."""
+    if _pruned(other) > _pruned(trial) or not costs:
+        return False
+    for metric, cost in costs.items():
+        value = other.metrics.get(metric)
+        if value is None:
+            return False
+        theirs = 1 / max(value, 1e-12) if metric.known.higher_is_better else value
+        if theirs > cost * (1 + _LIKE):
+            return False
+    return True
+
+
+def _pruned(trial: Trial) -> float:
+    return float(trial.values.get("prune.ratio", 0.0))
+
+
+# What the sampler is told of stopped trials
+
+
+def with_predictions(space: Space, policy: Policy, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials as the sampler learns from them: those stopped have the figures that they would
+    have come to, as far as that can be said. Their last WER times what others made of theirs;
+    without it the sampler learns nothing of most of what was spent."""
+    ratios = _ratios(trials)
+    return [_predicted(space, policy, t, ratios) for t in trials]
+
+
+def _ratios(trials: Iterable[Trial]) -> dict[float, float]:
+    """By rung: the median of the WER in the end over the WER there, rounded so that the sampler
+    does not see every trial move with each that ends."""
+    found: dict[float, list[float]] = {}
+    for trial in trials:
+        if trial.objective_values is not None and "wer" in trial.metrics:
+            for rung in trial.rungs:
+                if rung.wer > 0:
+                    found.setdefault(rung.share, []).append(trial.metrics["wer"] / rung.wer)
+    return {
+        share: round(statistics.median(ratios), 2)
+        for share, ratios in found.items()
+        if len(ratios) >= _FEWEST_RATIOS
+    }
+
+
+def _predicted(space: Space, policy: Policy, trial: Trial, ratios: Mapping[float, float]) -> Trial:
+    if trial.state is not TrialState.STOPPED or not trial.rungs:
+        return trial
+    rung = trial.rungs[-1]
+    if rung.share not in ratios:
+        return trial
+    wer = rung.wer * ratios[rung.share]
+    metrics = {**trial.metrics, "wer": wer}
+    metrics |= {o: wer for o in space.objectives if o.name == "wer"}
+    try:
+        return trial.evolve(objective_values=objective_values(space, metrics, policy))
+    except KeyError:  # an objective that no screening tells
+        return trial
