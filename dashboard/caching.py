@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import queries
 from dashboard.context import artifacts, home, store
+from search.added_targets import with_added
 from search.analysis.trial_frame import study_frame
 from search.results import TrialResults
 from spaces.load import parse_space
@@ -21,7 +22,7 @@ def _space(text: str, path: str, name: str) -> Space:
 
 
 def space_of(study: Study) -> Space:
-    return _space(study.space_yaml, study.space_path, study.name)
+    return with_added(_space(study.space_yaml, study.space_path, study.name), study)
 
 
 # Shared between visitors and never changed by them: copying thousands of rows costs a rerun.

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from search.errors import UsageFault
+from search.sessions import of_both_sessions
 from spaces.space import Space
 from storage.records import StageRun
 from workers.results import (
@@ -26,6 +27,7 @@ from workers.results import (
     Reading,
     RungResult,
     ScoreResult,
+    ScoreTestResult,
     ScreenResult,
     StageResult,
     SupernetResult,
@@ -43,7 +45,9 @@ _SEVERAL = {
     "extra": "extra",
     "convert": "converted",
     "score": "scored",
+    "test": "tested",
     "measure": "measured",
+    "confirm": "confirmed",
 }
 
 
@@ -65,7 +69,9 @@ class TrialResults:
     extra: Mapping[str, ExtraResult] = field(default_factory=dict)
     converted: Mapping[str, ConvertResult | Unavailable] = field(default_factory=dict)
     scored: Mapping[str, ScoreResult | Unavailable] = field(default_factory=dict)
+    tested: Mapping[str, ScoreTestResult] = field(default_factory=dict)
     measured: Mapping[str, MeasureResult | Unavailable] = field(default_factory=dict)
+    confirmed: Mapping[str, MeasureResult] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Iterable[StageRun]) -> TrialResults:
@@ -83,6 +89,8 @@ class TrialResults:
         changed: dict[str, Any] = {stage: result}
         if stage in _SEVERAL and which:
             changed = {_SEVERAL[stage]: {**getattr(self, _SEVERAL[stage]), which: result}}
+        if stage == "measure":  # what confirmed an earlier measurement says nothing of a new one
+            changed["confirmed"] = {k: v for k, v in self.confirmed.items() if k != which}
         return replace(self, **changed)
 
     @property
@@ -145,7 +153,18 @@ def readings_of(space: Space, results: TrialResults) -> list[Reading]:
         for result in of_runtime:
             readings += _on(result, runtime.targets or ("",))
     for name in space.targets:
-        readings += _on(results.measured.get(name), (name,))
+        first, second = results.measured.get(name), results.confirmed.get(name)
+        if isinstance(first, MeasureResult) and second is not None:
+            first = of_both_sessions(first, second)
+        readings += _on(first, (name,))
+    return readings
+
+
+def readings_of_test(space: Space, results: TrialResults) -> list[Reading]:
+    """What the test set says of a subject; apart from `readings_of`, by which it is judged."""
+    readings: list[Reading] = []
+    for runtime in space.runtimes():
+        readings += _on(results.tested.get(runtime.label), runtime.targets or ("",))
     return readings
 
 

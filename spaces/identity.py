@@ -8,16 +8,25 @@ know is left out where it changes nothing.
 from __future__ import annotations
 
 from spaces.recipe import digest_of
-from spaces.space import Space
+from spaces.space import WHERE_IT_IS_REACHED, Space
 from spaces.space.sections import ONLY_L1
 
-_WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}  # not what it is
-_HOW_IT_IS_RUN = {"trials", "hours", "parallel", "retries", "stage_timeout_s", "device_patience_s"}
-_LATER_SEARCH: dict[str, object] = {
-    "settings": "sampled",
+_HOW_IT_IS_RUN = {
+    "trials",
+    "hours",
+    "parallel",
+    "retries",
+    "stage_timeout_s",
+    "device_patience_s",
+    "confirm",
+}
+# What later versions added, with what stands for how it was before.
+_LATER: dict[str, object] = {
     "formats": "sampled",
     "rungs": [],
     "stop_early": True,
+    "settings": "sampled",
+    "warm_start": [],
     "weight_sharing": "off",
 }
 
@@ -31,14 +40,15 @@ def space_digest(space: Space) -> str:
             "description": True,
             "budgets": True,
             "forbid": True,
-            "targets": {"__all__": _WHERE_IT_IS_REACHED},
+            "data": {"test": True, "synthetic": {"test_utterances": True}},  # tells at the end
+            "targets": {"__all__": WHERE_IT_IS_REACHED},
             "search": _HOW_IT_IS_RUN,
         },
     )
     content["budgets"] = {str(b.metric): b.written for b in space.budgets}
     content["forbid"] = [rule.written for rule in space.forbid]
     content["search"]["expert_trials"] = content["search"].pop("initial_trials")
-    for name, default in _LATER_SEARCH.items():
+    for name, default in _LATER.items():
         if content["search"][name] == default:
             del content["search"][name]
     if space.search.weight_sharing == "off":

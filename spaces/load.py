@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from spaces.document import Document, parse_yaml
 from spaces.errors import Fault, SpaceError
 from spaces.files import why_not_a_file
 from spaces.messages import report_fault
-from spaces.space import Space
+from spaces.space import Space, Target
 
 SHIPPED_FOLDER = Path(__file__).parent
 _MAX_BYTES = 1_000_000
@@ -104,16 +105,15 @@ def _validate(document: Document) -> Space | None:
 
 def _with_absolute_paths(space: Space, folder: Path) -> Space:
     def absolute(path: str) -> str:
-        return str((folder / os.path.expanduser(path)).resolve())
+        return _absolute(path, folder)
 
     data, teacher = space.data, space.teacher
-    if data.train is not None and data.dev is not None:
-        data = data.model_copy(
-            update={
-                "train": tuple(map(absolute, data.train)),
-                "dev": tuple(map(absolute, data.dev)),
-            }
-        )
+    splits = {
+        name: tuple(map(absolute, paths))
+        for name in ("train", "dev", "test")
+        if (paths := getattr(data, name)) is not None
+    }
+    data = data.model_copy(update=splits)
     update = {
         key: absolute(value)
         for key in ("checkpoint", "onnx", "tokens")
@@ -121,10 +121,6 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
     }
     if teacher.huggingface and (folder / teacher.huggingface).exists():
         update["huggingface"] = absolute(teacher.huggingface)
-    targets = {
-        name: t if t.ca_file is None else t.model_copy(update={"ca_file": absolute(t.ca_file)})
-        for name, t in space.targets.items()
-    }
     gate = space.gate
     if gate.regression is not None:
         against = absolute(gate.regression.against)
@@ -134,7 +130,23 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
         update={
             "data": data,
             "teacher": teacher.model_copy(update=update),
-            "targets": targets,
+            "targets": with_absolute_ca_files(space.targets, folder),
             "gate": gate,
         }
     )
+
+
+def with_absolute_ca_files(targets: Mapping[str, Target], folder: Path) -> dict[str, Target]:
+    """Targets whose certificate authorities are found from anywhere.
+
+    Args:
+        folder: where their paths begin.
+    """
+    return {
+        name: t.model_copy(update={"ca_file": _absolute(t.ca_file, folder)}) if t.ca_file else t
+        for name, t in targets.items()
+    }
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return str((folder / os.path.expanduser(path)).resolve())

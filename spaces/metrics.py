@@ -98,6 +98,9 @@ METRICS: dict[str, Metric] = {
     )
 }
 
+# Errors on `data.test`, told beside the metrics and never judged by.
+TEST_METRICS = ("test_wer", "test_wer_low", "test_wer_high", "test_cer")
+
 
 class MetricRef(str):
     """A metric and the target that it was measured on; without one, the first of the space.
@@ -128,6 +131,11 @@ class MetricRef(str):
         """
         found = cls.of(str(text))
         base, at, target = str(text).partition("@")
+        if base in TEST_METRICS:
+            raise ValueError(
+                f'"{text}" tells of the test set, which nothing is chosen by; use '
+                f"{base.removeprefix('test_')}, which is of dev"
+            )
         if base in METRICS and (not at or (target and METRICS[base].per_target)):
             return found
         near = difflib.get_close_matches(base, METRICS, 1, 0.4)

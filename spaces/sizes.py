@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Mapping
 
 from spaces.axes import Axis, Choice, Value
 from spaces.families import FAMILIES
@@ -66,10 +67,10 @@ def extreme_values(space: Space, family: str, smallest: bool) -> Values:
     others = [choose(space, family, lambda _, a: a.at(rng.random())) for _ in range(_NEIGHBOURS)]
     allowed = [values for values in others if refusal(space, values) is None]
     best = min if smallest else max
-    return best(allowed, key=_weight) if allowed else end
+    return best(allowed, key=byte_weight) if allowed else end
 
 
-def _weight(values: Values) -> float:
+def byte_weight(values: Mapping[str, Value]) -> float:
     """Grows with the bytes of a student: enough to order recipes, no estimate of anything."""
     weight = math.log1p(-float(values.get("prune.ratio", 0)))
     for name, value in values.items():

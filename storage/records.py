@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypedDict, Unpack
@@ -47,6 +47,29 @@ class TrialState(StrEnum):
 MEASURED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
 
 
+@dataclass(frozen=True)
+class Focus:
+    """A region that some trials of a study are to lie in: limits by metric, as budgets are
+    written, for `trials` trials from number `first` on."""
+
+    first: int
+    trials: int
+    towards: Mapping[str, str]
+
+    def covers(self, number: int) -> bool:
+        return self.first <= number < self.first + self.trials
+
+    @property
+    def limits(self) -> str:
+        """In words."""
+        return ", ".join(f"{metric} {limit}" for metric, limit in self.towards.items())
+
+    def __str__(self) -> str:
+        last = self.first + self.trials - 1
+        which = f"trials {self.first} to {last}" if self.trials > 1 else f"trial {last}"
+        return f"{which} towards {self.limits}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One search. What its trials build on is fixed when it first starts and None until then."""
@@ -70,6 +93,11 @@ class Study:
     imported: Mapping[str, str] | None = None
     teacher_metrics: Mapping[str, float] = field(default_factory=dict)
     baseline_metrics: Mapping[str, float] = field(default_factory=dict)
+    # settings by name of targets that were added to those of the space; they decide nothing
+    added_targets: Mapping[str, JsonObject] = field(default_factory=dict)
+    focuses: tuple[Focus, ...] = ()
+    # the trials of earlier studies that it learns from, by study; None until they were looked up
+    warm_start: Mapping[str, Sequence[int]] | None = None
     live: JsonObject | None = None  # what its coordinator said last: at, running, eta_s
 
 
@@ -101,6 +129,9 @@ class StudyChanges(TypedDict, total=False):
     imported: Mapping[str, str] | None
     teacher_metrics: Mapping[str, float]
     baseline_metrics: Mapping[str, float]
+    added_targets: Mapping[str, JsonObject]
+    focuses: tuple[Focus, ...]
+    warm_start: Mapping[str, Sequence[int]] | None
     live: JsonObject | None
 
 
@@ -110,7 +141,8 @@ class Rung:
 
     `errors` counts the word errors of dev in groups of utterances, the same for every trial, so
     that two students are compared in pairs. `promoted` says by whom: nobody, "rule" or "hand";
-    `beaten_by` names the trial for which it was stopped.
+    `beaten_by` names the trial for which it was stopped. `costs` are the figures of its screening,
+    to be compared with those of others that were screened alike.
     """
 
     share: float  # of its epochs
@@ -118,6 +150,7 @@ class Rung:
     epochs: int
     wer: float
     errors: tuple[int, ...]
+    costs: Mapping[str, float] = field(default_factory=dict)
     promoted: str | None = None
     beaten_by: int | None = None
 

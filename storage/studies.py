@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Unpack
 
 import sqlalchemy as sa
 
 from storage import tables as t
 from storage.errors import NoSuchStudy, StorageError
-from storage.records import Study, StudyChanges, StudyState
+from storage.records import Focus, Study, StudyChanges, StudyState
 from storage.rows import Table
 
 
@@ -44,6 +46,8 @@ class Studies(Table):
             "elapsed_s": 0.0,
             "teacher_metrics": {},
             "baseline_metrics": {},
+            "added_targets": {},
+            "focuses": [],
         }
         try:
             with self._writing() as connection:
@@ -81,14 +85,21 @@ class Studies(Table):
 
     def change(self, study_id: int, **changes: Unpack[StudyChanges]) -> None:
         """Change columns of a study."""
+        values: dict[str, object] = {**changes}
+        if "focuses" in changes:
+            values["focuses"] = [asdict(focus) for focus in changes["focuses"]]
         with self._writing() as connection:
             connection.execute(
-                sa.update(t.studies).where(t.studies.c.id == study_id).values(changes)
+                sa.update(t.studies).where(t.studies.c.id == study_id).values(values)
             )
 
-    def extend(self, study_id: int, more: int) -> int:
-        """Add to the trials wanted and return the sum; one statement, so that two who extend
-        both count."""
+    def extend(self, study_id: int, more: int, towards: Mapping[str, str] | None = None) -> int:
+        """Add to the trials wanted and return the sum; one transaction, so that two who extend
+        both count.
+
+        Args:
+            towards: limits that the added trials are to lie within, by metric.
+        """
         c = t.studies.c
         query = (
             sa.update(t.studies)
@@ -97,8 +108,15 @@ class Studies(Table):
             .returning(c.trials_wanted)
         )
         with self._writing() as connection:
-            return int(connection.execute(query).scalar_one())
+            wanted = int(connection.execute(query).scalar_one())  # the row is ours from here on
+            if towards:
+                given = connection.scalar(sa.select(c.focuses).where(c.id == study_id)) or []
+                focus = asdict(Focus(wanted - more, more, dict(towards)))
+                changed = sa.update(t.studies).where(c.id == study_id)
+                connection.execute(changed.values(focuses=[*given, focus]))
+        return wanted
 
 
 def _study(row: sa.RowMapping) -> Study:
-    return Study(**{**row, "state": StudyState(row["state"])})
+    focuses = tuple(Focus(**focus) for focus in row["focuses"])
+    return Study(**{**row, "state": StudyState(row["state"]), "focuses": focuses})

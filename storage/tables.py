@@ -46,6 +46,9 @@ studies = Table(
     Column("imported", JSON(none_as_null=True)),
     Column("teacher_metrics", JSON, nullable=False),
     Column("baseline_metrics", JSON, nullable=False),
+    Column("added_targets", JSON, nullable=False),  # by name, beside those of the space
+    Column("focuses", JSON, nullable=False),
+    Column("warm_start", JSON(none_as_null=True)),  # trials by study; NULL: not looked yet
     Column(
         "live", JSON(none_as_null=True)
     ),  # what runs now, and when that was said; of no use later

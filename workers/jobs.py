@@ -183,10 +183,24 @@ class Score(StageJob):
     long_audio: bool = False
 
 
+class ScoreTest(StageJob):
+    """Errors of a model on test. Another version of the runtime is no reason to look there again:
+    it is not part of this."""
+
+    stage: Literal["test"] = "test"
+    runtime: str
+    model: Model
+    precision: str = "fp32"
+    tokens: str | None = None
+    corpus: str  # the prepared test set
+
+
 class Measure(StageJob):
-    """Latency and memory of a model on one target; `host` as in `Screen`."""
+    """Latency and memory of a model on one target; `host` as in `Screen`. A second `session` is
+    another measurement of the same, hours later."""
 
     stage: Literal["measure"] = "measure"
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("session",))
     target_name: str
     target: Target
     host: str = ""
@@ -199,6 +213,7 @@ class Measure(StageJob):
     baseline_tokens: str | None = None
     calibrated_anchor_ms: float | None = None  # of the anchor when the device was calibrated
     again: int = 0  # told apart from an equal measurement that is there already
+    session: int = 0
 
     @property
     def reusable(self) -> bool:
@@ -264,6 +279,7 @@ Job = Annotated[
     | Extra
     | Convert
     | Score
+    | ScoreTest
     | Measure
     | TeacherTargets
     | CheckTeacher
@@ -281,13 +297,15 @@ def name_of(job: Job) -> str:
         case Score():
             return f"score@{job.runtime}"
         case Measure():
-            return f"measure@{job.target_name}"
+            return f"{'confirm' if job.session else 'measure'}@{job.target_name}"
         case Train(until=float(until)):
             return f"train@{until:g}"
         case Screen(end=str(end)) if end:
             return f"screen@{end}"
         case Extra():
             return f"extra@{job.name}"
+        case ScoreTest():
+            return f"test@{job.runtime}"
         case Supernet():
             return f"supernet@{job.largest.family}"
         case _:

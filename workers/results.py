@@ -54,8 +54,12 @@ class SplitStats(Record):
 
 
 class PrepareResult(StageResult):
+    """`test_corpus` is a prepared corpus of its own, whose dev set is what `data.test` lists:
+    nothing that trains or chooses has it in hand."""
+
     kind: Literal["prepare"] = "prepare"
     corpus: str
+    test_corpus: str | None = None
     splits: dict[str, SplitStats] = Field(default_factory=dict)
     faults: tuple[str, ...] = ()
     n_symbols: int = 0
@@ -181,6 +185,14 @@ class ScoreResult(StageResult):
         return (self.texts,)
 
 
+class ScoreTestResult(StageResult):
+    """`errors` and `words` count by utterance of test."""
+
+    kind: Literal["test"] = "test"
+    errors: tuple[int, ...] = ()
+    words: tuple[int, ...] = ()
+
+
 class OperatorShare(Record):
     """Time of one operator of a model, by the runtime's own profiler."""
 
@@ -258,6 +270,7 @@ AnyResult = Annotated[
     | ExportResult
     | ConvertResult
     | ScoreResult
+    | ScoreTestResult
     | MeasureResult
     | TeacherTargetsResult
     | ExtraResult

@@ -23,6 +23,7 @@ from dashboard.parts.points import points_chart
 from dashboard.parts.table import trial_rows
 from dashboard.parts.trial import show_trial, where
 from dashboard.queries import LIVE_STATES
+from search.analysis.elsewhere import lines_on
 from search.analysis.front import front_numbers, knee_number
 from search.analysis.importance import axis_importances
 from search.analysis.pick import best_number, fits, limits_of
@@ -111,6 +112,8 @@ def _choose(name: str, space: Space) -> None:
     )
     _verdict(trials, limits, marks, names[0])
     st.caption(where(space, target))
+    for line in lines_on(trials, [target]):
+        st.caption(line)
     with st.container():  # what stands below keeps its place, and is not drawn twice meanwhile
         _VIEW[view](_Seen(study, trials, points, names, str(colour), marks, log))
     number = chosen_trial(trials["number"].tolist())

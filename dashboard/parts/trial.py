@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.export import export_trial
-from search.report.labels import format_metric, metric_name
+from search.report.labels import TOLD_OF_TEST, format_metric, line_of_test, metric_name
 from search.report.redaction import markdown, redact
-from spaces.metrics import METRICS, MetricRef
+from spaces.metrics import METRICS, TEST_METRICS, MetricRef
 from spaces.space import Space
 from storage.records import MEASURED, Study
 
@@ -31,6 +31,7 @@ def show_trial(
     st.caption(where(space, space.first_target))
     tiles(row, teacher)
     interval(row)
+    on_test(row, teacher)
     left, right = st.columns([3, 2])
     with left:
         by_target(row, space)
@@ -84,6 +85,16 @@ def interval(row: pd.Series) -> None:
     st.caption(f"WER between {between} (95 %, bootstrap over utterances, {words:.0f} words)")
 
 
+def on_test(row: pd.Series, teacher: Mapping[str, float]) -> None:
+    """What the test set says, apart from the figures of dev."""
+    line = line_of_test({str(m): v for m, v in row.items() if m in TEST_METRICS})
+    if line is None:
+        return
+    theirs = line_of_test(teacher)
+    beside = f"; the teacher: {theirs}" if theirs else ""
+    st.caption(f"On test, {TOLD_OF_TEST}: {line}{beside}")
+
+
 def by_target(row: pd.Series, space: Space) -> None:
     """Every figure with its unit; where it was measured is the column's name."""
     metrics = [MetricRef.of(str(c)) for c in row.index]
@@ -101,5 +112,8 @@ def by_target(row: pd.Series, space: Space) -> None:
         height=420,
         alt="All figures of the trial, a column for each target",
     )
+    told = {m.target for m in known}
+    if lacking := [markdown(target) for target in space.targets if target not in told]:
+        st.caption(f"Not measured on {', '.join(lacking)}")
     anywhere = [m for m in known if not m.target and not m.known.per_target]
     st.caption(" · ".join(f"{metric_name(m)} {format_metric(m, row[m])}" for m in anywhere))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from search.analysis.pick import Limit, fits, nearest_misses
 from search.errors import UsageFault
+from search.policy import policy_of
 from search.results import TrialResults
 from spaces.metrics import MetricRef
 from spaces.space import Space
@@ -94,9 +95,12 @@ def choose(
     wer, size_mb = MetricRef("wer", target or ""), MetricRef("size_mb", target or "")
     complete = frame[frame["state"] == TrialState.COMPLETE]
     within = complete[fits(complete, limits)]
-    if within.empty or wer not in within or within[wer].isna().all():
+    if target is not None and (wer not in complete or complete[wer].isna().all()):
+        raise UsageFault(f"no complete trial of {study.name} was measured on {target}")
+    within = within.dropna(subset=[wer]) if wer in within else within[:0]
+    if within.empty:
         raise UsageFault(_nothing(study, complete, limits))
-    best = within.dropna(subset=[wer]).nsmallest(_MOST, wer)
+    best = within.nsmallest(_MOST, wer)
     first = best.iloc[0]
     front = complete[complete["on_front"] & (complete[size_mb] < first[size_mb])]
     cheaper = front.dropna(subset=[wer]).nlargest(_MOST_CHEAPER, size_mb)
@@ -119,7 +123,19 @@ def _nothing(study: Study, complete: pd.DataFrame, limits: Sequence[Limit]) -> s
     misses = "; ".join(nearest_misses(complete, limits))
     return (
         f"no complete trial meets {asked} ({misses}); more trials may: "
-        f"search extend {study.name} --trials 20"
+        f"search extend {study.name} --trials 20{_towards(study, limits)}"
+    )
+
+
+def _towards(study: Study, limits: Sequence[Limit]) -> str:
+    """The options that let added trials look where limits are met, as far as they can."""
+    timed_decides = policy_of(study.deterministic).timed_decides
+    return "".join(
+        f" --towards {m.metric}={m.value:g}"
+        for m in limits
+        if m.sign.startswith(">") == m.metric.known.higher_is_better
+        and m.metric.target not in study.added_targets
+        and (timed_decides or not m.metric.known.noisy)
     )
 
 

@@ -20,7 +20,7 @@ from storage.records import Study
 from storage.store import Store
 from workers.measure.bootstrap import CONFIDENCE, difference_interval, rate
 from workers.measure.latency import median_over_utterances
-from workers.results import MeasureResult, ScoreResult
+from workers.results import MeasureResult
 
 _RESAMPLES = 5000
 # What restarts of one and the same file were seen to differ by: nothing smaller is called real.
@@ -87,7 +87,7 @@ def compare(a: Side, b: Side) -> list[Difference]:
     for label in a.results.scored:
         ours, theirs = a.results.score(label), b.results.score(label)
         if ours is not None and theirs is not None and ours.errors and theirs.errors:
-            out.append(_wer(label, ours, theirs))
+            out.append(wer_difference(label, ours.errors, theirs.errors, ours.words))
     for target in a.results.measured:
         mine, other = a.results.measure(target), b.results.measure(target)
         if mine is not None and other is not None:
@@ -95,10 +95,12 @@ def compare(a: Side, b: Side) -> list[Difference]:
     return out
 
 
-def _wer(target: str, a: ScoreResult, b: ScoreResult) -> Difference:
-    """Paired over utterances."""
-    words = np.maximum(np.array(a.words), 0)
-    errors = [np.array(side.errors, float) for side in (a, b)]
+def wer_difference(
+    target: str, a: Sequence[int], b: Sequence[int], n_words: Sequence[int]
+) -> Difference:
+    """Of word errors by utterance, paired over utterances."""
+    words = np.maximum(np.array(n_words), 0)
+    errors = [np.array(side, float) for side in (a, b)]
     low, high = difference_interval(errors[0], errors[1], words, _RESAMPLES)
     wer_a, wer_b = (float(rate(e, words)) for e in errors)
     how = f"paired over {len(words)} utterances, {int(words.sum())} words"

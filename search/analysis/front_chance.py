@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import moocore
 import numpy as np
 import pandas as pd
 
@@ -17,53 +18,73 @@ from search.objectives import signs
 from spaces.metrics import MetricRef
 from workers.measure.intervals import half_width
 
-_DRAWS = 400
+_DRAWS = 200
 _Z95 = 1.96
 _ERRORS = ("wer", "cer")
-_CLEARLY = 4.0  # standard errors: beaten so clearly, a trial need not be drawn
+_CLEARLY = 1.5  # standard errors: who is beaten by more is not on the front in 93 % of draws
+_MOST_RIVALS = 300  # draws take the square of their number
+_ROWS = 500  # at a time, to bound memory
 
 
 def front_chances(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
     """float [n]: in which share of draws nothing beats each row of a frame; of equal rows the
-    first counts.
+    first counts. Rows that one of the front beats clearly are not drawn: 0.
 
     Args:
         frame: complete trials that have a figure of every metric.
         metrics: the objectives, or what stands for them.
     """
     chances = np.zeros(len(frame))
-    rivals = np.flatnonzero(~_is_clearly_beaten(frame, metrics))
-    chances[rivals] = _drawn(frame.iloc[rivals], metrics)
+    if len(frame):
+        behind = _behind(frame, metrics)
+        rivals = np.sort(np.argsort(behind, kind="stable")[:_MOST_RIVALS])
+        rivals = rivals[behind[rivals] <= _CLEARLY]
+        chances[rivals] = _drawn(frame.iloc[rivals], metrics)
     return chances
 
 
-def _is_clearly_beaten(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
-    """bool [n]: rows that another beats by more than any draw takes back. Those are left out of
-    the draws, which take the square of the rows' number."""
-    exact = _no_errors(metrics)
-    values = frame[list(exact)].to_numpy(float) * signs(exact)
-    widths = np.column_stack([_widths(frame, m) for m in exact]) if exact else values
-    errors = [frame[m].to_numpy(float) for m in metrics if m.name in _ERRORS]
-    margins = [_CLEARLY * _standard_errors(frame, m) for m in metrics if m.name in _ERRORS]
-    order = np.lexsort([*values.T, *errors]) if len(frame) else np.array([], int)
-    beaten = np.zeros(len(frame), bool)
-    kept: list[int] = []
-    for place in order:  # those with few errors first: who beats comes before whom it beats
-        if kept:
-            others = np.array(kept)
-            is_no_worse = _is_at_most(values[others], values[place], widths[others]).all(axis=1)
-            for wer, margin in zip(errors, margins, strict=True):
-                is_no_worse &= wer[others] + np.hypot(margin[others], margin[place]) < wer[place]
-            beaten[place] = bool(errors) and is_no_worse.any()
-        if not beaten[place]:
-            kept.append(int(place))
-    return beaten
+def _behind(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
+    """float [n]: by how many standard errors a row makes more errors than one of the front that is
+    surely no worse in all else; 0 where there is none, or where it does not."""
+    every = list(dict.fromkeys(metrics))
+    best = np.flatnonzero(moocore.is_nondominated(frame[every].to_numpy(float) * signs(every)))
+    wer = next((m for m in every if m.name in _ERRORS), None)
+    found = np.zeros(len(frame))
+    for first in range(0, len(frame), _ROWS):
+        rows = np.arange(first, min(first + _ROWS, len(frame)))
+        no_worse = np.ones((len(best), len(rows)), bool)
+        for metric in _no_errors(every):
+            values, widths = frame[metric].to_numpy(float), _widths(frame, metric)
+            values = values * signs([metric])[0]
+            no_worse &= _apart(values[best], values[rows], widths[best], widths[rows]) <= 0
+        no_worse &= best[:, None] != rows
+        if wer is not None:
+            apart = frame[wer].to_numpy(float)[rows] - frame[wer].to_numpy(float)[best][:, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                z = np.nan_to_num(apart / _pair_errors(frame, wer, best, rows), posinf=np.inf)
+            found[rows] = np.where(no_worse, z, 0.0).max(axis=0, initial=0.0)
+    return found
 
 
-def _is_at_most(values: np.ndarray, limit: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Which figures are at most those of one trial even at the wrong end of their intervals."""
-    worst = np.where(values >= 0, values * np.exp(widths), values * np.exp(-widths))
-    found: np.ndarray = worst <= limit
+def _pair_errors(
+    frame: pd.DataFrame, metric: MetricRef, best: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """float [best, rows]: standard errors of differences of error rates, in pairs where the errors
+    by group are known."""
+    each = _standard_errors(frame, metric)
+    found = np.hypot(each[best][:, None], each[rows])
+    groups, values = _groups(frame), frame[metric].to_numpy(float)
+    for size in {len(g) for g in groups if g is not None}:
+        a = [i for i, row in enumerate(best) if len(groups[row] or ()) == size]
+        b = [i for i, row in enumerate(rows) if len(groups[row] or ()) == size]
+        if not a or not b:
+            continue
+        ours = np.array([groups[row] for row in best[a]], float)
+        theirs = np.array([groups[row] for row in rows[b]], float)
+        apart = ours[:, None, :] - theirs[None, :, :]
+        words = theirs.sum(axis=1) / np.maximum(values[rows[b]], 1e-9)
+        spread = np.sqrt(size * apart.var(axis=2, ddof=1)) / np.maximum(words, 1.0)
+        found[np.ix_(a, b)] = spread
     return found
 
 
@@ -72,7 +93,8 @@ def _drawn(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
     no_worse, better = np.ones((count, count), bool), np.zeros((count, count), bool)
     for metric in _no_errors(metrics):
         values = frame[metric].to_numpy(float) * signs([metric])[0]
-        apart = _apart(values, _widths(frame, metric))
+        widths = _widths(frame, metric)
+        apart = _apart(values, values, widths, widths)
         no_worse &= apart <= 0  # [j, i]: j is not surely worse than i
         better |= apart < 0
     draws = np.stack([_draw(frame, m) for m in metrics if m.name in _ERRORS] or [np.zeros((1, 0))])
@@ -93,13 +115,13 @@ def _no_errors(metrics: Sequence[MetricRef]) -> list[MetricRef]:
     return [m for m in dict.fromkeys(metrics) if m.name not in _ERRORS]
 
 
-def _apart(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """int [n, n]: -1 where the row's value is surely less than the column's, 1 where it is surely
+def _apart(a: np.ndarray, b: np.ndarray, widths_a: np.ndarray, widths_b: np.ndarray) -> np.ndarray:
+    """int [a, b]: -1 where the row's value is surely less than the column's, 1 where it is surely
     more, 0 where they are not told apart."""
-    difference = values[:, None] - values[None, :]
-    if widths.any():  # intervals are of logarithms
-        logs = np.log(np.maximum(np.abs(values), 1e-12))
-        is_told = np.abs(logs[:, None] - logs) > np.hypot(widths[:, None], widths[None, :])
+    difference = a[:, None] - b
+    if widths_a.any() or widths_b.any():  # intervals are of logarithms
+        logs = [np.log(np.maximum(np.abs(values), 1e-12)) for values in (a, b)]
+        is_told = np.abs(logs[0][:, None] - logs[1]) > np.hypot(widths_a[:, None], widths_b)
         difference = np.where(is_told, difference, 0.0)
     found: np.ndarray = np.sign(difference).astype(int)
     return found

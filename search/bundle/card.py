@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import jinja2
 
 from search.bundle.subject import Subject
-from search.report.labels import format_metric
+from search.report.labels import TOLD_OF_TEST, format_metric, line_of_test
 from spaces.metrics import MetricRef
 from spaces.space import Space
 from storage.records import Study
@@ -71,6 +71,8 @@ def card_text(
         n_words=f"{metrics.get('n_words', 0):.0f}",
         wer_low=format_metric("wer", metrics.get("wer_low")),
         wer_high=format_metric("wer", metrics.get("wer_high")),
+        on_test=line_of_test(metrics),
+        told_of_test=TOLD_OF_TEST,
         where=f"{target}: {settings.backend}, {threads}",
         is_unsteady=bool(metrics.get("unsteady")),
         backend=model.backend,

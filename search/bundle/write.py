@@ -17,7 +17,8 @@ from search.bundle.subject import TEACHER, Subject, of_teacher, of_trial
 from search.errors import UsageFault
 from search.results import TrialResults
 from spaces.files import why_not_a_file
-from spaces.space import Space
+from spaces.metrics import TEST_METRICS, MetricRef
+from spaces.space import WHERE_IT_IS_REACHED, Space
 from storage.artifacts import ArtifactStore, file_digest
 from storage.errors import ArtifactError
 from storage.records import Study, Trial
@@ -26,7 +27,6 @@ from workers.data.features import N_MELS, SAMPLE_RATE_HZ
 from workers.data.text import BLANK, blank_named, read_tokens, write_tokens
 from workers.recognizer import MANIFEST, TOKENS, UNREADABLE_ZIP
 
-_WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}
 _FORMAT = "compression-search bundle"
 _MOST_MANIFEST_BYTES = 1_000_000
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
@@ -169,11 +169,22 @@ def measurements(store: Store, study: Study, space: Space, subject: Subject) -> 
         "teacher": [
             {**asdict(m), "samples": None} for m in store.measurements.of(study.id, TEACHER)
         ],
+        **_of_test(subject, study),
         "targets": {
-            name: target.model_dump(mode="json", exclude=_WHERE_IT_IS_REACHED)
+            name: target.model_dump(mode="json", exclude=WHERE_IT_IS_REACHED)
             for name, target in space.targets.items()
         },
     }
+
+
+def _of_test(subject: Subject, study: Study) -> dict[str, object]:
+    """What the test set says, where it was asked."""
+    sides = {"student": subject.metrics, "teacher": study.teacher_metrics}
+    of_test = {
+        side: {m: v for m, v in metrics.items() if MetricRef.of(m).name in TEST_METRICS}
+        for side, metrics in sides.items()
+    }
+    return {"test": of_test} if any(of_test.values()) else {}
 
 
 def features_contract(subsampling_factor: int | None, bandwidth: float | None) -> dict[str, object]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from search.added_targets import space_of
 from search.errors import UsageFault
 from search.home import Home
 from spaces.files import why_not_a_file
-from spaces.load import parse_space
 from spaces.space import Space
 from storage.database import sqlite_file
 from storage.errors import StorageError
@@ -68,10 +68,6 @@ def study_named(store: Store, name: str | None) -> Study:
     raise UsageFault(f"which study? The store holds {', '.join(s.name for s in studies)}")
 
 
-def space_of(study: Study) -> Space:
-    return parse_space(study.space_yaml, study.space_path).model_copy(update={"name": study.name})
-
-
 def agree_to_hosts(ctx: click.Context, space: Space, yes: bool, *names: str) -> None:
     """Ask before the token of a target goes to a host for the first time.
 
@@ -90,6 +86,27 @@ def agree_to_hosts(ctx: click.Context, space: Space, yes: bool, *names: str) -> 
 
 def _ask(question: str) -> bool:
     return click.confirm(question, err=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress with the time left, on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def step(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done)
+
+        yield step
 
 
 def check_output(path: Path, overwrite: bool = True) -> None:
@@ -124,6 +141,7 @@ __all__ = [
     "check_output",
     "home_of",
     "open_store",
+    "progress_bar",
     "space_of",
     "study_named",
     "whole_number",

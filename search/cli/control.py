@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from search.cli.common import home_of, open_store, study_named, whole_number
+from search.cli.towards import parse_towards
 from search.errors import UsageFault
 from search.results import TrialResults
 from search.strategy.rungs import promoted
@@ -55,15 +56,40 @@ def resume_command(ctx: click.Context, name: str | None) -> None:
 @click.command("extend")
 @_STUDY
 @click.option("--trials", required=True, type=click.IntRange(1), help="How many more.")
+@click.option(
+    "--towards",
+    multiple=True,
+    metavar="METRIC=LIMIT",
+    help="The added trials are to lie within this limit; may be given several times.",
+)
 @click.pass_context
-def extend_command(ctx: click.Context, name: str | None, trials: int) -> None:
-    """Add trials to a study, running or not."""
+def extend_command(
+    ctx: click.Context, name: str | None, trials: int, towards: tuple[str, ...]
+) -> None:
+    """Add trials to a study, running or not.
+
+    With --towards the added trials, and only they, look where these limits are met: they begin
+    beside the known students nearest to them, and what breaks a limit is not trained. Budgets and
+    objectives stay, and nothing is judged by it.
+
+    \b
+    Examples:
+      search extend edge --trials 20
+      search extend edge --trials 20 --towards latency_p95_ms=20 --towards size_mb=1
+    """
+    from search.study.commands import extended
+
     with open_store(ctx) as store:
         study = study_named(store, name)
-        wanted = store.studies.extend(study.id, trials)
+        limits = parse_towards(towards, study, store.trials.of(study.id)) if towards else {}
+        wanted = store.studies.extend(study.id, trials, limits)
         store.commands.add(study.id, "extend", trials)
+        study = store.studies.get(study.name)
+        if study.state not in _LIVE:  # nobody else writes it down
+            store.events.add(study.id, "study", extended(study))
+        focus = f"; {study.focuses[-1]}" if limits else ""
         hint = "" if study.state in _LIVE else "; go on with `search launch`"
-        click.echo(f"{study.name}: {wanted} trials{hint}")
+        click.echo(f"{study.name}: {wanted} trials{focus}{hint}")
 
 
 @click.command("cancel")

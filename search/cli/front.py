@@ -41,6 +41,7 @@ def front_command(
     ties. Sure is who is on the front in 95 % of the draws."""
     from rich.console import Console
 
+    from search.analysis.elsewhere import lines_on, targets_asked, times_on
     from search.analysis.front import front_numbers, knee_number
     from search.analysis.pick import fits, parse_where
     from search.analysis.trial_frame import trial_frame
@@ -78,8 +79,13 @@ def front_command(
     else:
         title = f"{study.name}: {'trials' if everything else 'front'}"
         knee = knee_number(frame, space.objectives, policy)
-        Console().print(front_table(space, best, knee, title, study.teacher_metrics, chances))
+        further = times_on(frame, study.added_targets)
+        table = front_table(space, best, knee, title, study.teacher_metrics, chances, further)
+        Console().print(table)
         _print_notes(study, space, frame, everything)
+    if not (as_csv or as_json):
+        for line in lines_on(frame, targets_asked(limits)):
+            click.echo(line)
 
 
 def _print_notes(study: Study, space: Space, frame: pd.DataFrame, everything: bool) -> None:

@@ -19,9 +19,10 @@ COMMANDS = {
     "compare": "whether two students really differ",
     "dashboard": "see the front, choose, export: pages in a browser",
     "report": "one page with front, tables and recipes, to share",
-    "measure": "measure what waits for a device, or take it again",
+    "measure": "measure what waits for a device, again, or on a new target",
     "export": "write the package of one student",
     "transcribe": "text of recordings by an exported student",
+    "evaluate": "word errors of exported students on transcribed audio",
     "validate": "check a space, its data and its budgets, and say what a search costs",
     "init": "write a commented space to start from",
     "stop": "end a running study; it can be continued",
@@ -50,6 +51,7 @@ Examples:
   search front edge --plot front.html        the front as a page
   search export --study edge --best wer --where "size_mb<=15" student.zip
   search transcribe student.zip call.wav
+  search evaluate student.zip test.jsonl
   search help space                          every key of a space file
 """
 

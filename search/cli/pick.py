@@ -48,6 +48,7 @@ def pick_command(
       search pick edge --size-mb 1 --target pi5 --json
     """
     from search.analysis.choice import choose
+    from search.analysis.elsewhere import lines_on, not_measured_on, targets_asked
     from search.analysis.trial_frame import study_frame
 
     with open_store(ctx) as store:
@@ -59,10 +60,14 @@ def pick_command(
         limits = _limits(budgets, where, target)
         frame = study_frame(store, study, space)
         choice = choose(store, study, space, frame, limits, target)
+    asked = targets_asked(limits, target)
     if as_json:
-        click.echo(json.dumps(_as_json(choice), indent=1))
+        lacking = {name: not_measured_on(frame, name) for name in asked}
+        click.echo(json.dumps({**_as_json(choice), "not_measured_on": lacking}, indent=1))
     else:
         _print(choice, study.name, space, frame, target)
+        for line in lines_on(frame, asked):
+            click.echo(line)
 
 
 def _limits(budgets: dict[str, float | None], where: str | None, target: str | None) -> list[Limit]:

@@ -12,7 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli.common import home_of, open_store, study_named, whole_number
-from search.report.labels import format_interval, format_metric, is_end_of_interval
+from search.report.labels import (
+    TOLD_OF_TEST,
+    format_interval,
+    format_metric,
+    is_end_of_interval,
+    line_of_test,
+)
 from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
 from storage.records import Measurement, Rung, StageRun, Study, Trial
@@ -42,7 +48,7 @@ def show_command(
     results = TrialResults.of(runs)
     lost = _lost(ctx, record, results)
     if as_json:
-        click.echo(json.dumps(_as_json(record, runs, results, lost), indent=1))
+        click.echo(json.dumps(_as_json(study, record, runs, results, lost), indent=1))
         return
     console = Console()
     _print_recipe(console, study, record)
@@ -53,12 +59,18 @@ def show_command(
         line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
         console.print(line, markup=False, highlight=False)
     _print_figures(console, figures, study.teacher_metrics)
+    _print_test(console, record, study)
+    for target in _not_measured_on(study, record, results):
+        console.print(f"{target}: not measured there", markup=False, highlight=False)
     for stage, extra in results.extra.items():
         for note in extra.notes:
             console.print(f"{stage}: {note}", markup=False, highlight=False)
     for text, excess in record.constraints.items():
         verdict = "met" if excess <= 0 else f"broken by {excess:.3g}"
         console.print(f"{text}: {verdict}", markup=False, highlight=False)
+    for limit, excess in _towards(study, record).items():
+        verdict = "outside" if excess > 0 else "within"
+        console.print(f"{limit}: {verdict}", markup=False, highlight=False)
     for target in results.measured:
         if (found := results.measure(target)) is not None:
             _print_measured(console, target, found, None if profile else _TOP)
@@ -78,9 +90,25 @@ def _lost(ctx: click.Context, record: Trial, results: TrialResults) -> list[str]
     return results.lost(ArtifactStore(url).has)
 
 
+def _towards(study: Study, record: Trial) -> dict[str, float]:
+    """How far it is beyond the limits that it was proposed towards; empty where it had none."""
+    from search.strategy.focus import excesses, focus_at
+
+    focus = focus_at(study.focuses, record.number)
+    return {} if focus is None else excesses(focus, record)
+
+
+def _not_measured_on(study: Study, record: Trial, results: TrialResults) -> list[str]:
+    """Targets that the study was given after its space, and this trial was not measured on."""
+    if not record.state.is_measured:
+        return []
+    return [name for name in study.added_targets if results.measure(name) is None]
+
+
 def _as_json(
-    record: Trial, runs: list[StageRun], results: TrialResults, lost: list[str]
+    study: Study, record: Trial, runs: list[StageRun], results: TrialResults, lost: list[str]
 ) -> dict[str, object]:
+    lacking = _not_measured_on(study, record, results)
     measured = {n: found for n in results.measured if (found := results.measure(n)) is not None}
     return {
         "trial": record.number,
@@ -94,7 +122,9 @@ def _as_json(
             for r in runs
         ],
         **({"lost": lost} if lost else {}),
+        **({"not_measured_on": lacking} if lacking else {}),
         "limits": dict(record.constraints),
+        **({"towards": towards} if (towards := _towards(study, record)) else {}),
         **(
             {"extra": {n: list(e.notes) for n, e in results.extra.items()}} if results.extra else {}
         ),
@@ -147,6 +177,14 @@ def _print_figures(
             format_metric(figure.metric, theirs),
         )
     console.print(table)
+
+
+def _print_test(console: Console, record: Trial, study: Study) -> None:
+    of_it, of_teacher = line_of_test(record.metrics), line_of_test(study.teacher_metrics)
+    if of_it is not None:
+        console.print(f"on test ({TOLD_OF_TEST}): {of_it}", highlight=False, soft_wrap=True)
+        if of_teacher is not None:
+            console.print(f"the teacher on test: {of_teacher}", highlight=False, soft_wrap=True)
 
 
 def _print_measured(console: Console, target: str, result: MeasureResult, most: int | None) -> None:

@@ -16,7 +16,7 @@ from search.cli.common import home_of, open_store, study_named
 from search.clock import SYSTEM_CLOCK
 from search.home import Home
 from search.progress import SILENT_S, LiveStatus, RunningStage
-from storage.records import Study, StudyState, Trial
+from storage.records import Focus, Study, StudyState, Trial
 from storage.store import Store
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ class _Standing:
     def n_ended(self) -> int:
         return sum(t.state.is_final for t in self.trials)
 
+    @property
+    def focus(self) -> Focus | None:
+        """Of the trials under way, or of those that come next."""
+        places = [t.number for t in self.trials if not t.state.is_final] or [len(self.trials)]
+        return next((f for f in self.study.focuses if f.covers(places[-1])), None)
+
     def counts(self) -> dict[str, int]:
         """Trials by state; what nobody works on is not said to run."""
         names = [
@@ -60,6 +66,9 @@ class _Standing:
             "elapsed_s": self.study.elapsed_s,
             "compute_s": sum(t.compute_s for t in self.trials),
             "teacher": dict(self.study.teacher_metrics) or None,
+            "focus": None if self.focus is None else asdict(self.focus),
+            "learns_from": {n: len(t) for n, t in (self.study.warm_start or {}).items()},
+            "added_targets": list(self.study.added_targets),
             "live": None if self.live is None else dict(self.live.as_json()),
         }
 
@@ -117,6 +126,14 @@ def _print(standing: _Standing) -> None:
         f"{study.name}: {standing.state}{note}, {standing.n_ended}/{study.trials_wanted} trials "
         f"({counts or 'none yet'}), {clock(elapsed_s)} so far{to_go}"
     )
+    if study.warm_start:
+        learnt = ", ".join(f"{len(t)} trials of {n}" for n, t in study.warm_start.items())
+        click.echo(f"  learns from: {learnt}")
+    if standing.focus is not None:
+        click.echo(f"  focus: {standing.focus}")
+    if study.added_targets:
+        listed = ", ".join(study.added_targets)
+        click.echo(f"  further targets, which decide nothing: {listed}")
     for running in live.running if live else ():
         click.echo(f"  now: {_in_words(running)}")
     for waits in live.waiting if live else ():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import click
 
-from search.cli.common import agree_to_hosts, home_of, yes_option
+from search.cli.common import agree_to_hosts, home_of, progress_bar, yes_option
 
 
 @click.command("validate")
@@ -40,26 +37,8 @@ def validate_command(ctx: click.Context, path: str, quick: bool, yes: bool) -> i
     agree_to_hosts(ctx, space, yes)
     check_targets(space, deciding_metrics(space, AS_MEASURED))
     executor = LocalExecutor(workspace, space.search.stage_timeout_s)
-    with closing(executor), _bar() as progress:
+    with closing(executor), progress_bar() as progress:
         report = check_space(space, workspace, executor, progress)
     for line in (*data_lines(report), *cost_lines(space, report)):
         click.echo(line)
     return 0 if report.is_sound else 2
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress with the time left, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def step(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=of)
-            bar.update(tasks[what], completed=done)
-
-        yield step

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypeVar
 
 import pandas as pd
 
-from spaces.metrics import METRICS, MetricRef
+from spaces.metrics import METRICS, TEST_METRICS, MetricRef
 
 N = TypeVar("N", float, pd.Series)
 
-PERCENT = frozenset(name for name, m in METRICS.items() if m.unit == "fraction")
+PERCENT = frozenset((*(n for n, m in METRICS.items() if m.unit == "fraction"), *TEST_METRICS))
+TOLD_OF_TEST = "scored once, when the search had ended, and nothing was chosen by it"
 SURE = 0.95
 _INTERVAL = ("wer_low", "wer_high")
-_SPELLED = {"wer": "WER", "cer": "CER", "rtf": "RTF", "qoi": "QoI", "macs": "MACs"}
+_SPELLED = {
+    "wer": "WER",
+    "cer": "CER",
+    "rtf": "RTF",
+    "qoi": "QoI",
+    "macs": "MACs",
+    "test_cer": "test CER",
+}
 
 
 def format_metric(metric: str, value: float | None) -> str:
@@ -31,6 +40,19 @@ def format_metric(metric: str, value: float | None) -> str:
         return f"{value / 1e6:.3f} M"
     unit = METRICS[name].unit if name in METRICS else ""
     return f"{value:.3g} {unit}".strip() if abs(value) < 100 else f"{value:.0f} {unit}".strip()
+
+
+def line_of_test(metrics: Mapping[str, float], target: str = "") -> str | None:
+    """What the test set says of a subject in words; None where it was not asked.
+
+    Args:
+        target: whose runtime decoded; the first of the space by default.
+    """
+    names = [MetricRef(name, target) for name in TEST_METRICS]
+    if any(name not in metrics or math.isnan(metrics[name]) for name in names):
+        return None
+    wer, low, high, cer = (format_metric(name, metrics[name]) for name in names)
+    return f"WER {wer} (95 %: {low} to {high}), CER {cer}"
 
 
 def is_end_of_interval(metric: str) -> bool:

@@ -16,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from search.analysis.elsewhere import lines_on, times_on
 from search.analysis.front import hypervolumes, knee_number, reference_point
 from search.analysis.trial_frame import (
     axes_in,
@@ -28,8 +29,8 @@ from search.policy import policy_of
 from search.report.charts import over_time, parallel_coordinates
 from search.report.export import as_csv
 from search.report.front_charts import front_figures
-from search.report.labels import format_metric, metric_label, metric_name
-from spaces.metrics import MetricRef
+from search.report.labels import TOLD_OF_TEST, format_metric, metric_label, metric_name
+from spaces.metrics import TEST_METRICS, MetricRef
 from spaces.space import Space
 from storage.records import Study
 from storage.store import Store
@@ -64,6 +65,7 @@ class _Row:
 class _Table:
     names: tuple[str, ...]
     rows: tuple[_Row, ...]
+    of_test: str  # what its columns of test are; empty where it has none
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class _Head:
     targets: str
     budgets: str
     teacher: str
+    lacking: str  # trials that were not measured on every target
 
 
 def write_report(path: Path, store: Store, study: Study, space: Space) -> None:
@@ -150,6 +153,7 @@ def _head(study: Study, space: Space, frame: pd.DataFrame) -> _Head:
         budgets=", ".join(map(str, space.budgets)) or "none",
         teacher=", ".join(f"{metric_name(m)} {format_metric(m, teacher[m])}" for m in known)
         or "not measured",
+        lacking="; ".join(lines_on(frame, study.added_targets)),
     )
 
 
@@ -180,9 +184,11 @@ def _drawn(figure: go.Figure, is_wide: bool = False) -> _Chart:
 
 def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> _Table:
     best = frame[frame["on_front"]]
-    found = [m for m in metrics_in(best) if not m.target or m in space.objectives]
+    shown = (*space.objectives, *times_on(frame, study.added_targets))
+    found = [m for m in metrics_in(best) if not m.target or m in shown]
     first = [o for o in space.objectives if o in found]
     names: list[MetricRef] = first + [n for n in found if n not in first]
+    names += [MetricRef(name) for name in TEST_METRICS if name in best]
     knee = knee_number(frame, first, policy_of(study.deterministic))
     rows = []
     for row in best.sort_values(first[0]).to_dict("records"):
@@ -192,7 +198,8 @@ def _front_table(study: Study, space: Space, frame: pd.DataFrame) -> _Table:
         rows.append(_Row(str(row["number"]), label, cells, is_knee))
     teacher = tuple(format_metric(n, study.teacher_metrics.get(n)) for n in names)
     rows.append(_Row("", "teacher", teacher))
-    return _Table(tuple(map(metric_label, names)), tuple(rows))
+    of_test = f"Test: {TOLD_OF_TEST}." if any(n in TEST_METRICS for n in names) else ""
+    return _Table(tuple(map(metric_label, names)), tuple(rows), of_test)
 
 
 def _recipes(store: Store, study: Study, frame: pd.DataFrame) -> list[_Recipe]:
@@ -205,5 +212,5 @@ def _recipes(store: Store, study: Study, frame: pd.DataFrame) -> list[_Recipe]:
 
 def _all_trials(frame: pd.DataFrame) -> str:
     """Every trial as CSV, to copy."""
-    columns = ["number", "state", "label", *axes_in(frame), *metrics_in(frame)]
+    columns = ["number", "state", "label", *axes_in(frame), *metrics_in(frame), *TEST_METRICS]
     return as_csv(frame[[c for c in columns if c in frame]])

@@ -81,7 +81,7 @@ class LiveView:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._events: deque[Event] = deque(maxlen=_LAST_EVENTS)
-        self._n_finals = 0
+        self._known: list[tuple[bool, bool]] = []
         self._table: Table | None = None
 
     def event(self, event: Event) -> None:
@@ -107,10 +107,11 @@ class LiveView:
         return Group(*parts)
 
     def _front(self, snapshot: Snapshot) -> Table | None:
-        """The front, worked out anew when a trial has ended."""
-        finals = sum(t.state.is_final for t in snapshot.trials)
-        if finals != self._n_finals:
-            self._n_finals = finals
+        """The front, worked out anew when a trial has ended, or was scored on test."""
+        trials = snapshot.trials
+        known = [(t.state.is_final, "test_wer" in t.metrics) for t in trials]
+        if known != self._known:
+            self._known = known
             policy = policy_of(snapshot.study.deterministic)
             frame = trial_frame(snapshot.trials, snapshot.study, snapshot.space)
             numbers = front_numbers(frame, snapshot.space.objectives, policy)[:_SHOWN_FRONT]

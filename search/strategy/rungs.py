@@ -44,14 +44,21 @@ class Beaten:
     noise: float
 
 
-def rung_of(share: float, score: RungScore) -> Rung:
-    """A score for the record."""
+def rung_of(
+    space: Space, policy: Policy, share: float, score: RungScore, screened: Mapping[str, float]
+) -> Rung:
+    """A score for the record.
+
+    Args:
+        screened: the metrics of the screening.
+    """
     return Rung(
         share=share,
         epoch=score.epoch,
         epochs=score.epochs,
         wer=score.wer,
         errors=error_groups(score.errors),
+        costs=_costs(space, policy, screened),
     )
 
 
@@ -70,15 +77,13 @@ def goes_to_end(trial: Trial) -> bool:
     return is_trained(trial) or any(rung.promoted == "hand" for rung in trial.rungs)
 
 
-def at_rung(
-    space: Space, policy: Policy, trial: Trial, trials: Iterable[Trial]
-) -> tuple[Promote | Stop, Beaten | None]:
+def at_rung(trial: Trial, trials: Iterable[Trial]) -> tuple[Promote | Stop, Beaten | None]:
     """Whether a trial goes on from the last of its rungs.
 
     Args:
         trials: those whose results may be seen.
     """
-    beaten = None if goes_to_end(trial) else beaten_at(space, policy, trial, trials)
+    beaten = None if goes_to_end(trial) else beaten_at(trial, trials)
     if beaten is None:
         return Promote(), None
     rung = trial.rungs[-1]
@@ -90,15 +95,16 @@ def at_rung(
     return Stop(reason), beaten
 
 
-def beaten_at(space: Space, policy: Policy, trial: Trial, trials: Iterable[Trial]) -> Beaten | None:
+def beaten_at(trial: Trial, trials: Iterable[Trial]) -> Beaten | None:
     """The trial that beats it most at the last of its rungs; None if none surely does."""
     rung, found = trial.rungs[-1], None
-    costs = _costs(space, policy, trial)
     for other in trials:
         theirs = next((r for r in other.rungs if r.share == rung.share), None)
         if theirs is None or other.number == trial.number or other.state in _OUT:
             continue
-        if theirs.wer >= rung.wer or not _costs_no_more(other, costs, trial):
+        if theirs.wer >= rung.wer or not _costs_no_more(theirs, rung):
+            continue
+        if _pruned(other) > _pruned(trial):  # and loses more to it afterwards
             continue
         points, noise = rung.wer - theirs.wer, _SURE * paired_error(rung, theirs)
         if points > noise and (found is None or points > found.points):
@@ -116,9 +122,7 @@ def paired_error(worse: Rung, better: Rung) -> float:
     return float(math.sqrt(n_groups * apart.var(ddof=1)) / n_words)
 
 
-def late_promotion(
-    space: Space, policy: Policy, number: int, trials: Sequence[Trial]
-) -> int | None:
+def late_promotion(policy: Policy, number: int, trials: Sequence[Trial]) -> int | None:
     """A stopped trial whose better ended badly and that nobody else beats; None if there is none.
 
     Args:
@@ -129,7 +133,7 @@ def late_promotion(
     states = {t.number: t.state for t in trials}
     for trial in trials:
         if trial.state is TrialState.STOPPED and states.get(_better(trial)) in _OUT:
-            move, _ = at_rung(space, policy, trial, policy.seen(trial.number, trials))
+            move, _ = at_rung(trial, policy.seen(trial.number, trials))
             if isinstance(move, Promote):
                 return trial.number
     return None
@@ -143,34 +147,27 @@ def _better(trial: Trial) -> int:
 # Costs: what is known before training
 
 
-def _costs(space: Space, policy: Policy, trial: Trial) -> Mapping[MetricRef, float]:
-    """What a trial costs in each objective but errors, less is better. Where a network is judged in
-    every format, the one that it was screened in says nothing: its parameters and operations do."""
-    found = {}
+def _costs(space: Space, policy: Policy, metrics: Mapping[str, float]) -> dict[str, float]:
+    """What a student costs in each objective but errors, less is better. Where a network is judged
+    in every format, the one that it was screened in says nothing; parameters and operations do."""
+    found: dict[str, float] = {}
     for objective in space.objectives:
         if objective.name in ("wer", "cer"):
             continue
         metric = policy.proxy_metric(objective)
         if space.search.formats == "all":
             metric = MetricRef("macs" if metric.known.noisy else "params")
-        value = trial.metrics.get(metric)
+        value = metrics.get(metric)
         if value is not None:
-            found[metric] = 1 / max(value, 1e-12) if metric.known.higher_is_better else value
+            found[str(metric)] = 1 / max(value, 1e-12) if metric.known.higher_is_better else value
     return found
 
 
-def _costs_no_more(other: Trial, costs: Mapping[MetricRef, float], trial: Trial) -> bool:
-    """Whether another is as cheap in everything, and loses no more to pruning afterwards."""
-    if _pruned(other) > _pruned(trial) or not costs:
-        return False
-    for metric, cost in costs.items():
-        value = other.metrics.get(metric)
-        if value is None:
-            return False
-        theirs = 1 / max(value, 1e-12) if metric.known.higher_is_better else value
-        if theirs > cost * (1 + _LIKE):
-            return False
-    return True
+def _costs_no_more(other: Rung, rung: Rung) -> bool:
+    """Whether another is as cheap in everything, as far as anybody cares."""
+    return rung.costs.keys() == other.costs.keys() and all(
+        other.costs[metric] <= cost * (1 + _LIKE) for metric, cost in rung.costs.items()
+    )
 
 
 def _pruned(trial: Trial) -> float:

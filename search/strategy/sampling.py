@@ -20,17 +20,20 @@ import numpy as np
 import optuna
 
 from search.policy import Policy
+from search.strategy.focus import seen_within, vary_nearest
+from search.strategy.focus import tried as recipes_tried
 from search.strategy.formats import other_format
 from search.strategy.initial_design import initial_design
 from search.strategy.moves import Nothing, Propose
 from search.strategy.optuna_records import FrozenTrials, RecordStorage
 from search.strategy.rungs import with_predictions
 from search.strategy.settings import with_settings
+from search.strategy.warm_start import NOTHING, WarmStart
 from spaces.axes import Axis, Choice, IntRange, Value
 from spaces.counting import count as count_recipes
 from spaces.points import choose, enumerate_values, random_values, recipe_of, refusal
 from spaces.space import Space
-from storage.records import Trial, TrialState
+from storage.records import Focus, Trial, TrialState
 
 DEFAULT_INITIAL = 6
 _ATTEMPTS = 20
@@ -47,26 +50,36 @@ def propose(
     number: int,
     trials: Sequence[Trial],
     frozen: FrozenTrials | None = None,
+    focus: Focus | None = None,
+    warm: WarmStart = NOTHING,
 ) -> Propose | Nothing:
     """The recipe to try as trial `number`; Nothing when every recipe has been tried.
 
     Args:
         trials: all trials so far, running ones included.
         frozen: of this space, to be used again for the next.
+        focus: the region that the trial is to lie in.
+        warm: what earlier studies know.
     """
     frozen = frozen or FrozenTrials(space)
-    tried = {t.recipe_digest for t in trials}
+    seen = policy.seen(number, trials)
+    tried = recipes_tried(seen, focus)
     n_initial = space.search.initial_trials
     n_initial = DEFAULT_INITIAL if n_initial is None else n_initial
-    for values in initial_design(space, n_initial)[number:] if number < n_initial else ():
+    design = initial_design(space, n_initial) if number < n_initial else []
+    for values, source in warm.opening(design)[number:]:
         if recipe_of(values).digest() not in tried:
-            return Propose(values, "initial_design")
-    seen = policy.seen(number, trials)
+            return Propose(values, source)
     if space.search.formats == "all":
         other = other_format(space, seen, tried)
         if other is not None:
             return other
-    known = with_predictions(space, policy, _windowed(space, seen))
+    if focus is not None:
+        near = vary_nearest(space, focus, _seed(seed, number), number, seen, tried)
+        if near is not None:
+            return near
+    told = seen_within([*warm.told(seen), *_windowed(space, seen)], focus)
+    known = with_predictions(space, policy, told)
     for attempt in range(_ATTEMPTS):
         own_seed = _seed(seed, number, attempt)
         move = _ask(space, own_seed, known, frozen)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from search.clock import Clock
 from search.study.ledger import Ledger
-from storage.records import Command, StudyState, TrialState
+from storage.records import Command, Study, StudyState, TrialState
 from storage.store import Store
 
 
@@ -53,7 +53,7 @@ class CommandHandler:
             ledger.event("study", "resumed")
         elif command.kind == "extend":
             ledger.reload_study()
-            ledger.event("study", f"extended to {ledger.study.trials_wanted} trials")
+            ledger.event("study", extended(ledger.study))
         elif command.kind == "retry" and command.argument is not None:
             trial = ledger.trials.get(command.argument)
             if trial is not None and (trial.state is TrialState.FAILED or trial.state.is_measured):
@@ -62,3 +62,10 @@ class CommandHandler:
             self._promote(command.argument, "hand")
         elif command.kind == "cancel" and command.argument is not None:
             self._cancel(command.argument)
+
+
+def extended(study: Study) -> str:
+    """What was added to a study last, in words."""
+    wanted = study.trials_wanted
+    last = next((f for f in study.focuses if f.covers(wanted - 1)), None)
+    return f"extended to {wanted} trials" + (f", {last}" if last else "")

@@ -8,22 +8,28 @@ checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from search.clock import SYSTEM_CLOCK, Clock
 from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import Executor, JobOutcome
 from search.policy import Policy
 from search.progress import StudyObserver
+from search.strategy.focus import focus_at
 from search.strategy.moves import Nothing, Stop
 from search.strategy.optuna_records import FrozenTrials
 from search.strategy.rungs import goes_to_end, is_trained
 from search.strategy.sampling import propose
 from search.strategy.screening import screen
+from search.strategy.warm_start import NOTHING, WarmStart, warm_start
+from search.study.afterwards import InTurn, Planned
 from search.study.closing import conclude, tell_settings
 from search.study.commands import CommandHandler
+from search.study.confirming import Confirming
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
+from search.study.earlier import EarlierStudy, as_told, described
 from search.study.interrupts import noticing_interrupts
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
@@ -34,6 +40,7 @@ from search.study.pipeline import next_trial_step
 from search.study.rungs import Rungs
 from search.study.settings import StudySettings
 from search.study.teacher_phase import TeacherPhase
+from search.study.testing import Testing
 from search.study.waiting import Waiting
 from spaces.space import Space
 from storage.records import Study, StudyState, Trial, TrialState
@@ -61,6 +68,7 @@ class Coordinator:
     Args:
         propose_new: whether new trials are begun; else what is there is brought to its end.
         remeasure: trials to measure anew.
+        earlier: studies that the sampler learns from.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class Coordinator:
         *,
         propose_new: bool = True,
         remeasure: frozenset[int] = frozenset(),
+        earlier: Sequence[EarlierStudy] = (),
         clock: Clock = SYSTEM_CLOCK,
         pace: Pace | None = None,
     ) -> None:
@@ -94,14 +103,24 @@ class Coordinator:
         self._live = LiveView(
             space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
+        self._afterwards = InTurn(
+            Confirming(store, space, settings, policy, self._ledger, self._judge, self._teacher),
+            Testing(store, space, settings, self._ledger),
+        )
         self._outcomes = OutcomeHandler(
-            self._ledger, self._judge, self._teacher, self._backoff, space.search.retries
+            self._ledger,
+            self._failed,
+            self._teacher,
+            self._afterwards,
+            self._backoff,
+            space.search.retries,
         )
         self._waiting = Waiting(space, self._ledger, self._judge, self._backoff, self._next_step)
         self._tickets: dict[int, Ticket] = {}
         self._n_tickets = 0
         self._is_exhausted = False
         self._frozen = FrozenTrials(space)
+        self._earlier = earlier
 
     # the loop
 
@@ -178,7 +197,7 @@ class Coordinator:
         self._waiting.give_up()
         if self._may_propose():  # a deterministic study waited for these before it asks for more
             return False
-        return not self._ledger.open_trials()
+        return not self._ledger.open_trials() and not self._left_afterwards()
 
     def _cancel(self, number: int) -> None:
         trial = self._ledger.trials.get(number)
@@ -207,6 +226,9 @@ class Coordinator:
                 self._advance(trial)
         while self._has_room() and self._may_propose() and self._begin():
             pass
+        for number, job in self._left_afterwards():
+            if self._has_room() and not self._is_under_way(number):
+                self._start(number, job)
 
     def _has_room(self) -> bool:
         return len(self._tickets) < self._space.search.parallel
@@ -247,16 +269,37 @@ class Coordinator:
         self._advance(self._ledger.trials[number])
         return True
 
+    def _left_afterwards(self) -> Sequence[Planned]:
+        """What is done with the front once nothing else of the search is to come."""
+        is_to_go_on = not self._propose_new and (
+            len(self._ledger.trials) < self._ledger.study.trials_wanted
+        )
+        if is_to_go_on or self._may_propose() or self._ledger.open_trials():
+            return ()
+        return self._afterwards.left()
+
     def _propose(self) -> bool:
         """False when there is nothing to propose."""
         number, trials = len(self._ledger.trials), list(self._ledger.trials.values())
         seed = self._ledger.study.seed
-        move = propose(self._space, self._policy, seed, number, trials, self._frozen)
+        focus = focus_at(self._ledger.study.focuses, number)
+        frozen, warm = self._frozen, self._warm
+        move = propose(self._space, self._policy, seed, number, trials, frozen, focus, warm)
         if isinstance(move, Nothing):
             self._is_exhausted = move.is_exhausted
             return False
         self._advance(self._ledger.add_trial(number, move))
         return True
+
+    @cached_property
+    def _warm(self) -> WarmStart:
+        """What earlier studies know; how alike they are is known with the data."""
+        if not self._earlier:
+            return NOTHING
+        assert self._teacher.context is not None
+        told = as_told(self._space, self._teacher.context.corpus, self._earlier)
+        self._ledger.event("study", described(told))
+        return warm_start(self._space, self._policy, told)
 
     def _next_step(self, trial: Trial, unavailable: Collection[str]) -> Step:
         assert self._teacher.context is not None
@@ -277,7 +320,9 @@ class Coordinator:
         assert context is not None
         results = self._ledger.results(trial.number)
         if results.screen is not None and results.train is None:
-            move = screen(self._space, self._policy, context.teacher_metrics, results.screen)
+            focus = focus_at(self._ledger.study.focuses, trial.number)
+            teacher = context.teacher_metrics
+            move = screen(self._space, self._policy, teacher, results.screen, focus)
             if isinstance(move, Stop):
                 self._judge.screen_out(trial.number, results.screen, move.reason, context)
                 return
@@ -301,8 +346,14 @@ class Coordinator:
         self._tickets[ticket.id] = ticket
         self._executor.submit(ticket.id, job)
 
+    def _failed(self, ticket: Ticket, reason: str) -> None:
+        assert ticket.trial is not None
+        self._judge.fail(ticket.trial, reason)
+
     def _advance_after(self, ticket: Ticket, outcome: JobOutcome) -> None:
         is_done = self._outcomes.handle(ticket, outcome)
         is_running = self._ledger.study.state is StudyState.RUNNING
         if is_done and ticket.trial is not None and is_running:
-            self._advance(self._ledger.trials[ticket.trial])
+            trial = self._ledger.trials[ticket.trial]
+            if not trial.state.is_final:
+                self._advance(trial)

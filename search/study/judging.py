@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.added_targets import with_added
 from search.error_groups import error_groups
 from search.objectives import metrics_of, violations
 from search.policy import Policy
-from search.results import readings_of
+from search.results import readings_of, readings_of_test
 from search.strategy.verdict import unmeasured, verdict
 from search.study.ledger import Ledger
 from search.study.settings import StudyContext
@@ -26,7 +27,8 @@ class Judge:
     def complete(self, number: int, context: StudyContext) -> None:
         """Every stage of a trial is done."""
         results = self._ledger.results(number)
-        readings = readings_of(self._space, results)
+        known = with_added(self._space, self._ledger.study, results.measured)
+        readings = readings_of(known, results)
         metrics = metrics_of(self._space, readings)
         self.save_measurements(str(number), readings)
         missing = unmeasured(self._space, self._policy, metrics)
@@ -37,7 +39,7 @@ class Judge:
         scored = results.score(self._space.runtimes()[0].label)
         trial = self._ledger.finish(
             number,
-            metrics=metrics,
+            metrics=metrics | metrics_of(self._space, readings_of_test(self._space, results)),
             error_groups=error_groups(scored.errors) if scored and scored.errors else None,
             objective_values=found.objective_values,
             state=found.state,
@@ -62,6 +64,23 @@ class Judge:
             constraints=violations(budgets, metrics, context.teacher_metrics),
         )
         self._tell(trial)
+
+    def confirm(self, number: int, readings: Sequence[Reading], context: StudyContext) -> None:
+        """A finished trial was measured once more: its figures are those of both sessions."""
+        self.save_measurements(str(number), readings)
+        trial = self._ledger.trials[number]
+        metrics = {**trial.metrics, **metrics_of(self._space, readings)}
+        found = verdict(self._space, self._policy, metrics, context.teacher_metrics)
+        judged = self._ledger.save(
+            number,
+            metrics=metrics,
+            objective_values=found.objective_values,
+            state=found.state,
+            reason=found.reason,
+            constraints=found.constraints,
+        )
+        if found.state is not trial.state:
+            self._tell(judged)
 
     def stop(self, trial: Trial, reason: str) -> None:
         """A trial is stopped at the last of its rungs."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property, partial
 
+from search.added_targets import own_space_of, with_added
 from search.clock import SYSTEM_CLOCK, Clock
 from search.devices.check import check_targets
 from search.errors import EnvironmentFault, UsageFault
@@ -14,12 +17,15 @@ from search.home import Home
 from search.policy import policy_of
 from search.progress import StudyObserver
 from search.strategy.verdict import deciding_metrics
+from search.study.added import OnAdded, add_targets, chosen_trials, new_targets
+from search.study.adding import AddedMeasurements
 from search.study.coordinator import Coordinator, Pace
+from search.study.earlier import EarlierStudy, earlier_studies, remember
 from search.study.imports import check_baseline
 from search.study.lease import Heartbeat, holding, only_coordinator
 from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
-from spaces.load import parse_space
+from search.study.settings import StudySettings
 from spaces.space import Space
 from storage.partial import sweep
 from storage.records import Study, StudyState
@@ -51,8 +57,10 @@ def launch(
         closing(Store(home.store_url)) as store,
         holding(store, home, space.name, clock, heartbeat),
     ):
-        study = open_study(store, space, text, found, options)
-        return _run(store, study, space, home, observer, executor, pace or Pace(), clock)
+        earlier = earlier_studies(store, space, policy_of(options.deterministic))
+        study = remember(store, open_study(store, space, text, found, options), earlier)
+        run = _Run(store, study, space, home, observer, executor, pace or Pace(), clock)
+        return run.until_it_ends(partial(run.coordinator, earlier=earlier))
 
 
 @dataclass(frozen=True)
@@ -81,12 +89,43 @@ def measure(
     """
     with only_coordinator(home, name), closing(Store(home.store_url)) as store:
         study = store.studies.get(name)
-        space = parse_space(study.space_yaml, study.space_path).model_copy(update={"name": name})
+        space = own_space_of(study)
         check_targets(space)
         again = _to_remeasure(store, study, what)
         with holding(store, home, name, clock, heartbeat):
-            pace = pace or Pace()
-            return _run(store, study, space, home, observer, executor, pace, clock, False, again)
+            run = _Run(store, study, space, home, observer, executor, pace or Pace(), clock)
+            begin = partial(run.coordinator, propose_new=False, remeasure=again)
+            return run.until_it_ends(begin)
+
+
+def measure_added(
+    name: str,
+    home: Home,
+    what: OnAdded,
+    observer: StudyObserver,
+    executor: Executor | None = None,
+    pace: Pace | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    heartbeat: Heartbeat = HEARTBEAT,
+) -> tuple[Study, StudyState]:
+    """Measure trials of a study on targets beside those of its space, which it then has as well.
+
+    Raises:
+        UsageFault, StorageError, StudyFault: before or while running.
+    """
+    with only_coordinator(home, name), closing(Store(home.store_url)) as store:
+        study = store.studies.get(name)
+        space = own_space_of(study)
+        names, trials = new_targets(store, study, what), chosen_trials(store, study, what)
+        check_targets(space.model_copy(update={"targets": {n: what.targets[n] for n in names}}))
+        with holding(store, home, name, clock, heartbeat):
+            study = add_targets(store, study, what.targets, names)
+            whole = with_added(space, study)
+            run = _Run(store, study, whole, home, observer, executor, pace or Pace(), clock)
+            begin = partial(
+                run.added_measurements, space, targets=names, trials=trials, again=what.unsteady
+            )
+            return run.until_it_ends(begin)
 
 
 def _to_remeasure(store: Store, study: Study, what: Remeasure) -> frozenset[int]:
@@ -105,53 +144,103 @@ def _to_remeasure(store: Store, study: Study, what: Remeasure) -> frozenset[int]
     return frozenset(what.trials) | unsteady
 
 
-def _run(
-    store: Store,
-    study: Study,
-    space: Space,
-    home: Home,
-    observer: StudyObserver,
-    executor: Executor | None,
-    pace: Pace,
-    clock: Clock,
-    propose_new: bool = True,
-    remeasure: frozenset[int] = frozenset(),
-) -> tuple[Study, StudyState]:
-    """Run a study; where disk, memory or files of this host end it, take it up again."""
-    settings = study_settings(store, study, space, home)
-    executor = executor or LocalExecutor(home.workspace(), space.search.stage_timeout_s)
-    waits_s = iter(pace.environment_waits_s)
-    is_taken_up = False
-    while True:
-        sweep(home.folder)
-        study, began = store.studies.get(study.name), clock.monotonic()
-        coordinator = Coordinator(
-            store,
+@dataclass(frozen=True)
+class _Run:
+    """A study about to run; where disk, memory or files of this host end it, it is taken up
+    again."""
+
+    store: Store
+    study: Study
+    space: Space
+    home: Home
+    observer: StudyObserver
+    given_executor: Executor | None
+    pace: Pace
+    clock: Clock
+
+    @cached_property
+    def settings(self) -> StudySettings:
+        return study_settings(self.store, self.study, self.space, self.home)
+
+    @cached_property
+    def executor(self) -> Executor:
+        timeout_s = self.space.search.stage_timeout_s
+        return self.given_executor or LocalExecutor(self.home.workspace(), timeout_s)
+
+    def coordinator(
+        self,
+        study: Study,
+        propose_new: bool = True,
+        remeasure: frozenset[int] = frozenset(),
+        earlier: Sequence[EarlierStudy] = (),
+    ) -> Coordinator:
+        return Coordinator(
+            self.store,
             study,
-            space,
-            settings,
+            self.space,
+            self.settings,
             policy_of(study.deterministic),
-            executor,
-            observer,
+            self.executor,
+            self.observer,
             propose_new=propose_new,
             remeasure=remeasure,
-            clock=clock,
-            pace=pace,
+            earlier=earlier,
+            clock=self.clock,
+            pace=self.pace,
         )
-        try:
-            return study, coordinator.run(is_taken_up)
-        except EnvironmentFault as fault:
-            if clock.monotonic() - began > pace.long_run_s:
-                waits_s = iter(pace.environment_waits_s)
-            wait_s = next(waits_s, None)
-            if wait_s is None:
-                store.studies.change(study.id, state=StudyState.STOPPED)
-                raise EnvironmentFault(
-                    f"{fault}; no trial has failed for it: when that is mended, the same command "
-                    "goes on where this ended",
-                    fault.log,
-                ) from fault
-            text = f"this host is to blame, no recipe; taken up again in {wait_s:g} s"
-            observer.event(store.events.add(study.id, "environment", text))
-            is_taken_up = True
-            clock.sleep(wait_s)
+
+    def added_measurements(
+        self,
+        own: Space,
+        study: Study,
+        *,
+        targets: Collection[str],
+        trials: Collection[int],
+        again: bool,
+    ) -> AddedMeasurements:
+        return AddedMeasurements(
+            self.store,
+            study,
+            own,
+            self.settings,
+            policy_of(study.deterministic),
+            self.executor,
+            self.observer,
+            targets=targets,
+            trials=trials,
+            again=again,
+            clock=self.clock,
+            pace=self.pace,
+        )
+
+    def until_it_ends(
+        self, begin: Callable[[Study], Coordinator | AddedMeasurements]
+    ) -> tuple[Study, StudyState]:
+        """Run it.
+
+        Args:
+            begin: takes the study up as the store has it.
+        """
+        store, clock, pace = self.store, self.clock, self.pace
+        waits_s = iter(pace.environment_waits_s)
+        is_taken_up = False
+        while True:
+            sweep(self.home.folder)
+            study, began = store.studies.get(self.study.name), clock.monotonic()
+            try:
+                return study, begin(study).run(is_taken_up)
+            except EnvironmentFault as fault:
+                if clock.monotonic() - began > pace.long_run_s:
+                    waits_s = iter(pace.environment_waits_s)
+                wait_s = next(waits_s, None)
+                if wait_s is None:
+                    store.studies.change(study.id, state=StudyState.STOPPED)
+                    raise EnvironmentFault(
+                        f"{fault}; no trial has failed for it: when that is mended, the same "
+                        "command goes on where this ended",
+                        fault.log,
+                    ) from fault
+                text = f"this host is to blame, no recipe; taken up again in {wait_s:g} s"
+                self.observer.event(store.events.add(study.id, "environment", text))
+                is_taken_up = True
+                clock.sleep(wait_s)

@@ -15,6 +15,7 @@ from search.progress import StudyObserver
 from search.results import TrialResults
 from search.strategy.moves import Propose
 from search.study.past import Past, past_of
+from spaces.metrics import MetricRef
 from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.record import JsonObject
@@ -100,8 +101,24 @@ class Ledger:
             for each in past:
                 self._count(number, each.result)
             if number in remeasure:
-                past = [each for each in past if not each.stage.startswith("measure@")]
+                past = [each for each in past if not self._is_measured_again(each.stage)]
             self._take_up(number, past)
+
+    def _is_measured_again(self, stage: str) -> bool:
+        """A measurement on a target of the space; those on added ones are asked for by name."""
+        kind, _, target = stage.partition("@")
+        return kind in ("measure", "confirm") and target not in self.study.added_targets
+
+    def take_up_ended(self, number: int | None, anew: Collection[str] = ()) -> None:
+        """Take the results of a trial that has ended and stays so, or of the study itself (None),
+        for what is done with its files.
+
+        Args:
+            anew: stages that are done once more.
+        """
+        runs = [r for r in self._store.stage_runs.of(self.study.id, number) if _lasts(r)]
+        past = [p for p in past_of(runs, self._has_artifact) if p.stage not in anew]
+        self._take_up(number, past)
 
     def _take_up(self, number: int | None, past: list[Past]) -> None:
         self._past[number] = past
@@ -249,7 +266,10 @@ class Ledger:
         self.change_study(elapsed_s=self.elapsed_s())
 
     def save_teacher(self, metrics: Mapping[str, float]) -> None:
-        self.change_study(teacher_metrics=dict(metrics))
+        """Its figures; those on targets that were added stay where these say nothing of them."""
+        added, known = self.study.added_targets, self.study.teacher_metrics
+        kept = {name: v for name, v in known.items() if MetricRef.of(name).target in added}
+        self.change_study(teacher_metrics={**kept, **metrics})
 
 
 def _lasts(run: StageRun) -> bool:

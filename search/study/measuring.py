@@ -11,7 +11,7 @@ from search.study.settings import StudySettings
 from spaces.backends import backend_info
 from spaces.recipe import Quantize
 from spaces.space import Runtime, Space
-from workers.jobs import Convert, Job, Measure, Score
+from workers.jobs import Convert, Job, Measure, Score, ScoreTest
 from workers.results import ConvertResult, Model, ScoreResult, Unavailable
 
 
@@ -144,6 +144,57 @@ def _score(
         same_numbers=subject.quantize == Quantize() and runtime.precision == "fp32",
         long_audio=space.gate.long_audio is not None,
     )
+
+
+def jobs_on_test(
+    space: Space, corpus: str, subject: Subject, results: TrialResults
+) -> list[ScoreTest]:
+    """What scores a subject on test: each of its forms that was scored on dev.
+
+    Args:
+        corpus: the prepared test set.
+    """
+    jobs = []
+    for runtime in space.runtimes():
+        converted = results.converted.get(runtime.backend)
+        if results.score(runtime.label) is None or isinstance(converted, Unavailable):
+            continue
+        model = _model(runtime, subject, converted)
+        if model is not None:
+            jobs.append(
+                ScoreTest(
+                    runtime=runtime.label,
+                    model=model,
+                    precision=runtime.precision,
+                    tokens=subject.tokens,
+                    corpus=corpus,
+                )
+            )
+    return jobs
+
+
+def confirmations(
+    space: Space,
+    settings: StudySettings,
+    corpus: str,
+    subject: Subject,
+    results: TrialResults,
+    targets: Collection[str],
+) -> list[Measure]:
+    """What measures a subject in a second session, on those targets where there was only one."""
+    jobs = []
+    for runtime in space.runtimes():
+        converted, scored = results.converted.get(runtime.backend), results.score(runtime.label)
+        if scored is None or isinstance(converted, Unavailable):
+            continue
+        model = _model(runtime, subject, converted)
+        if model is None:
+            continue
+        for name in runtime.targets:
+            if name in targets and results.measure(name) and name not in results.confirmed:
+                job = _measure(space, settings, corpus, name, model, subject, scored)
+                jobs.append(job.model_copy(update={"session": 1}))
+    return jobs
 
 
 def _measure(

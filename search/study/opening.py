@@ -55,6 +55,8 @@ def open_study(store: Store, space: Space, text: str, path: str, options: Option
             elapsed_s=0.0,
             teacher_metrics={},
             baseline_metrics={},
+            focuses=(),
+            warm_start=None,
         )
         store.studies.change(study.id, **anew)
         return store.studies.get(name)

@@ -68,16 +68,22 @@ _RUNGS = (1 / 9, 1 / 6, 1 / 3, 1 / 2, 2 / 3)
 
 def recording(space: Space) -> Space:
     """The space as a table is recorded from: recipes at random, whatever they come to, each trained
-    to its end and judged in every number format."""
+    to its end and judged in every number format; of no front, so that nothing is scored on test."""
     search = {
         "sampler": "random",
         "formats": "all",
         "rungs": _RUNGS,
         "stop_early": False,
+        "confirm": False,
         "initial_trials": 0,
+        "warm_start": (),
     }
+    spoken = space.data.synthetic
+    if spoken is not None:
+        spoken = spoken.model_copy(update={"test_utterances": 0})
     return space.model_copy(
         update={
+            "data": space.data.model_copy(update={"test": None, "synthetic": spoken}),
             "search": space.search.model_copy(update=search),
             "budgets": (),
             "gate": Gates(),

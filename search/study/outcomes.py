@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from search.errors import EnvironmentFault, StudyFault
 from search.executors.base import JobOutcome
+from search.study.afterwards import InTurn
 from search.study.device_backoff import DeviceBackoff
-from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
 from workers.results import MeasureResult, PrepareResult, TrainResult, Unavailable
@@ -15,18 +17,23 @@ _MOST_KILLS = 4
 
 
 class OutcomeHandler:
-    """Takes each outcome once."""
+    """Takes each outcome once.
+
+    Args:
+        fail: ends what a stage of a trial was for, which failed for good, with the reason.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
-        judge: Judge,
+        fail: Callable[[Ticket, str], None],
         teacher: TeacherPhase,
+        afterwards: InTurn,
         backoff: DeviceBackoff,
         retries: int,
     ) -> None:
-        self._ledger, self._judge, self._teacher = ledger, judge, teacher
-        self._backoff, self._retries = backoff, retries
+        self._ledger, self._fail, self._teacher = ledger, fail, teacher
+        self._afterwards, self._backoff, self._retries = afterwards, backoff, retries
         self._failures: dict[tuple[int | None, str], int] = {}
 
     def next_attempt(self, number: int | None, stage: str) -> int:
@@ -49,6 +56,10 @@ class OutcomeHandler:
             self._failed(ticket, outcome)
             return False
         self._tell(ticket, outcome)
+        owner = self._afterwards.owner(ticket.job)
+        if owner is not None:
+            owner.took(ticket.trial, ticket.job, outcome.result)
+            return True
         if isinstance(outcome.result, PrepareResult):
             self._teacher.remember_corpus(outcome.result.corpus)
         if ticket.trial is None and self._teacher.context is not None:
@@ -85,9 +96,11 @@ class OutcomeHandler:
         if not (outcome.is_user_fault or tries > self._retries):
             message = f"{_who(number)}: {stage} failed ({error}); trying again"
             self._ledger.event("retry", message, number)
+        elif (owner := self._afterwards.owner(ticket.job)) is not None:
+            owner.give_up(number, ticket.job, error)
         elif number is not None:
             reason = f"{stage}: {error}" + (f" ({tries} attempts)" if tries > 1 else "")
-            self._judge.fail(number, reason)
+            self._fail(ticket, reason)
         elif self._teacher.can_do_without(ticket.job):
             self._ledger.do_without(stage, Unavailable(reason=error))
             self._ledger.event("teacher", f"the teacher goes without {stage}: {error}")

@@ -9,6 +9,7 @@ from search.results import TrialResults, read_result
 from storage.records import StageRun
 from workers.results import AnyResult
 
+# What a test score was made from is the exported file alone: it stands before the score on dev.
 _FLOW = (
     "screen",
     "train",
@@ -17,8 +18,10 @@ _FLOW = (
     "export",
     "extra",
     "convert",
+    "test",
     "score",
     "measure",
+    "confirm",
 )
 
 

@@ -52,11 +52,11 @@ def next_study_step(
                 threads=settings.teacher_threads,
             )
         )
-    checkpoint = results.checkpoint if trained is not None else settings.imported.get("checkpoint")
+    checkpoint = _teacher_checkpoint(space, settings, results)
     if checkpoint is not None and results.export is None:
         return Submit(Export(checkpoint=checkpoint, quantize=Quantize(), corpus=corpus))
     waiting: tuple[str, ...] = ()
-    if (teacher := _teacher(settings, results, checkpoint)) is not None:
+    if (teacher := teacher_subject(space, settings, results)) is not None:
         step = next_measurement(
             space, settings, corpus, None, teacher, results, unavailable_targets
         )
@@ -72,10 +72,15 @@ def next_study_step(
     return Wait(waiting) if waiting else Complete()
 
 
-def _teacher(
-    settings: StudySettings, results: TrialResults, checkpoint: str | None
-) -> Subject | None:
+def _teacher_checkpoint(space: Space, settings: StudySettings, results: TrialResults) -> str | None:
+    if space.teacher.train is not None:
+        return results.checkpoint
+    return settings.imported.get("checkpoint")
+
+
+def teacher_subject(space: Space, settings: StudySettings, results: TrialResults) -> Subject | None:
     """The teacher as an ONNX file; None where it runs in torch only."""
+    checkpoint = _teacher_checkpoint(space, settings, results)
     if results.export is not None:
         made = results.export
         return Subject(
@@ -207,16 +212,25 @@ def next_trial_step(
             return Submit(
                 Extra(name=name, network=network, model=model, tokens=tokens, corpus=context.corpus)
             )
-    student = Subject(
+    student = student_subject(recipe, results)
+    assert student is not None
+    texts, corpus = context.teacher_texts, context.corpus
+    return next_measurement(space, settings, corpus, texts, student, results, unavailable_targets)
+
+
+def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
+    """A student as it is scored and measured; None where it is not exported."""
+    exported, network = results.export, results.checkpoint
+    if exported is None or exported.float32 is None or network is None:
+        return None
+    return Subject(
         onnx=exported.model,
         float32=exported.float32,
         quantize=recipe.quantize,
-        network=network,
+        network=results.checkpoint,
         tokens=None,
         macs=exported.value("macs"),
     )
-    texts, corpus = context.teacher_texts, context.corpus
-    return next_measurement(space, settings, corpus, texts, student, results, unavailable_targets)
 
 
 def _next_rung(rungs: Collection[float], results: TrialResults) -> float | None:

@@ -24,20 +24,21 @@ class Rungs:
     def goes_on(self, trial: Trial, results: TrialResults) -> bool:
         """Whether a trial goes on after the rungs that it has come to."""
         known = {rung.share for rung in trial.rungs}
+        screened = metrics_of(self._space, results.screen.readings) if results.screen else {}
         for share, result in sorted((float(name), r) for name, r in results.rungs.items()):
             if share not in known:
-                rung = rung_of(share, result.score)
-                trial = trial.evolve(rungs=(*trial.rungs, rung))
-                if not self._decide(trial, results):
+                rung = rung_of(self._space, self._policy, share, result.score, screened)
+                trial = trial.evolve(
+                    rungs=(*trial.rungs, rung), metrics={**screened, **trial.metrics}
+                )
+                if not self._decide(trial):
                     return False
                 trial = self._ledger.trials[trial.number]
         return True
 
-    def _decide(self, trial: Trial, results: TrialResults) -> bool:
+    def _decide(self, trial: Trial) -> bool:
         seen = self._policy.seen(trial.number, list(self._ledger.trials.values()))
-        metrics = metrics_of(self._space, results.screen.readings) if results.screen else {}
-        trial = trial.evolve(metrics={**metrics, **trial.metrics})
-        move, beaten = at_rung(self._space, self._policy, trial, seen)
+        move, beaten = at_rung(trial, seen)
         *before, last = trial.rungs
         if isinstance(move, Stop):
             last = replace(last, beaten_by=None if beaten is None else beaten.by)
@@ -52,7 +53,7 @@ class Rungs:
     def promote_late(self) -> int | None:
         """Take up a stopped trial that nobody beats any more; None where there is none."""
         trials = list(self._ledger.trials.values())
-        number = late_promotion(self._space, self._policy, len(trials), trials)
+        number = late_promotion(self._policy, len(trials), trials)
         if number is not None:
             self.promote(number, "rule")
         return number

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from search.errors import StudyFault
+from search.objectives import metrics_of
 from search.policy import Policy
-from search.results import TrialResults
+from search.results import TrialResults, readings_of_test
 from search.strategy.verdict import deciding_metrics
 from search.strategy.weight_sharing import Decision, decide
 from search.study.ends import next_end
@@ -106,10 +107,12 @@ class TeacherPhase:
         return isinstance(job, Convert) or (isinstance(job, Score) and job.onnx_texts is not None)
 
     def _save(self, context: StudyContext) -> None:
-        readings = teacher_readings(self._space, self._settings, self._ledger.results(None))
+        results = self._ledger.results(None)
+        readings = teacher_readings(self._space, self._settings, results)
         self._judge.save_measurements("teacher", readings)
         teacher = context.teacher_metrics
-        self._ledger.save_teacher(teacher)
+        tested = metrics_of(self._space, readings_of_test(self._space, results))
+        self._ledger.save_teacher({**teacher, **tested})
         parts = [f"WER {teacher['wer']:.1%}"] if "wer" in teacher else []
         parts += [f"{teacher['size_mb']:.2f} MB"] if "size_mb" in teacher else []
         parts += _pseudo_label_share(self._ledger.results(None).teacher_targets)

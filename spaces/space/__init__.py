@@ -6,11 +6,18 @@ from spaces.space.forbid import Rule
 from spaces.space.names import check_name
 from spaces.space.search import Search
 from spaces.space.space import Space
-from spaces.space.targets import LOOPBACK, Runtime, Target
+from spaces.space.targets import (
+    LOOPBACK,
+    WHERE_IT_IS_REACHED,
+    Runtime,
+    Target,
+    check_target_names,
+)
 from spaces.space.teacher import TeacherSource, TeacherTraining
 
 __all__ = [
     "LOOPBACK",
+    "WHERE_IT_IS_REACHED",
     "Budget",
     "Data",
     "Rule",
@@ -23,5 +30,6 @@ __all__ = [
     "TeacherTraining",
     "Tokens",
     "check_name",
+    "check_target_names",
     "parse_budget",
 ]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from spaces.record import Record
 from spaces.space.names import Seed
@@ -17,6 +23,9 @@ def _as_tuple(raw: object) -> object:
 Paths = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 
 
+VOICES = 85  # that the synthesiser tells apart
+
+
 class Synthetic(Record):
     """The embedded spoken corpus: how much of it, and how hard."""
 
@@ -24,12 +33,32 @@ class Synthetic(Record):
     """utterances to train on"""
     dev_utterances: Annotated[int, Field(ge=5, le=20_000)] = 100
     """utterances to judge by"""
+    test_utterances: Annotated[int, Field(ge=0, le=20_000)] = 0
+    """utterances for `test`, by further voices; 0 is without"""
     speakers: Annotated[int, Field(ge=4, le=90)] = 24
     """voices, a fifth of them in dev only"""
     noise_snr_db: tuple[float, float] = (10.0, 40.0)
     """white noise, from so many to so many dB below the speech"""
     seed: Seed = 0
     """another seed speaks another corpus"""
+
+    @property
+    def n_dev_speakers(self) -> int:
+        """Voices that are in dev only; as many others are in test only."""
+        return max(2, min(self.speakers, VOICES) // 5)
+
+    @model_validator(mode="after")
+    def _has_voices(self) -> Synthetic:
+        if self.test_utterances and self.speakers + self.n_dev_speakers > VOICES:
+            raise ValueError(
+                f"speakers: {self.speakers} leave too few of {VOICES} voices for test, which has "
+                "voices of its own; 71 do"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty(fields(self), "test_utterances")
 
 
 class Data(Record):
@@ -41,6 +70,8 @@ class Data(Record):
     """lists or folders to train on"""
     dev: Paths | None = None
     """lists or folders to judge by, of other speakers"""
+    test: Paths | None = None
+    """lists or folders on which the front is scored once, at the end; of other speakers again"""
     format: Literal["auto", "jsonl", "librispeech", "timit", "csv"] = "auto"
     """where the name does not tell"""
     audio_column: str | None = None
@@ -66,7 +97,7 @@ class Data(Record):
     max_faulty: Annotated[float, Field(ge=0, le=1)] = 0.01
     """share of faulty items above which nothing starts"""
     allow_shared_speakers: bool = False
-    """speakers may be in train and dev"""
+    """speakers may be in several of train, dev and test"""
     max_duration_s: Annotated[float, Field(gt=0, le=600)] = 40.0
     """longer utterances are faults"""
 
@@ -74,11 +105,23 @@ class Data(Record):
     def _one_source(self) -> Data:
         if self.synthetic is not None and (self.train or self.dev):
             raise ValueError("give either synthetic: or train: and dev:, not both")
+        if self.synthetic is not None and self.test:
+            raise ValueError("test: goes with train: and dev:; synthetic: has test_utterances:")
         if self.synthetic is None and not (self.train and self.dev):
             raise ValueError("needs train: and dev: (or synthetic: {} for the embedded corpus)")
         if 1.0 not in self.speeds:
             raise ValueError("speeds: must contain 1.0, the audio as it is")
         return self
+
+    @model_serializer(mode="wrap")
+    def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty(fields(self), "test")
+
+
+def _without_empty(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field of later versions is left out where it asks for nothing: digests of what there was
+    before it then stay as they were."""
+    return {key: value for key, value in content.items() if key != name or value}
 
 
 class Tokens(Record):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 
 from spaces.record import Record
-from spaces.space.names import Seed
+from spaces.space.names import Name, Seed
+
+
+def _as_tuple(raw: object) -> object:
+    return (raw,) if isinstance(raw, str) else raw
 
 
 def _switch(raw: object) -> object:
@@ -38,6 +42,8 @@ class Search(Record):
     settings: Literal["sampled", "learned"] = "sampled"
     """learning rate, augmentation and distillation of a trial: as the sampler chose, or as a model
     of word errors over size learnt across the trials of a family"""
+    warm_start: Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)] = ()
+    """earlier studies of this store: their fronts come first, `tpe` and `gp` learn from them"""
     formats: Literal["sampled", "all"] = "sampled"
     """number formats of each trained network: the one the sampler chose, or all that `quantize:`
     allows, each a trial of its own without another training"""
@@ -51,9 +57,19 @@ class Search(Record):
     where enough trainings are to come"""
     slice_epochs: Annotated[float, Field(gt=0, le=1)] = 0.17
     """share of its epochs that a student is trained for from its slice, at half the rate"""
+    confirm: bool = True
+    """members of the front are measured once more at the end, one after another, on this machine"""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """how often a stage that crashed is tried again"""
     stage_timeout_s: Annotated[float, Field(gt=0)] = 7200.0
     """after so long without progress a stage counts as hanging"""
     device_patience_s: Annotated[float, Field(ge=0, le=604_800)] = 600.0
     """how long a search waits at its end for a device that is away"""
+
+    @field_validator("warm_start")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [n for i, n in enumerate(names) if n in names[:i]]
+        if twice:
+            raise ValueError(f"names {twice[0]} twice")
+        return names

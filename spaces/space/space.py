@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -20,7 +19,7 @@ from spaces.space.forbid import Rule, parse_rule
 from spaces.space.names import AxisField, Name
 from spaces.space.search import Search
 from spaces.space.sections import ONLY_L1, DistilAxes, PruneAxes, QuantizeAxes, TrainingAxes
-from spaces.space.targets import Runtime, Target
+from spaces.space.targets import Runtime, Target, check_target_names
 from spaces.space.teacher import TeacherSource
 
 DEFAULT_TARGET = "cpu"
@@ -54,10 +53,7 @@ class Space(Record):
     @field_validator("targets")
     @classmethod
     def _target_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
-        for name in targets:
-            if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
-                raise ValueError(f"{name!r}: a target's name is letters, digits, - and _")
-        return targets
+        return check_target_names(targets)
 
     @field_validator("objectives")
     @classmethod

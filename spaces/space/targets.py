@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ def _token_variable(name: str) -> str:
     )
 
 
+WHERE_IT_IS_REACHED = {"agent", "token_env", "ca_file", "adb"}  # not what it is
 _HTTPS_PORT = 443  # beyond loopback nothing else is spoken
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ALLOWED_VARIABLES = "SEARCH_TOKEN_VARIABLES"
@@ -170,6 +172,18 @@ class Target(Record):
             "spinning": self.spinning,
             "precision": self.precision,
         }
+
+
+def check_target_names(targets: dict[str, Target]) -> dict[str, Target]:
+    """The targets as they are.
+
+    Raises:
+        ValueError: for a name that no metric could be followed by.
+    """
+    for name in targets:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+            raise ValueError(f"{name!r}: a target's name is letters, digits, - and _")
+    return targets
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Students from nothing against students from slices of a supernet: errors, and what each costs.
 
 Recipes at random from the quickstart's families, on its data with a larger dev set, without a
-teacher. N_RECIPES (6) of each family; EPOCHS in place of the space's for a quicker look.
+teacher. N_RECIPES (6) of each family; EPOCHS in place of the space's for a quicker look. The
+control is the first of them from nothing, for as many epochs as its slice has seen in all.
 """
 
 from __future__ import annotations
@@ -106,6 +107,14 @@ class Jobs:
     supernet: Supernet
     alone: list[Train]
 
+    @property
+    def control(self) -> Train:
+        """The first, trained as long as supernet and slice together."""
+        first = self.alone[0]
+        epochs = self.plan.training.epochs + round(0.17 * first.training.epochs)
+        training = first.training.model_copy(update={"epochs": epochs})
+        return first.model_copy(update={"training": training})
+
 
 def jobs_of(space: Space, family: str, corpus: str) -> Jobs:
     plan, recipes = supernet_of(space, family), recipes_of(space, family)
@@ -125,7 +134,8 @@ def test_weight_sharing(space: Space, corpus: str, executor: LocalExecutor) -> N
     families = {family: jobs_of(space, family, corpus) for family in FAMILIES}
     supernets = [jobs.supernet for jobs in families.values()]
     alone = [job for jobs in families.values() for job in jobs.alone]
-    all_done(executor, [*supernets, *alone])
+    controls = [jobs.control for jobs in families.values()]
+    all_done(executor, [*supernets, *alone, *controls])
     for family, jobs in families.items():
         _compare(family, jobs, space, executor)
 
@@ -172,6 +182,16 @@ def _compare(family: str, jobs: Jobs, space: Space, executor: LocalExecutor) -> 
         f"[{low * 100:+.2f}, {high * 100:+.2f}]; the supernet costs "
         f"{supernet_s / alone_s.mean():.1f} trainings and pays from "
         f"{supernet_s / saved_s if saved_s > 0 else float('inf'):.1f} recipes on"
+    )
+
+    (control,) = all_done(executor, [jobs.control])
+    long, _ = scored(executor, supernet.corpus, [control])
+    low, high = difference_interval(long[0], after[0], words, RESAMPLES)
+    print(
+        f"control: the first from nothing, {jobs.control.training.epochs} epochs: "
+        f"{long.sum() / words.sum():.2%} in {control.history[-1].cpu_s:.0f} CPU s; its slice "
+        f"differs by {(after[0] - long[0]).sum() / words.sum() * 100:+.2f} points "
+        f"[{low * 100:+.2f}, {high * 100:+.2f}]"
     )
 
 

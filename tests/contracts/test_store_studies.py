@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from store_rows import RECIPE, STUDY, VALUES, add_trial
 
 from storage.errors import NoSuchStudy, NoSuchTrial, StorageError
-from storage.records import Study, StudyState, Trial, TrialState
+from storage.records import Focus, Study, StudyState, Trial, TrialState
 from storage.store import Store
 
 
@@ -29,6 +29,9 @@ def test_a_new_study_is_what_was_asked_for(store: Store) -> None:
         "imported": None,
         "teacher_metrics": {},
         "baseline_metrics": {},
+        "added_targets": {},
+        "focuses": (),
+        "warm_start": None,
         "live": None,
     }
     assert type(study.state) is StudyState
@@ -77,6 +80,9 @@ def test_a_study_is_changed_by_column_and_others_are_not(store: Store, study: St
         "imported": {"model": "d" * 64},
         "teacher_metrics": {"wer": 0.1 + 0.2, "latency_p95_ms@pi-5": 1e-9},
         "baseline_metrics": {"size_mb": 9.5},
+        "added_targets": {"pi-5": {"threads": 4}},
+        "focuses": (Focus(12, 8, {"size_mb": "<= 1"}),),
+        "warm_start": {"earlier": [0, 3]},
         "live": {"nested": {"list": [1, 2.5, None, "größe"]}},
     }
     store.studies.change(study.id, **changes)
@@ -89,6 +95,17 @@ def test_a_study_is_changed_by_column_and_others_are_not(store: Store, study: St
 def test_every_state_of_a_study_is_kept(store: Store, study: Study, state: StudyState) -> None:
     store.studies.change(study.id, state=state)
     assert store.studies.get("edge").state is state
+
+
+def test_trials_that_are_added_may_have_a_focus_of_their_own(store: Store, study: Study) -> None:
+    wanted, limits = study.trials_wanted, {"latency_p95_ms@pi-5": "<= 20", "wer": "<= 12%"}
+    assert store.studies.extend(study.id, 5, limits) == wanted + 5
+    assert store.studies.extend(study.id, 3) == wanted + 8
+    assert store.studies.extend(study.id, 2, {"size_mb": "<= 1"}) == wanted + 10
+    assert store.studies.get("edge").focuses == (
+        Focus(wanted, 5, limits),
+        Focus(wanted + 8, 2, {"size_mb": "<= 1"}),
+    )
 
 
 # trials

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from spaces.load import parse_space
+from workers.data.audio import read_audio
 from workers.data.check import check_data
 from workers.data.corpus import Corpus
 from workers.data.features import fbank
@@ -181,6 +182,57 @@ def test_the_spoken_corpus_is_the_same_for_the_same_seed_and_no_speaker_is_in_bo
     report = checked(data(1), tmp_path / "a")
     assert report.faults == ()
     assert report.splits["dev"].speakers == 2
+
+
+def test_a_test_set_changes_nothing_of_what_is_trained_and_chosen_on(tmp_path):
+    data = {"train": json_lines(tmp_path, "train", 0), "dev": json_lines(tmp_path, "dev", 50)}
+    plain, _ = prepared(data, tmp_path / "a")
+    test = json_lines(tmp_path, "test", 90)
+    folder, report = prepared({**data, "test": test}, tmp_path / "b")
+    assert folder.name == plain.name
+    assert (folder / "features.f32").read_bytes() == (plain / "features.f32").read_bytes()
+    assert report.splits["test"].utterances == len(SENTENCES)
+    apart = Corpus(report.test)
+    assert apart.folder != folder
+    assert [u.text for u in apart.dev] == list(SENTENCES)
+    assert apart.train == []
+    heard = read_audio(str(tmp_path / "test92.wav"))
+    assert np.array_equal(apart.frames(apart.dev[2]), fbank(heard))
+    again, report = prepared({**data, "test": test}, tmp_path / "b")
+    assert (again, report.test) == (folder, apart.folder)
+
+
+def test_an_utterance_of_train_or_dev_is_left_out_of_test(tmp_path):
+    train, dev = json_lines(tmp_path, "train", 0), json_lines(tmp_path, "dev", 50)
+    test = json_lines(tmp_path, "test", 90)
+    for i in (91, 94):  # what is there of train, of dev
+        soundfile.write(tmp_path / f"test{i}.wav", samples(3 if i == 91 else 52), RATE_HZ)
+    data = {"train": train, "dev": dev, "test": test, "max_faulty": 0.2}
+    folder, report = prepared(data, tmp_path)
+    assert folder.name == prepared({"train": train, "dev": dev}, tmp_path)[0].name
+    assert report.faults == (
+        f"{test}:2: the same utterance is in train ({train}:4)",
+        f"{test}:5: the same utterance is in dev ({dev}:3)",
+    )
+    assert len(Corpus(report.test).dev) == len(SENTENCES) - 2
+
+
+def test_the_test_set_of_the_spoken_corpus_has_speakers_of_its_own(tmp_path):
+    size = {"train_utterances": 150, "dev_utterances": 6, "speakers": 6}
+    plain, _ = prepared({"synthetic": size}, tmp_path)
+    data = {"synthetic": {**size, "test_utterances": 9}}
+    folder, report = prepared(data, tmp_path)
+    assert folder.name == plain.name  # by the digest of audio and transcripts
+    assert report.faults == ()
+    assert report.splits["test"].utterances == 9
+    assert report.splits["test"].speakers == 2
+
+    corpora = sorted((tmp_path / "synthetic").iterdir(), key=lambda f: (f / "test.jsonl").exists())
+    same = [
+        [path.read_bytes() for path in sorted(corpus.glob("*.flac")) if "test" not in path.name]
+        for corpus in corpora
+    ]
+    assert same[0] == same[1]
 
 
 @pytest.mark.parametrize(

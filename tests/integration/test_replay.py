@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from coordinated import Silent
@@ -15,15 +16,19 @@ from search.clock import VirtualClock
 from search.errors import UsageFault
 from search.executors.inline import InlineExecutor
 from search.home import Home
+from search.replay.dev_view import TRUE_WER
+from search.replay.growth import growth_of
 from search.replay.lookup import Lookup
 from search.replay.run import replay
 from search.replay.table import RecordedTable, read_table, table_of, write_table
 from search.study.launch import launch
 from search.study.options import Options
 from spaces.recipe import Quantize
-from storage.records import StudyState
+from storage.records import StudyState, TrialState
 from storage.store import Store
+from workers.errors import WorkError
 from workers.jobs import key_of
+from workers.results import Reading
 
 SECONDS = {"train": 60.0, "compress": 20.0, "export": 1.0, "score": 2.0, "measure": 3.0}
 
@@ -239,3 +244,70 @@ def test_a_lookup_is_shared_between_replays(recorded):
     first, second = (replay(table, searching(parallel=1), lookup) for _ in range(2))
     assert outcome(first.trials) == outcome(second.trials)
     assert first.elapsed_s == second.elapsed_s
+
+
+# what a search sees of dev, and how its front grows
+
+
+class Scored(Work):
+    """Scores hold errors by utterance; the more a student errs, the more in all of them."""
+
+    N_UTTERANCES = 200
+
+    def _score(self, job):
+        made = super()._score(job)
+        rng = np.random.default_rng(int(job.model.files[job.model.main][:8], 16))
+        errors = rng.poisson(3 * made.value("wer"), self.N_UTTERANCES)
+        wer = float(errors.sum() / (5 * self.N_UTTERANCES))
+        readings = (Reading(metric="wer", value=wer),)
+        words = (5,) * self.N_UTTERANCES
+        return made.model_copy(
+            update={"readings": readings, "errors": tuple(errors.tolist()), "words": words}
+        )
+
+
+def test_a_search_may_see_part_of_dev_and_is_told_the_whole_beside_it(recorded):
+    table, trials = recorded(work=Scored(), parallel=1)
+    seen = range(0, Scored.N_UTTERANCES, 4)
+    replayed = replay(table, searching(parallel=1, trials=6), Lookup(table, seen))
+    whole = {t.recipe_digest: t.metrics["wer"] for t in trials}
+    first = [t for t in replayed.trials if t.recipe_digest in whole]
+    assert first
+    for trial in first:
+        assert trial.metrics[TRUE_WER] == whole[trial.recipe_digest]
+        assert trial.metrics["wer"] != whole[trial.recipe_digest]
+        assert sum(trial.error_groups) == pytest.approx(trial.metrics["wer"] * 5 * len(seen))
+
+
+def test_a_table_without_errors_by_utterance_shows_no_part_of_dev(recorded):
+    table, _ = recorded(parallel=1)
+    with pytest.raises(WorkError, match="without word errors by utterance"):
+        Lookup(table, [0, 1])
+
+
+def test_the_front_grows_with_compute_and_is_judged_by_all_of_dev(recorded):
+    table, _ = recorded(work=Scored(), parallel=1)
+    space = searching(parallel=2)
+    reference = {o: 1.0 if o == "wer" else 100.0 for o in space.objectives}
+    whole = growth_of(replay(table, space, Lookup(table)), space, reference)
+    assert (np.diff(whole.cpu_s) >= 0).all()
+    assert (np.diff(whole.hypervolume) >= 0).all()
+    assert whole.hypervolume[-1] > 0
+    part = growth_of(replay(table, space, Lookup(table, range(20))), space, reference)
+    assert part.hypervolume[-1] <= whole.hypervolume[-1]
+    assert whole.at(whole.cpu_s[0] - 1) == 0
+    assert whole.cpu_s_to(whole.hypervolume[-1]) <= whole.cpu_s[-1]
+    assert whole.cpu_s_to(2.0) == float("inf")
+
+
+def test_rungs_replay_as_they_were_recorded_and_cost_their_share(recorded):
+    text = SPACE.replace("search: {", "search: {rungs: [0.3, 0.6], ")
+    every, _ = recorded(text, is_recording=True, parallel=1, trials=60)
+    replayed = replay(every, searching(text, parallel=1, trials=60))
+    stopped = [t for t in replayed.trials if t.state is TrialState.STOPPED]
+    complete = [t for t in replayed.trials if t.state is TrialState.COMPLETE and t.rungs]
+    assert stopped
+    assert complete
+    assert max(t.compute_s for t in stopped) < SECONDS["train"]
+    trained = [t for t in complete if t.compute_s >= SECONDS["train"]]
+    assert all(t.compute_s < SECONDS["train"] + 40 for t in trained)

@@ -11,9 +11,11 @@ from fakes import SPACE, Work
 
 from search.executors.inline import InlineExecutor
 from search.home import Home
+from search.study.added import OnAdded
 from search.study.coordinator import Pace
-from search.study.launch import Remeasure, launch, measure
+from search.study.launch import Remeasure, launch, measure, measure_added
 from search.study.options import Options
+from spaces.target_file import load_targets
 from storage.records import Study, StudyState, Trial
 from storage.store import Store
 from workers.errors import DeviceUnreachable
@@ -54,6 +56,16 @@ class Home_:
         what = Remeasure(trials, unsteady)
         executor = InlineExecutor(work)
         _, state = measure("fake", self.home, what, self.messages, executor, PACE)
+        return state
+
+    def measure_on(self, work: Work, targets: str, *trials: int, **what: bool) -> StudyState:
+        """On the targets of a file."""
+        path = self.path.with_name("targets.yaml")
+        path.write_text(targets)
+        self.messages = View()
+        asked = OnAdded(load_targets(path), trials, **what)
+        executor = InlineExecutor(work)
+        _, state = measure_added("fake", self.home, asked, self.messages, executor, PACE)
         return state
 
     @property

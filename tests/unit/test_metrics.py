@@ -45,6 +45,14 @@ def test_a_metric_like_no_other_is_answered_with_all() -> None:
         metric_named("zzz")
 
 
+@pytest.mark.parametrize("name", ["test_wer", "test_cer@pi5", "test_wer_low"])
+def test_nothing_is_chosen_by_what_the_test_set_says(name: str) -> None:
+    of_dev = name.removeprefix("test_").partition("@")[0]
+    said = f'^"{name}" tells of the test set, which nothing is chosen by; use {of_dev}, which is'
+    with pytest.raises(ValueError, match=said):
+        metric_named(name)
+
+
 def test_what_varies_from_run_to_run_is_marked_so() -> None:
     assert {n for n, m in METRICS.items() if not m.noisy} == {
         "wer",

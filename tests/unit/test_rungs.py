@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from search.error_groups import error_groups
 from search.policy import AS_MEASURED, DETERMINISTIC
 from search.strategy.moves import Stop
 from search.strategy.rungs import at_rung, late_promotion, promoted, rung_of, with_predictions
@@ -37,6 +39,8 @@ def trial(
     state: TrialState = TrialState.RUNNING,
     **changes: object,
 ) -> Trial:
+    costs = {"size_mb": size_mb, "latency_p95_ms": p95_ms}
+    rungs = tuple(replace(rung, costs=rung.costs or costs) for rung in rungs)
     given: dict[str, object] = {
         "values": {"family": "separable_conv"},
         "metrics": {"size_mb": size_mb, "latency_p95_ms": p95_ms},
@@ -57,18 +61,18 @@ def trial(
     )
 
 
-def is_stopped(space: Space, one: Trial, *others: Trial) -> bool:
-    move, _ = at_rung(space, AS_MEASURED, one, [one, *others])
+def is_stopped(one: Trial, *others: Trial) -> bool:
+    move, _ = at_rung(one, [one, *others])
     return isinstance(move, Stop)
 
 
 def test_the_first_at_a_rung_goes_on(space: Space) -> None:
-    assert not is_stopped(space, trial(0, (at(0.3, 9),)))
+    assert not is_stopped(trial(0, (at(0.3, 9),)))
 
 
 def test_who_is_surely_worse_than_one_no_larger_and_no_slower_is_stopped(space: Space) -> None:
     weak, good = trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 2),))
-    move, beaten = at_rung(space, AS_MEASURED, weak, [good, weak])
+    move, beaten = at_rung(weak, [good, weak])
     assert isinstance(move, Stop)
     assert beaten is not None
     assert beaten.by == 0
@@ -76,73 +80,82 @@ def test_who_is_surely_worse_than_one_no_larger_and_no_slower_is_stopped(space: 
         "after 3 of 10 epochs: WER 50.0% there; trial 0, no larger or slower, made 30.0 points "
         "fewer errors (chance explains 0.0)"
     )
-    assert not is_stopped(space, good, weak)
+    assert not is_stopped(good, weak)
 
 
 @pytest.mark.parametrize("better", [{"size_mb": 2.0}, {"p95_ms": 6.0}])
 def test_a_larger_or_slower_student_stops_nobody(space: Space, better: dict[str, float]) -> None:
-    assert not is_stopped(space, trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 2),), **better))
+    assert not is_stopped(trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 2),), **better))
 
 
 def test_one_that_is_larger_by_no_more_than_anybody_cares_stops_it(space: Space) -> None:
-    assert is_stopped(space, trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 2),), size_mb=1.05))
+    assert is_stopped(trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 2),), size_mb=1.05))
 
 
 def test_a_difference_that_chance_explains_stops_nobody(space: Space) -> None:
     uneven = tuple(0 if group % 2 else 9 for group in range(64))  # 4.5 each on average
     lucky = at(0.3, 0, errors=uneven, wer=sum(uneven) / N_WORDS)
-    assert not is_stopped(space, trial(1, (at(0.3, 5),)), trial(0, (lucky,)))
+    assert not is_stopped(trial(1, (at(0.3, 5),)), trial(0, (lucky,)))
 
 
 def test_only_scores_of_the_same_rung_are_compared(space: Space) -> None:
-    assert not is_stopped(space, trial(1, (at(0.3, 5),)), trial(0, (at(0.6, 2),)))
+    assert not is_stopped(trial(1, (at(0.3, 5),)), trial(0, (at(0.6, 2),)))
     both = trial(0, (at(0.3, 2), at(0.6, 2)))
-    assert is_stopped(space, trial(1, (at(0.3, 2), at(0.6, 5))), both)
+    assert is_stopped(trial(1, (at(0.3, 2), at(0.6, 5))), both)
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "infeasible"])
 def test_who_ended_badly_stops_nobody(space: Space, state: str) -> None:
     gone = trial(0, (at(0.3, 2),), state=TrialState(state))
-    assert not is_stopped(space, trial(1, (at(0.3, 5),)), gone)
+    assert not is_stopped(trial(1, (at(0.3, 5),)), gone)
 
 
 def test_one_that_has_still_to_be_pruned_more_stops_nobody(space: Space) -> None:
     pruned = {"family": "separable_conv", "prune.ratio": 0.5}
     other = trial(0, (at(0.3, 2),), values=pruned)
-    assert not is_stopped(space, trial(1, (at(0.3, 5),)), other)
-    assert is_stopped(space, trial(1, (at(0.3, 5),), values=pruned), trial(0, (at(0.3, 2),)))
+    assert not is_stopped(trial(1, (at(0.3, 5),)), other)
+    assert is_stopped(trial(1, (at(0.3, 5),), values=pruned), trial(0, (at(0.3, 2),)))
 
 
 def test_who_a_person_promoted_or_whose_network_is_trained_goes_to_the_end(space: Space) -> None:
     good = trial(0, (at(0.3, 1), at(0.6, 1)))
     by_hand = (at(0.3, 5, promoted="hand"), at(0.6, 5))
-    assert not is_stopped(space, trial(1, by_hand), good)
-    assert not is_stopped(space, trial(1, (at(0.3, 5),), source="format"), good)
+    assert not is_stopped(trial(1, by_hand), good)
+    assert not is_stopped(trial(1, (at(0.3, 5),), source="format"), good)
+
+
+def test_costs_are_those_of_the_screening_less_is_better(make_space: Callable[..., Space]) -> None:
+    space = make_space(objectives=["wer", "throughput", "size_mb"], search={"rungs": [0.3]})
+    screened = {"size_mb": 0.2, "throughput": 50.0, "params": 2e5, "macs": 4e6}
+    score = RungScore(epoch=3, epochs=9, errors=(1, 2), wer=0.5, cpu_s=1.0)
+    rung = rung_of(space, AS_MEASURED, 0.3, score, screened)
+    assert rung.costs == {"throughput": 0.02, "size_mb": 0.2}
+    fixed = rung_of(space, DETERMINISTIC, 0.3, score, screened)
+    assert fixed.costs == {"macs": 4e6, "size_mb": 0.2}
 
 
 def test_in_every_format_networks_are_compared_not_files(make_space: Callable[..., Space]) -> None:
     space = make_space(objectives=["wer", "size_mb"], search={"rungs": [0.3], "formats": "all"})
-    small = {"size_mb": 0.2, "params": 2e5}  # int8
-    large = {"size_mb": 0.8, "params": 2e5}  # fp32 of an equally large network
-    weak = trial(1, (at(0.3, 5),), metrics=small)
-    assert is_stopped(space, weak, trial(0, (at(0.3, 2),), metrics=large))
+    score = RungScore(epoch=3, epochs=9, errors=(1, 2), wer=0.5, cpu_s=1.0)
+    rung = rung_of(space, AS_MEASURED, 0.3, score, {"size_mb": 0.2, "params": 2e5})
+    assert rung.costs == {"params": 2e5}
 
 
 def test_a_stopped_trial_is_taken_up_when_its_better_failed(space: Space) -> None:
     stopped = trial(1, (at(0.3, 5, beaten_by=0),), state=TrialState.STOPPED)
     good = trial(0, (at(0.3, 2),))
-    assert late_promotion(space, AS_MEASURED, 2, [good, stopped]) is None
+    assert late_promotion(AS_MEASURED, 2, [good, stopped]) is None
     failed = trial(0, (at(0.3, 2),), state=TrialState.FAILED)
-    assert late_promotion(space, AS_MEASURED, 2, [failed, stopped]) == 1
+    assert late_promotion(AS_MEASURED, 2, [failed, stopped]) == 1
     another = trial(2, (at(0.3, 2),))
-    assert late_promotion(space, AS_MEASURED, 3, [failed, stopped, another]) is None
+    assert late_promotion(AS_MEASURED, 3, [failed, stopped, another]) is None
 
 
 def test_a_deterministic_study_takes_up_none_in_mid_generation(space: Space) -> None:
     stopped = trial(4, (at(0.3, 5, beaten_by=0),), state=TrialState.STOPPED)
     failed = trial(0, (at(0.3, 2),), state=TrialState.FAILED)
-    assert late_promotion(space, DETERMINISTIC, 7, [failed, stopped]) is None
-    assert late_promotion(space, DETERMINISTIC, 8, [failed, stopped]) == 4
+    assert late_promotion(DETERMINISTIC, 7, [failed, stopped]) is None
+    assert late_promotion(DETERMINISTIC, 8, [failed, stopped]) == 4
 
 
 def test_a_promotion_by_hand_is_written_at_the_last_rung() -> None:
@@ -172,8 +185,9 @@ def test_the_sampler_is_told_what_a_stopped_trial_would_have_come_to(space: Spac
 
 
 def test_errors_are_kept_in_groups_of_utterances() -> None:
-    score = RungScore(epoch=3, epochs=9, errors=tuple([1] * 130), wer=0.5, cpu_s=1.0)
-    rung = rung_of(0.3, score)
-    assert len(rung.errors) == 64
-    assert sum(rung.errors) == 130
-    assert max(rung.errors) - min(rung.errors) == 1
+    groups = error_groups([1] * 130)
+    assert len(groups) == 64
+    assert sum(groups) == 130
+    assert max(groups) - min(groups) == 1
+    assert error_groups([3, 0, 2]) == (3, 0, 2)
+    assert error_groups([]) == ()

@@ -15,7 +15,7 @@ from pathlib import Path
 from spaces.space import Data, Tokens
 from workers.data.audio import DurationLimit, read_audio
 from workers.data.bandwidth import bandwidth_hz
-from workers.data.corpora import BadLine, ManifestEntry, read_split
+from workers.data.corpora import BadLine, HowRead, ManifestEntry, read_split
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
 from workers.data.synthetic import synthetic_corpus
 from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
@@ -40,6 +40,7 @@ class DataReport:
     symbols: tuple[str, ...]
     bandwidth_hz: float | None = None  # where the sound of train ends; None where it fills the band
     notes: tuple[str, ...] = ()  # to be known, but no faults
+    test: Path | None = None  # the prepared test set, where there is one and it is prepared
 
     def lines(self) -> list[str]:
         out = [
@@ -97,10 +98,10 @@ class Checked:
 def split_paths(data: Data, cache: Path) -> dict[str, tuple[str, ...]]:
     """Where each split is listed; speaks the embedded corpus if it is asked for."""
     if data.synthetic is not None:
-        train, dev = synthetic_corpus(data.synthetic, cache)
-        return {"train": (str(train),), "dev": (str(dev),)}
+        return {s: (str(path),) for s, path in synthetic_corpus(data.synthetic, cache).items()}
     assert data.train is not None and data.dev is not None
-    return {"train": data.train, "dev": data.dev}
+    test = {} if data.test is None else {"test": data.test}
+    return {"train": data.train, "dev": data.dev, **test}
 
 
 def check_data(
@@ -160,19 +161,22 @@ def _bandwidth_hz(good: list[Checked]) -> float | None:
 def _check_splits(
     checked: dict[str, list[Checked]], data: Data, faults: list[str], over_limit: list[str]
 ) -> None:
-    """Train and dev have nothing in common; what has is told, and left out of train."""
-    shared_audio = _shared_audio(checked)
-    if len(shared_audio) > data.max_faulty * max(1, len(checked["dev"])):
-        over_limit.append(f"{len(shared_audio)} utterances are in train and dev")
-    faults += shared_audio.values()
-    checked["train"] = [c for c in checked["train"] if c.digest not in shared_audio]
-    shared_speakers = _shared_speakers(checked)
-    faults += shared_speakers
-    if shared_speakers and not data.allow_shared_speakers:
-        over_limit.append(
-            f"{len(shared_speakers)} speakers are in train and dev "
-            "(if that is meant: data.allow_shared_speakers: true)"
-        )
+    """No two splits have anything in common; what has is told. An utterance is left out of test,
+    so that train and dev are what they are without one, else out of train."""
+    for one, other in itertools.combinations(checked, 2):
+        left_out, stays = (other, one) if other == "test" else (one, other)
+        shared_audio = _shared_audio(checked, left_out, stays)
+        if len(shared_audio) > data.max_faulty * max(1, len(checked[other])):
+            over_limit.append(f"{len(shared_audio)} utterances are in {one} and {other}")
+        faults += shared_audio.values()
+        checked[left_out] = [c for c in checked[left_out] if c.digest not in shared_audio]
+        shared_speakers = _shared_speakers(checked, one, other)
+        faults += shared_speakers
+        if shared_speakers and not data.allow_shared_speakers:
+            over_limit.append(
+                f"{len(shared_speakers)} speakers are in {one} and {other} "
+                "(if that is meant: data.allow_shared_speakers: true)"
+            )
 
 
 def _refusal(over_limit: list[str], max_faulty: float) -> str | None:
@@ -189,8 +193,21 @@ def refuse(report: DataReport) -> None:
         raise DataRefused("\n".join(lines))
 
 
+def check_list(
+    path: str, how: HowRead, progress: Progress | None = None
+) -> tuple[list[Checked], list[str]]:
+    """Read every file of a list that no space names: what is good of it, and all that is not.
+
+    Raises:
+        DataRefused: when the list cannot be read at all.
+    """
+    good, bad = _check_items(read_split((path,), how), how, f"reading {Path(path).name}", progress)
+    kept, contradictory = _without_contradictions(good)
+    return kept, [*bad, *contradictory]
+
+
 def _check_items(
-    items: list[ManifestEntry | BadLine], data: Data, what: str, progress: Progress | None
+    items: list[ManifestEntry | BadLine], data: HowRead, what: str, progress: Progress | None
 ) -> tuple[list[Checked], list[str]]:
     good: list[Checked] = []
     bad: list[str] = []
@@ -205,7 +222,7 @@ def _check_items(
     return good, bad
 
 
-def _check_item(item: ManifestEntry | BadLine, data: Data) -> Checked | str:
+def _check_item(item: ManifestEntry | BadLine, data: HowRead) -> Checked | str:
     if isinstance(item, BadLine):
         return f"{item.source}: {item.message}"
     text = normalise(item.text, data.lowercase, data.remove_punctuation)
@@ -255,25 +272,24 @@ def _duplicates(split: str, good: list[Checked]) -> list[str]:
     return [f"{split}: {len(again)} of {len(good)} utterances are there before ({example})"]
 
 
-def _shared_audio(checked: dict[str, list[Checked]]) -> dict[str, str]:
-    """Fault by digest of utterances that are in train and in dev."""
-    dev = {c.digest: c for c in checked["dev"]}
+def _shared_audio(checked: dict[str, list[Checked]], left_out: str, stays: str) -> dict[str, str]:
+    """Fault by digest of utterances of one split that are in another too."""
+    there = {c.digest: c.listed.source for c in checked[stays]}
     return {
-        c.digest: f"{c.listed.source}: the same utterance is in dev ({dev[c.digest].listed.source})"
-        for c in checked["train"]
-        if c.digest in dev
+        c.digest: f"{c.listed.source}: the same utterance is in {stays} ({there[c.digest]})"
+        for c in checked[left_out]
+        if c.digest in there
     }
 
 
-def _shared_speakers(checked: dict[str, list[Checked]]) -> list[str]:
-    counts = {
-        split: Counter(c.listed.speaker for c in good if c.listed.speaker)
-        for split, good in checked.items()
-    }
+def _shared_speakers(checked: dict[str, list[Checked]], one: str, other: str) -> list[str]:
+    here, there = (
+        Counter(c.listed.speaker for c in checked[split] if c.listed.speaker)
+        for split in (one, other)
+    )
     return [
-        f"speaker {name}: in train ({counts['train'][name]} utterances) and in dev "
-        f"({counts['dev'][name]})"
-        for name in sorted(counts["train"].keys() & counts["dev"].keys())
+        f"speaker {name}: in {one} ({here[name]} utterances) and in {other} ({there[name]})"
+        for name in sorted(here.keys() & there.keys())
     ]
 
 

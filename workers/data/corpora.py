@@ -37,12 +37,29 @@ class BadLine:
 
 
 Item = ManifestEntry | BadLine
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """How lists are read that no space names: as its `data:` says, with its defaults but for the
+    longest utterance."""
+
+    format: str = "auto"
+    audio_column: str | None = None
+    text_column: str | None = None
+    speaker_column: str | None = None
+    lowercase: bool = True
+    remove_punctuation: bool = False
+    max_duration_s: float = 3600.0
+
+
+HowRead = Data | ListOptions
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_S = 1e6
 _SHOWN_KEYS = 8
 
 
-def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
+def read_split(paths: tuple[str, ...], data: HowRead) -> list[Item]:
     """All items of a split, bad lines among them.
 
     Raises:
@@ -59,10 +76,10 @@ def read_split(paths: tuple[str, ...], data: Data) -> list[Item]:
     return items
 
 
-def _reader(path: Path, data: Data) -> Callable[[Path, Data], Iterator[Item]]:
+def _reader(path: Path, data: HowRead) -> Callable[[Path, HowRead], Iterator[Item]]:
     if not path.exists():
         raise DataRefused(
-            f"{path}: no such file or folder (data.train and data.dev are relative to the space)"
+            f"{path}: no such file or folder (in a space, paths are relative to its file)"
         )
     kind = _guess(path) if data.format == "auto" else data.format
     if path.is_dir() != (kind in ("librispeech", "timit")):
@@ -95,7 +112,8 @@ def _guess(path: Path) -> str:
     }
     if path.suffix.lower() not in kinds:
         raise DataRefused(
-            f"{path}: of what format? Name it .jsonl, .csv or .tsv, or set format: in the space"
+            f"{path}: of what format? Name it .jsonl, .csv or .tsv, or set format: in the space "
+            "(or --format)"
         )
     return kinds[path.suffix.lower()]
 
@@ -112,7 +130,7 @@ def _text_of(path: Path) -> str:
         raise DataRefused(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_json_lines(path: Path, _data: Data) -> Iterator[Item]:
+def read_json_lines(path: Path, _data: HowRead) -> Iterator[Item]:
     """NeMo manifests: audio_filepath, text, and if given duration, offset and speaker."""
     # Not splitlines: JSON may hold the other line ends of Unicode as they are.
     for number, line in enumerate(_text_of(path).split("\n"), 1):
@@ -173,7 +191,7 @@ _COLUMNS = {
 }
 
 
-def read_table(path: Path, data: Data) -> Iterator[Item]:
+def read_table(path: Path, data: HowRead) -> Iterator[Item]:
     """CSV or TSV with a header, as Common Voice has; its audio may lie in `clips/`."""
     text = _text_of(path)
     is_tsv = path.suffix.lower() == ".tsv" or "\t" in text.partition("\n")[0]
@@ -190,7 +208,7 @@ def read_table(path: Path, data: Data) -> Iterator[Item]:
         raise DataRefused(f"{path}:{max(1, reader.line_num)}: {error}") from error
 
 
-def _rows(path: Path, reader: csv.DictReader[str], data: Data) -> Iterator[Item]:
+def _rows(path: Path, reader: csv.DictReader[str], data: HowRead) -> Iterator[Item]:
     header = [h for h in reader.fieldnames or [] if h]
     if not header:
         return
@@ -220,12 +238,13 @@ def _column(path: Path, header: list[str], role: str, named: str | None) -> str:
     if named is not None or found is None:
         raise DataRefused(
             f"{path}:1: has no column {named or ' or '.join(_COLUMNS[role])!r} for the {role}; "
-            f"its columns are {', '.join(header)}; name it by data.{role}_column"
+            f"its columns are {', '.join(header)}; name it by data.{role}_column "
+            f"(or --{role}-column)"
         )
     return found
 
 
-def read_librispeech(path: Path, _data: Data) -> Iterator[Item]:
+def read_librispeech(path: Path, _data: HowRead) -> Iterator[Item]:
     """speaker/chapter/speaker-chapter.trans.txt, with `ID TRANSCRIPT` a line."""
     for transcripts in sorted(path.rglob("*.trans.txt")):
         for number, line in enumerate(_text_of(transcripts).splitlines(), 1):
@@ -244,7 +263,7 @@ def read_librispeech(path: Path, _data: Data) -> Iterator[Item]:
             yield ManifestEntry(str(audio), text, source, name.partition("-")[0])
 
 
-def read_timit(path: Path, _data: Data) -> Iterator[Item]:
+def read_timit(path: Path, _data: HowRead) -> Iterator[Item]:
     """dialect/speaker/SENTENCE.WAV with SENTENCE.TXT: `first_sample last_sample words.`"""
     for transcript in sorted(_files_ending(path, ".txt")):
         audio = _timit_audio(transcript)

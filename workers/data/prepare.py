@@ -7,6 +7,9 @@ A prepared corpus is a folder named by the digest of everything it was made from
                     texts, tokens, statistics
     tokens.txt      what the students write
     bpe.model       for byte-pair tokens
+
+The test set is a corpus of its own, whose dev set it is: what trains and chooses is given the name
+of the other, and is the same whether there is a test set or not.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +47,8 @@ def prepare(
     cache: Path,
     progress: Progress | None = None,
 ) -> tuple[Path, DataReport]:
-    """The prepared corpus of a space, made if it is not cached, and the report on its data.
+    """The prepared corpus of a space, made if it is not cached, and the report on its data, which
+    names that of the test set.
 
     Args:
         subsampling_factor: of the students: a transcript has to fit their frames.
@@ -58,13 +63,40 @@ def prepare(
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             _write(partial, digest, data, checked, tokenizer, report.bandwidth_hz, progress)
+    if "test" in checked:
+        test = _prepare_test(folder, digest, data, checked["test"], tokenizer, progress)
+        report = replace(report, test=test)
     return folder, report
+
+
+def _prepare_test(
+    trained_on: Path,
+    trained_digest: str,
+    data: Data,
+    test: list[Checked],
+    tokenizer: Tokenizer,
+    progress: Progress | None,
+) -> Path:
+    """With tokens and statistics of the corpus that is trained on."""
+    digest = digest_of([trained_digest, "test", [(c.digest, c.text) for c in test]])
+    folder = trained_on.with_name(digest[:32])
+    if not whole_or_removed(folder):
+        with new_folder(folder) as partial:
+            plain: dict[str, list[Augmentation]] = {"dev": [(1.0, None)]}
+            written = _write_features(
+                partial, data, {"dev": test}, plain, tokenizer, progress, "features of test"
+            )
+            shared = json.loads((trained_on / "index.json").read_text(encoding="utf-8"))
+            index = {**shared, "digest": digest, "train": [], **written.rows}
+            write_tokens(tokenizer.symbols, partial / "tokens.txt")
+            (partial / "index.json").write_text(json.dumps(index))
+    return folder
 
 
 def _digest(
     data: Data, tokens: Tokens, checked: dict[str, list[Checked]], bandwidth: float | None
 ) -> str:
-    content = {split: [(c.digest, c.text) for c in good] for split, good in checked.items()}
+    content = {split: [(c.digest, c.text) for c in checked[split]] for split in ("train", "dev")}
     settings = data.model_dump(
         mode="json",
         include={"denoise", "speeds", "noise_snr_db", "lowercase", "remove_punctuation"},
@@ -95,14 +127,48 @@ def _write(
         "train": augmentations_of(data),
         "dev": [(1.0, None)],
     }
-    total = sum(len(checked[s]) * len(v) for s, v in augmentations.items())
+    written = _write_features(folder, data, checked, augmentations, tokenizer, progress)
+    mean = written.moments[0] / written.n_plain
+    variance = np.maximum(written.moments[1] / written.n_plain - mean**2, 1e-4)
     index: dict[str, object] = {
         "digest": digest,
         "views": {s: len(v) for s, v in augmentations.items()},
+        **written.rows,
+        "mean": mean.tolist(),
+        "inv_std": (used_bins(bandwidth) / np.sqrt(variance)).tolist(),
+        "symbols": list(tokenizer.symbols),
+        "text": data.model_dump(include={"lowercase", "remove_punctuation"}),
     }
+    write_tokens(tokenizer.symbols, folder / "tokens.txt")
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        (folder / "bpe.model").write_bytes(tokenizer.model)
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Where each utterance lies; `moments` are sums of the plain training features and of their
+    squares, float64 [2, 80], over `n_plain` frames."""
+
+    rows: dict[str, list[IndexRow]]
+    moments: np.ndarray
+    n_plain: int
+
+
+def _write_features(
+    folder: Path,
+    data: Data,
+    checked: dict[str, list[Checked]],
+    augmentations: dict[str, list[Augmentation]],
+    tokenizer: Tokenizer,
+    progress: Progress | None,
+    what: str = "features",
+) -> _Written:
+    total = sum(len(checked[s]) * len(v) for s, v in augmentations.items())
     done = position = 0
     moments = np.zeros((2, N_MELS))
     n_plain = 0
+    index: dict[str, list[IndexRow]] = {}
     with (folder / "features.f32").open("wb") as file:
         for split, of_split in augmentations.items():
             rows = [_row(c, tokenizer) for c in checked[split]]
@@ -118,18 +184,9 @@ def _write(
                         n_plain += len(features)
                     done += 1
                 if progress:
-                    progress("features", done, total)
+                    progress(what, done, total)
             index[split] = rows
-    mean = moments[0] / n_plain
-    variance = np.maximum(moments[1] / n_plain - mean**2, 1e-4)
-    index["mean"] = mean.tolist()
-    index["inv_std"] = (used_bins(bandwidth) / np.sqrt(variance)).tolist()
-    index["symbols"] = list(tokenizer.symbols)
-    index["text"] = data.model_dump(include={"lowercase", "remove_punctuation"})
-    write_tokens(tokenizer.symbols, folder / "tokens.txt")
-    if isinstance(tokenizer, SentencePieceTokenizer):
-        (folder / "bpe.model").write_bytes(tokenizer.model)
-    (folder / "index.json").write_text(json.dumps(index))
+    return _Written(index, moments, n_plain)
 
 
 def _row(c: Checked, tokenizer: Tokenizer) -> IndexRow:

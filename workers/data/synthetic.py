@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +59,12 @@ _WORDS = {
 }
 
 
-def synthetic_corpus(config: Synthetic, cache: Path) -> tuple[Path, Path]:
-    """Manifests (train.jsonl, dev.jsonl) of the corpus, spoken first if not cached.
+def synthetic_corpus(config: Synthetic, cache: Path) -> dict[str, Path]:
+    """The list of each split of the corpus (train, dev, and test where it is asked for), spoken
+    first if not cached.
 
-    The same settings give the same samples; no speaker is in both splits.
+    The same settings give the same samples; no speaker is in two splits. A test set changes
+    nothing of the others.
 
     Raises:
         WorkError: when the synthesiser fails.
@@ -70,11 +73,12 @@ def synthetic_corpus(config: Synthetic, cache: Path) -> tuple[Path, Path]:
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             call("speak", {"config": config.model_dump_json(), "folder": str(partial)})
-    return folder / "train.jsonl", folder / "dev.jsonl"
+    splits = ("train", "dev", "test") if config.test_utterances else ("train", "dev")
+    return {split: folder / f"{split}.jsonl" for split in splits}
 
 
 def speak(request: Request) -> None:
-    """Speak both splits into a folder; called in a process of its own."""
+    """Speak all splits into a folder; called in a process of its own."""
     config = Synthetic.model_validate_json(request["config"])
     make_corpus(config, Path(request["folder"]))
 
@@ -141,11 +145,17 @@ def sentence(rng: random.Random) -> str:
     return text.replace("{digits}", digits).replace("{number}", _number(rng))
 
 
-def _speakers(config: Synthetic, rng: random.Random) -> list[tuple[str, int, int]]:
-    """(voice, words per minute, pitch) of each speaker; voices are not shared."""
+_Speaker = tuple[str, int, int]  # voice, words per minute, pitch
+
+
+def _shuffled_voices(rng: random.Random) -> list[str]:
     voices = [f"{accent}+{variant}" for accent in _ACCENTS for variant in _VARIANTS]
     rng.shuffle(voices)
-    return [(v, rng.randint(110, 170), rng.randint(25, 75)) for v in voices[: config.speakers]]
+    return voices
+
+
+def _speakers(voices: list[str], rng: random.Random) -> list[_Speaker]:
+    return [(v, rng.randint(110, 170), rng.randint(25, 75)) for v in voices]
 
 
 def _noisy(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
@@ -156,30 +166,44 @@ def _noisy(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.n
 
 
 def make_corpus(config: Synthetic, folder: Path) -> None:
-    """Speak both splits into `folder`."""
+    """Speak all splits into `folder`."""
     espeak = Espeak()
     rng = random.Random(config.seed)
     noise = np.random.default_rng(config.seed)
-    speakers = _speakers(config, rng)
-    n_dev = max(2, len(speakers) // 5)
-    splits = {
-        "train": (speakers[n_dev:], config.train_utterances),
-        "dev": (speakers[:n_dev], config.dev_utterances),
-    }
-    for split, (voices, count) in splits.items():
-        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as manifest:
-            for i in range(count):
-                voice, speed, pitch = voices[i % len(voices)]
-                text = sentence(rng)
-                speech = espeak.speak(text, voice, speed + rng.randint(-10, 10), pitch)
-                speech = soxr.resample(speech, espeak.rate_hz, SAMPLE_RATE_HZ)
-                speech = _noisy(speech * 0.5, rng.uniform(*config.noise_snr_db), noise)
-                name = f"{split}-{i:05d}.flac"
-                soundfile.write(folder / name, speech, SAMPLE_RATE_HZ)
-                entry = {
-                    "audio_filepath": name,
-                    "duration": round(len(speech) / SAMPLE_RATE_HZ, 3),
-                    "text": text,
-                    "speaker": voice,
-                }
-                manifest.write(json.dumps(entry) + "\n")
+    voices = _shuffled_voices(rng)
+    speakers = _speakers(voices[: config.speakers], rng)
+    n_dev = config.n_dev_speakers
+    speak_split = partial(_speak_split, config, folder, espeak, rng, noise)
+    speak_split("train", speakers[n_dev:], config.train_utterances)
+    speak_split("dev", speakers[:n_dev], config.dev_utterances)
+    if config.test_utterances:  # last, so that what is drawn for it changes nothing before it
+        further = _speakers(voices[config.speakers : config.speakers + n_dev], rng)
+        speak_split("test", further, config.test_utterances)
+
+
+def _speak_split(
+    config: Synthetic,
+    folder: Path,
+    espeak: Espeak,
+    rng: random.Random,
+    noise: np.random.Generator,
+    split: str,
+    speakers: list[_Speaker],
+    count: int,
+) -> None:
+    with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as manifest:
+        for i in range(count):
+            voice, speed, pitch = speakers[i % len(speakers)]
+            text = sentence(rng)
+            speech = espeak.speak(text, voice, speed + rng.randint(-10, 10), pitch)
+            speech = soxr.resample(speech, espeak.rate_hz, SAMPLE_RATE_HZ)
+            speech = _noisy(speech * 0.5, rng.uniform(*config.noise_snr_db), noise)
+            name = f"{split}-{i:05d}.flac"
+            soundfile.write(folder / name, speech, SAMPLE_RATE_HZ)
+            entry = {
+                "audio_filepath": name,
+                "duration": round(len(speech) / SAMPLE_RATE_HZ, 3),
+                "text": text,
+                "speaker": voice,
+            }
+            manifest.write(json.dumps(entry) + "\n")

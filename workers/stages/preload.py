@@ -19,6 +19,7 @@ from workers.stages import (  # noqa: E402
     screen,
     supernet,
     teacher_targets,
+    test,
     train,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "screen",
     "supernet",
     "teacher_targets",
+    "test",
     "train",
 ]

@@ -21,8 +21,8 @@ def run(job: Prepare, context: StageContext) -> PrepareResult:
     """
     cache = context.workspace.cache
     if job.data.synthetic is not None:
-        manifest, _ = synthetic_corpus(job.data.synthetic, cache)
-        context.needed(manifest.parent, "the spoken corpus")
+        spoken = synthetic_corpus(job.data.synthetic, cache)
+        context.needed(spoken["train"].parent, "the spoken corpus")
     folder, report = prepare(job.data, job.tokens, job.subsampling_factor, cache, context.report)
     corpus = Corpus(folder)
     timed_audio(corpus)
@@ -30,6 +30,7 @@ def run(job: Prepare, context: StageContext) -> PrepareResult:
         long_slices(corpus)
     return PrepareResult(
         corpus=folder.name,
+        test_corpus=None if report.test is None else report.test.name,
         splits=report.splits,
         faults=report.faults,
         n_symbols=len(report.symbols),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from workers.data.corpus import Corpus
 from workers.data.text import blank_named, read_tokens
 from workers.data.word_errors import utterance_errors
 from workers.errors import ParityError
-from workers.jobs import Score
+from workers.jobs import Score, ScoreTest
 from workers.measure.readings import accuracy_readings, differing_share
 from workers.measure.scoring import BatchDecoder, dev_texts, long_figures
 from workers.models import fetch_model
@@ -15,15 +16,10 @@ from workers.stages.context import StageContext
 _TEXTS_MAY_DIFFER = 0.02  # of float32 in two runtimes: near ties turn on the last bit
 
 
-def run(job: Score, context: StageContext) -> ScoreResult:
-    """Decode dev, utterance by utterance, and count errors.
-
-    Raises:
-        ParityError: when float32 differs from ONNX Runtime's by more than near ties.
-    """
-    corpus = context.corpus(job.corpus)
+def decoder_of(job: Score | ScoreTest, context: StageContext, corpus: Corpus) -> BatchDecoder:
+    """The model of a job in its runtime."""
     tokens = context.tokens(job.tokens, corpus)
-    decoder = BatchDecoder(
+    return BatchDecoder(
         job.model.backend,
         fetch_model(job.model, context.artifacts, context.folder / "model"),
         {"precision": job.precision},
@@ -31,6 +27,16 @@ def run(job: Score, context: StageContext) -> ScoreResult:
         context.lock.shared,
         context.report,
     )
+
+
+def run(job: Score, context: StageContext) -> ScoreResult:
+    """Decode dev, utterance by utterance, and count errors.
+
+    Raises:
+        ParityError: when float32 differs from ONNX Runtime's by more than near ties.
+    """
+    corpus = context.corpus(job.corpus)
+    decoder = decoder_of(job, context, corpus)
     texts = dev_texts(decoder, corpus)
     long = long_figures(decoder, corpus, texts) if job.long_audio else {}
     readings = accuracy_readings(corpus, texts, context.read_texts(job.teacher_texts))

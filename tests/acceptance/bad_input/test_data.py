@@ -179,13 +179,40 @@ def test_a_speaker_in_train_and_dev_is_told(refused: Refused, home: Path, corpus
     assert "REFUSED: 1 speakers are in train and dev (if that is meant: data.allow_shared_s" in said
 
 
+def test_what_test_shares_with_train_and_dev_is_told(
+    refused: Refused, home: Path, corpus: Corpus
+) -> None:
+    test = corpus.folder / "test.jsonl"
+    corpus.add(corpus.train, corpus.row("long.wav", speaker="ann"))
+    corpus.add(corpus.dev, corpus.row("brief.wav", "ab", speaker="bob"))
+    corpus.write(
+        test,
+        corpus.row("dev0.wav", speaker="ann"),
+        corpus.row("train2.wav"),
+        corpus.row("gone.wav"),
+        corpus.row("dev1.wav", speaker="bob"),
+    )
+    said = refused("--home", home, "validate", corpus.space(more=f", test: {test}"))
+    for fault in (
+        f"{test}:3: {corpus.audio}/gone.wav: no such file",
+        f"{test}:2: the same utterance is in train ({corpus.train}:3)",
+        f"{test}:1: the same utterance is in dev ({corpus.dev}:1)",
+        f"{test}:4: the same utterance is in dev ({corpus.dev}:2)",
+        "speaker ann: in train (1 utterances) and in test (1)",
+        "REFUSED: 1 of 4 items of test are faulty; 1 utterances are in train and test; 1 speakers "
+        "are in train and test (if that is meant: data.allow_shared_speakers: true); 2 utterances "
+        "are in dev and test; test holds no usable utterance",
+    ):
+        assert fault in said
+
+
 # name of the list, what is in it, keys of the space, what is said of it
 BAD_LISTS: dict[str, tuple[str, bytes | None, str, str]] = {
     "missing": (
         "gone.jsonl",
         None,
         "",
-        ": no such file or folder (data.train and data.dev are relative to the space)",
+        ": no such file or folder (in a space, paths are relative to its file)",
     ),
     "empty": ("list.jsonl", b"", "", ": holds no utterances"),
     "blank lines": ("list.jsonl", b"\n \n", "", ": holds no utterances"),

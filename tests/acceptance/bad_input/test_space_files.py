@@ -43,6 +43,30 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         5,
         'teacher.train.trainig: unknown key; did you mean "training"?',
     ),
+    "an objective of the test set": (
+        "[wer,",
+        "[test_wer,",
+        10,
+        '"test_wer" tells of the test set, which nothing is chosen by; use wer, which is of dev',
+    ),
+    "a budget of the test set": (
+        "size_mb:",
+        "test_cer:",
+        12,
+        '"test_cer" tells of the test set, which nothing is chosen by; use cer, which is of dev',
+    ),
+    "a list for the test of a spoken corpus": (
+        SYNTHETIC,
+        f"{SYNTHETIC}\n  test: test.jsonl",
+        2,
+        "test: goes with train: and dev:; synthetic: has test_utterances:",
+    ),
+    "no voices left for test": (
+        "speakers: 4}",
+        "speakers: 80, test_utterances: 5}",
+        3,
+        "speakers: 80 leave too few of 85 voices for test, which has voices of its own; 71 do",
+    ),
     "an unknown family": (
         "separable_conv:",
         "seperable_conv:",

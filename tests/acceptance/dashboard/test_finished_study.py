@@ -71,6 +71,15 @@ def test_figures_carry_units_and_say_where_they_were_measured(page: Page, dashbo
         assert re.fullmatch(r"[\d.]+( ms| MB|%)", tile)
 
 
+def test_a_trial_of_the_front_says_what_it_is_worth_on_test(
+    page: Page, dashboard: str, finished: Path
+) -> None:
+    trials = with_store(finished, lambda store: store.trials.of(store.studies.get("tiny").id))
+    told = next(t for t in trials if "test_wer" in t.metrics)
+    go(page, dashboard, "trial", study="tiny", trial=told.number)
+    hear(page, f"On test, scored once.*WER {told.metrics['test_wer']:.1%}.*the teacher: WER")
+
+
 SHERPA = """
 import json, sys, numpy as np, sherpa_onnx
 folder, audio = sys.argv[1:]
