@@ -106,27 +106,25 @@ class Jobs:
     recipes: list[Recipe]
     supernet: Supernet
     alone: list[Train]
-
-    @property
-    def control(self) -> Train:
-        """The first, trained as long as supernet and slice together."""
-        first = self.alone[0]
-        epochs = self.plan.training.epochs + round(0.17 * first.training.epochs)
-        training = first.training.model_copy(update={"epochs": epochs})
-        return first.model_copy(update={"training": training})
+    control: Train  # the first, trained as long as supernet and slice together
 
 
 def jobs_of(space: Space, family: str, corpus: str) -> Jobs:
     plan, recipes = supernet_of(space, family), recipes_of(space, family)
     common = {"corpus": corpus, "seed": 0, "threads": 1}
+    alone = [
+        Train(student=r.student, training=r.training, distil=Distil(weight=0.0), **common)
+        for r in recipes
+    ]
+    first = alone[0].training
+    epochs = plan.training.epochs + training_of_slice(space, first).epochs
+    longer = {"training": first.model_copy(update={"epochs": epochs})}
     return Jobs(
         plan,
         recipes,
         Supernet(largest=plan.largest, choices=plan.choices, training=plan.training, **common),
-        [
-            Train(student=r.student, training=r.training, distil=Distil(weight=0.0), **common)
-            for r in recipes
-        ],
+        alone,
+        alone[0].model_copy(update=longer),
     )
 
 
