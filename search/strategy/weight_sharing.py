@@ -3,8 +3,8 @@ functions of the space and of how many trials are wanted.
 
 A supernet trained for 5/3 of the epochs of a student cost about 7 trainings of one on AN4 and 6.1
 and 6.5 on synthetic speech. From its slice, at half the rate, 17 % of the epochs came to the same
-errors on AN4 (22.1 % WER on average against 23.5 %) and to fewer on the other, though to no fewer than
-students that were trained as long as supernet and slice together; BENCHMARKS.md has figures.
+errors on AN4 (22.1 % WER on average against 23.5 %) and to fewer on the other, though not to fewer
+than students that were trained as long as supernet and slice together: BENCHMARKS.md.
 """
 
 from __future__ import annotations
