@@ -30,15 +30,18 @@ from workers.results import (
     ScoreTestResult,
     ScreenResult,
     StageResult,
+    SupernetResult,
     TeacherTargetsResult,
     TrainResult,
     Unavailable,
 )
 
-# Stages of which there is one for each runtime, target or end, and the field that holds them.
+# Stages of which there is one for each runtime, target, family or end, and the field that holds
+# them.
 _SEVERAL = {
     "screen": "ends",
     "train": "rungs",
+    "supernet": "supernets",
     "extra": "extra",
     "convert": "converted",
     "score": "scored",
@@ -51,7 +54,8 @@ _SEVERAL = {
 @dataclass(frozen=True)
 class TrialResults:
     """Results by stage; those of runtimes and targets by backend, runtime label and target, those
-    of the ends of a space by what they are, those of rungs by their share of the epochs."""
+    of the ends of a space by what they are, those of rungs by their share of the epochs; supernets
+    by family."""
 
     prepare: PrepareResult | None = None
     teacher_targets: TeacherTargetsResult | None = None
@@ -59,6 +63,7 @@ class TrialResults:
     ends: Mapping[str, ScreenResult | Unavailable] = field(default_factory=dict)
     train: TrainResult | None = None
     rungs: Mapping[str, RungResult] = field(default_factory=dict)
+    supernets: Mapping[str, SupernetResult] = field(default_factory=dict)
     compress: CompressResult | None = None
     export: ExportResult | None = None
     extra: Mapping[str, ExtraResult] = field(default_factory=dict)

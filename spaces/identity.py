@@ -27,6 +27,7 @@ _LATER: dict[str, object] = {
     "stop_early": True,
     "settings": "sampled",
     "warm_start": [],
+    "weight_sharing": "off",
 }
 
 
@@ -50,6 +51,8 @@ def space_digest(space: Space) -> str:
     for name, default in _LATER.items():
         if content["search"][name] == default:
             del content["search"][name]
+    if space.search.weight_sharing == "off":
+        del content["search"]["slice_epochs"]
     for name in ("losses", "stages"):
         if not content[name]:
             del content[name]

@@ -125,8 +125,12 @@ def _traits(metric: Metric) -> str:
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [heads, tuple("---" for _ in heads), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        "| " + " | ".join(_on_one_line(cell) for cell in line) + " |" for line in lines
     )
+
+
+def _on_one_line(cell: str) -> str:
+    return " ".join(cell.replace("|", "\\|").split())
 
 
 if __name__ == "__main__":

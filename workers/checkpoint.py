@@ -1,7 +1,7 @@
 """Networks and training states as safetensors: nothing is ever unpickled.
 
 A checkpoint describes itself: the dimensions, tokens and provenance of its network are in the
-header of the file.
+header of the file. A supernet's also has the choices that its slices have.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from spaces.families import parse_dims
-from spaces.record import JsonObject
+from spaces.axes import Value
+from spaces.families import StudentDims, parse_dims
+from spaces.record import JsonObject, Record
 from workers.atomic import partial_name
-from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
+from workers.checkpoint_header import CHECKPOINT_FORMAT, SUPERNET_FORMAT, header_of, not_ours
 from workers.errors import TeacherFault
 from workers.students.base import Student, build
+from workers.students.supernet import Supernet
+
+
+class _SupernetHeader(Record):
+    format: str
+    dims: StudentDims
+    choices: dict[str, tuple[Value, ...]]
+    symbols: tuple[str, ...]
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str, object]) -> None:
@@ -79,3 +88,33 @@ def load_network(path: Path) -> tuple[Student, tuple[str, ...], JsonObject]:
         raise TeacherFault(f"{path}: its tensors do not fit its header ({reason})") from error
     network.eval()
     return network, symbols, header
+
+
+def save_supernet(supernet: Supernet, symbols: tuple[str, ...], path: Path) -> None:
+    """Write a supernet with its dimensions, choices and tokens."""
+    header = {
+        "format": SUPERNET_FORMAT,
+        "dims": supernet.dims.model_dump(mode="json"),
+        "choices": {name: list(values) for name, values in supernet.choices.items()},
+        "symbols": list(symbols),
+    }
+    save_tensors(supernet.state_dict(), path, header)
+
+
+def load_supernet(path: Path) -> tuple[Supernet, tuple[str, ...]]:
+    """A supernet in evaluation mode, and its tokens.
+
+    Raises:
+        ValueError: when the file is not one of ours, or damaged.
+    """
+    try:
+        tensors, header = load_tensors(path)
+        if header.get("format") != SUPERNET_FORMAT:
+            raise ValueError("its header names another format")
+        content = _SupernetHeader.model_validate(header)
+        supernet = Supernet(content.dims, content.choices, len(content.symbols))
+        supernet.load_state_dict(tensors)
+    except (SafetensorError, OSError, ValueError, PydanticCustomError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()[:300]
+        raise ValueError(f"{path.name}: is not a supernet of this program ({reason})") from error
+    return supernet.eval(), content.symbols

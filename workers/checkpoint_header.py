@@ -11,6 +11,7 @@ from spaces.record import JsonObject
 from workers.errors import TeacherFault
 
 CHECKPOINT_FORMAT = "compression-search student 1"
+SUPERNET_FORMAT = "compression-search supernet 1"
 
 
 def header_of(file: safe_open) -> JsonObject:

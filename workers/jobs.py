@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from spaces.axes import Value
 from spaces.families import StudentDims
 from spaces.recipe import Distil, LossWeight, Quantize, Training, digest_of
 from spaces.record import Record
@@ -78,11 +79,12 @@ class Train(StageJob):
 
     After the shares of its epochs in `rungs` it is scored on dev. `until` is the one of them at
     which it pauses: the whole training goes on from there, to the weights that it has without a
-    pause.
+    pause. `start` is the checkpoint of a supernet whose slice it begins as; else it begins from
+    nothing.
     """
 
     stage: Literal["train"] = "train"
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs", "until"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs", "until", "start"))
     student: StudentDims
     training: Training
     distil: Distil = Distil(weight=0.0)
@@ -93,11 +95,27 @@ class Train(StageJob):
     threads: int
     rungs: tuple[float, ...] = ()
     until: float | None = None
+    start: str | None = None
 
     @property
     def whole(self) -> Train:
         """The training to its end."""
         return self.model_copy(update={"until": None})
+
+
+class Supernet(StageJob):
+    """Train one network whose parts are the students of a family: with `choices` of each dimension
+    that they differ in, `largest` the one that holds them all."""
+
+    stage: Literal["supernet"] = "supernet"
+    largest: StudentDims
+    choices: dict[str, tuple[Value, ...]]
+    training: Training
+    distil: Distil = Distil(weight=0.0)
+    soft_targets: str | None = None
+    corpus: str
+    seed: int
+    threads: int
 
 
 class Compress(StageJob):
@@ -255,6 +273,7 @@ Job = Annotated[
     Prepare
     | Screen
     | Train
+    | Supernet
     | Compress
     | Export
     | Extra
@@ -287,6 +306,8 @@ def name_of(job: Job) -> str:
             return f"extra@{job.name}"
         case ScoreTest():
             return f"test@{job.runtime}"
+        case Supernet():
+            return f"supernet@{job.largest.family}"
         case _:
             return job.stage
 

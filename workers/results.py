@@ -101,10 +101,28 @@ class RungResult(StageResult):
 
 
 class TrainResult(StageResult):
+    """`sliced_share` is the share of the parameters that were a supernet's when training began;
+    None where it began from nothing."""
+
     kind: Literal["train"] = "train"
     checkpoint: str
     history: tuple[Epoch, ...] = ()
     rungs: tuple[RungScore, ...] = ()
+    sliced_share: float | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.checkpoint,)
+
+
+class SupernetResult(StageResult):
+    """`history` is of the largest student; `smallest_wer` of the smallest on dev, untrained but
+    for what the supernet learnt, of the network in torch as in the history."""
+
+    kind: Literal["supernet"] = "supernet"
+    checkpoint: str
+    history: tuple[Epoch, ...] = ()
+    smallest_wer: float | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -246,6 +264,7 @@ AnyResult = Annotated[
     PrepareResult
     | ScreenResult
     | TrainResult
+    | SupernetResult
     | RungResult
     | CompressResult
     | ExportResult

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search.policy import AS_MEASURED
 from search.report.labels import format_metric
+from search.strategy.weight_sharing import SUPERNET_TRAININGS, decide, training_of_slice
 from search.study.host import threads_of
 from search.study.preflight import SpaceReport
 from spaces.counting import count
@@ -51,7 +52,10 @@ def cost_lines(space: Space, report: SpaceReport) -> list[str]:
 
 def _time_lines(space: Space, report: SpaceReport, epoch_s: float) -> list[str]:
     family = next(iter(space.students))
-    epochs = recipe_of(sized_values(space, family, 0.5)).training.epochs
+    training = recipe_of(sized_values(space, family, 0.5)).training
+    sharing = decide(space, space.search.trials)
+    whole_s = epoch_s * training.epochs
+    epochs = training_of_slice(space, training).epochs if sharing.is_shared else training.epochs
     trial_s = epoch_s * epochs
     total_s = trial_s * space.search.trials / space.search.parallel
     out = [
@@ -64,4 +68,12 @@ def _time_lines(space: Space, report: SpaceReport, epoch_s: float) -> list[str]:
         threads = threads_of(space, AS_MEASURED)[1]
         minutes = report.teacher_epoch_s * epochs / threads / 60
         out.append(f"      the teacher first, about {minutes:.0f} min on {threads} threads")
+    if space.search.weight_sharing != "off":
+        out.append(f"      weight sharing: {sharing.reason}")
+    if sharing.is_shared:
+        cpu_s, threads = SUPERNET_TRAININGS * whole_s, threads_of(space, AS_MEASURED)[1]
+        out.append(
+            f"      a supernet of each of {len(space.students)} families first, about "
+            f"{cpu_s / threads / 60:.0f} min each on {threads} threads, unless it is there already"
+        )
     return out

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from search.replay.dev_view import DevView
 from search.replay.table import Recorded, RecordedTable, RecordedTrial
 from search.results import TrialResults
+from search.strategy.weight_sharing import training_of_slice
 from spaces.families import StudentDims
 from spaces.recipe import Distil, LossWeight, Quantize, Training
+from spaces.space import Space
 from workers.errors import WorkError
 from workers.jobs import (
     Compress,
@@ -23,6 +25,7 @@ from workers.jobs import (
     Prepare,
     Score,
     Screen,
+    Supernet,
     TeacherTargets,
     Train,
     name_of,
@@ -62,7 +65,8 @@ class Lookup:
         self._table = table
         self._view = None if dev is None else DevView.of(table, dev)
         self._teacher = table.space.teacher.train
-        self._trained = {t.number: _trained_traits(t) for t in table.trials}
+        space = table.space
+        self._trained = {t.number: _trained_traits(space, t) for t in table.trials}
         self._spans = _spans(self._trained.values())
         self._by_network: dict[str, list[RecordedTrial]] = {}
         self._by_file: dict[str, list[_Subject]] = {}  # what is scored and measured
@@ -105,7 +109,7 @@ class Lookup:
     def _answer(self, job: Job) -> Answer:
         stage = name_of(job)
         match job:
-            case Prepare() | TeacherTargets():
+            case Prepare() | TeacherTargets() | Supernet():
                 return self._of_study(stage)
             case Train() if self._is_teacher(job):
                 return self._of_study(stage)
@@ -228,9 +232,13 @@ def _network_traits(
     return {**traits, **{f"losses.{loss.name}": loss.weight for loss in losses}}
 
 
-def _trained_traits(trial: RecordedTrial) -> Traits:
-    recipe = trial.recipe
-    return _network_traits(recipe.student, recipe.training, recipe.distil, recipe.losses)
+def _trained_traits(space: Space, trial: RecordedTrial) -> Traits:
+    """As it was trained: from a slice it was trained otherwise than its recipe says."""
+    recipe, result = trial.recipe, trial.results.train
+    training = recipe.training
+    if result is not None and result.sliced_share is not None:
+        training = training_of_slice(space, training)
+    return _network_traits(recipe.student, training, recipe.distil, recipe.losses)
 
 
 def _screened_traits_of(trial: RecordedTrial) -> Traits:

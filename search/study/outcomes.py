@@ -10,7 +10,7 @@ from search.study.afterwards import InTurn
 from search.study.device_backoff import DeviceBackoff
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
-from workers.results import MeasureResult, PrepareResult, Unavailable
+from workers.results import MeasureResult, PrepareResult, TrainResult, Unavailable
 
 # A stage whose process is ended from outside so often takes more memory than there is.
 _MOST_KILLS = 4
@@ -76,6 +76,8 @@ class OutcomeHandler:
         who, result = _who(ticket.trial), outcome.result
         assert result is not None
         how = "found done" if result.reused else f"{outcome.duration_s:.1f} s"
+        if isinstance(result, TrainResult) and result.sliced_share is not None:
+            how += f", from a slice ({result.sliced_share:.0%} of its parameters)"
         self._ledger.event("stage", f"{who}: {ticket.stage} {how}", ticket.trial)
         if isinstance(result, MeasureResult) and result.unsteady:
             reasons = "; ".join(result.unsteady)

@@ -13,6 +13,7 @@ from workers.results import AnyResult
 _FLOW = (
     "screen",
     "train",
+    "supernet",
     "compress",
     "export",
     "extra",

@@ -7,13 +7,14 @@ from typing import Literal
 
 from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
+from search.strategy.weight_sharing import supernet_of, training_of_slice
 from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
 from search.study.settings import StudyContext, StudySettings
 from spaces.metrics import MetricRef
 from spaces.recipe import Quantize, Recipe
 from spaces.space import Space
 from workers.data.prepare import augmentations_of
-from workers.jobs import Compress, Export, Extra, Prepare, Screen, TeacherTargets, Train
+from workers.jobs import Compress, Export, Extra, Prepare, Screen, Supernet, TeacherTargets, Train
 from workers.results import Reading
 
 
@@ -22,11 +23,13 @@ def next_study_step(
     settings: StudySettings,
     results: TrialResults,
     unavailable_targets: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> Step:
-    """The next stage of the study itself: its data, then its teacher.
+    """The next stage of the study itself: its data, its teacher, then its supernets.
 
     Args:
         unavailable_targets: those that cannot be measured on now.
+        shared: families that get a supernet.
     """
     if results.prepare is None:
         return Submit(
@@ -62,6 +65,10 @@ def next_study_step(
         waiting = step.targets if isinstance(step, Wait) else ()
     if results.teacher_targets is None:
         return Submit(_teacher_targets(space, settings, corpus, checkpoint))
+    for family in shared:
+        if family not in results.supernets:
+            soft_targets = results.teacher_targets.soft_targets
+            return Submit(_supernet(space, settings, corpus, soft_targets, family))
     return Wait(waiting) if waiting else Complete()
 
 
@@ -114,6 +121,23 @@ def _teacher_targets(
     )
 
 
+def _supernet(
+    space: Space, settings: StudySettings, corpus: str, soft_targets: str, family: str
+) -> Supernet:
+    """Trained alone, so with all cores."""
+    plan = supernet_of(space, family)
+    return Supernet(
+        largest=plan.largest,
+        choices=dict(plan.choices),
+        training=plan.training,
+        distil=plan.distil,
+        soft_targets=soft_targets if plan.distil.weight > 0 else None,
+        corpus=corpus,
+        seed=settings.seed,
+        threads=settings.teacher_threads,
+    )
+
+
 def teacher_readings(space: Space, settings: StudySettings, results: TrialResults) -> list[Reading]:
     """All readings of the teacher; no stage writes the file of one that was brought as ONNX, so
     its size is among the settings."""
@@ -140,6 +164,7 @@ def study_context(space: Space, settings: StudySettings, results: TrialResults) 
         soft_targets=results.teacher_targets.soft_targets,
         teacher_texts=results.teacher_targets.texts if scored is None else scored.texts,
         teacher_metrics=metrics,
+        supernets={family: made.checkpoint for family, made in results.supernets.items()},
     )
 
 
@@ -164,8 +189,13 @@ def next_trial_step(
         corpus, host = context.corpus, settings.host
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
     if results.train is None:
+        train, start = (
+            _train(settings, context, recipe),
+            context.supernets.get(recipe.student.family),
+        )
+        if start is not None:
+            return Submit(_from_slice(space, train, start))
         rungs = space.search.rungs
-        train = _train(settings, context, recipe)
         until = None if to_end else _next_rung(rungs, results)
         return Submit(train.model_copy(update={"rungs": rungs, "until": until}))
     if recipe.prune.ratio > 0 and results.compress is None:
@@ -243,6 +273,13 @@ def _train(settings: StudySettings, context: StudyContext, recipe: Recipe) -> Tr
         seed=settings.seed,
         threads=settings.threads,
     )
+
+
+def _from_slice(space: Space, train: Train, start: str) -> Train:
+    """The same from its slice of a supernet, to the end: in the flat part of its schedule a student
+    makes more errors than its slice did, and rungs there would compare nothing."""
+    training = training_of_slice(space, train.training)
+    return train.model_copy(update={"start": start, "training": training})
 
 
 def _compress(

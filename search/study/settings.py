@@ -30,3 +30,4 @@ class StudyContext:
     soft_targets: str
     teacher_texts: str | None
     teacher_metrics: Mapping[str, float]
+    supernets: Mapping[str, str] = field(default_factory=dict)  # checkpoints by family

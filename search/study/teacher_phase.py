@@ -1,4 +1,5 @@
-"""The study's own stages: its data, then its teacher; what must be known of them to go on."""
+"""The study's own stages: its data, its teacher, its supernets; what must be known of them to go
+on."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from search.objectives import metrics_of
 from search.policy import Policy
 from search.results import TrialResults, readings_of_test
 from search.strategy.verdict import deciding_metrics
+from search.strategy.weight_sharing import Decision, decide
 from search.study.ends import next_end
 from search.study.judging import Judge
 from search.study.ledger import Ledger
@@ -30,6 +32,7 @@ class TeacherPhase:
         self._space, self._settings, self._policy = space, settings, policy
         self._ledger, self._judge = ledger, judge
         self.context: StudyContext | None = None
+        self._sharing: Decision | None = None
 
     def next_step(self, unavailable_targets: Collection[str]) -> Step:
         """The next stage of the study itself.
@@ -42,7 +45,16 @@ class TeacherPhase:
             end = next_end(self._space, self._settings, self._policy, results, unavailable_targets)
             if end is not None:
                 return Submit(end)
-        return next_study_step(self._space, self._settings, results, unavailable_targets)
+        shared = self._shared_families() if results.teacher_targets is not None else ()
+        return next_study_step(self._space, self._settings, results, unavailable_targets, shared)
+
+    def _shared_families(self) -> tuple[str, ...]:
+        """The families whose students begin as slices; told once a run."""
+        if self._sharing is None:
+            self._sharing = decide(self._space, self._ledger.study.trials_wanted)
+            if self._space.search.weight_sharing != "off":
+                self._ledger.event("supernet", f"weight sharing: {self._sharing.reason}")
+        return tuple(self._space.students) if self._sharing.is_shared else ()
 
     def _is_first(self, results: TrialResults) -> bool:
         """Whether nothing but the data is there."""

@@ -14,6 +14,11 @@ def _as_tuple(raw: object) -> object:
     return (raw,) if isinstance(raw, str) else raw
 
 
+def _switch(raw: object) -> object:
+    """YAML reads a plain on or off as true or false."""
+    return {True: "on", False: "off"}[raw] if isinstance(raw, bool) else raw
+
+
 class Search(Record):
     """How the space is searched."""
 
@@ -47,6 +52,11 @@ class Search(Record):
     if none of its kind has done surely better there"""
     stop_early: bool = True
     """`false`: what rungs tell is recorded and stops nobody"""
+    weight_sharing: Annotated[Literal["off", "auto", "on"], BeforeValidator(_switch)] = "off"
+    """whether one supernet is trained for each family, whose slices its students begin as; `auto`
+    where enough trainings are to come"""
+    slice_epochs: Annotated[float, Field(gt=0, le=1)] = 0.17
+    """share of its epochs that a student is trained for from its slice, at half the rate"""
     confirm: bool = True
     """members of the front are measured once more at the end, one after another, on this machine"""
     retries: Annotated[int, Field(ge=0, le=10)] = 1

@@ -21,6 +21,7 @@ from workers.results import (
     ScoreResult,
     ScoreTestResult,
     ScreenResult,
+    SupernetResult,
     TeacherTargetsResult,
     TrainResult,
 )
@@ -84,6 +85,9 @@ class Work:
         if job.until is None:
             return TrainResult(checkpoint=whole, rungs=tuple(map(_rung(whole), job.rungs)))
         return RungResult(score=_rung(whole)(job.until))
+
+    def _supernet(self, job):
+        return SupernetResult(checkpoint=key_of(job))
 
     def _compress(self, job):
         return CompressResult(checkpoint=key_of(job))

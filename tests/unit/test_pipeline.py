@@ -11,6 +11,7 @@ from fakes import Work
 
 from search.errors import UsageFault
 from search.results import TrialResults, model_of, readings_of
+from search.strategy.weight_sharing import training_of_slice
 from search.study.pipeline import (
     Complete,
     Step,
@@ -21,7 +22,7 @@ from search.study.pipeline import (
     study_context,
 )
 from search.study.settings import StudySettings
-from spaces.families import SeparableConv
+from spaces.families import DsconvLstm, SeparableConv
 from spaces.recipe import PARTS, Distil, Prune, Quantize, Recipe
 from spaces.space import Space
 from storage.records import StageRun
@@ -51,10 +52,13 @@ def _work_through(
 
 
 def of_study(
-    space: Space, settings: StudySettings = SETTINGS, unavailable_targets: Collection[str] = ()
+    space: Space,
+    settings: StudySettings = SETTINGS,
+    unavailable_targets: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> tuple[list[Job], TrialResults]:
     return _work_through(
-        lambda results: next_study_step(space, settings, results, unavailable_targets),
+        lambda results: next_study_step(space, settings, results, unavailable_targets, shared),
         unavailable_targets,
     )
 
@@ -64,8 +68,9 @@ def of_trial(
     recipe: Recipe = PLAIN,
     settings: StudySettings = SETTINGS,
     unavailable_targets: Collection[str] = (),
+    shared: Collection[str] = (),
 ) -> tuple[list[Job], TrialResults]:
-    context = study_context(space, settings, of_study(space, settings)[1])
+    context = study_context(space, settings, of_study(space, settings, shared=shared)[1])
     return _work_through(
         lambda results: next_trial_step(
             space, settings, context, recipe, results, unavailable_targets
@@ -238,6 +243,43 @@ def test_a_teacher_gives_its_targets_while_a_device_is_away(make_space: Make) ->
     left = next_study_step(space, SETTINGS, results)
     assert isinstance(left, Submit)
     assert name_of(left.job) == "measure@pi5"
+
+
+# weight sharing
+
+
+def test_supernets_follow_the_teacher_and_learn_from_it(make_space: Make) -> None:
+    space = make_space(students={"separable_conv": {"blocks": [2, 4]}, "dsconv_lstm": {}})
+    settings = replace(SETTINGS, teacher_threads=3)
+    jobs, results = of_study(space, settings, shared=("separable_conv", "dsconv_lstm"))
+    stages = ["teacher_targets", "supernet@separable_conv", "supernet@dsconv_lstm"]
+    assert names(jobs)[-3:] == stages
+    assert results.teacher_targets is not None
+    for name in stages[1:]:
+        assert one(jobs, name).soft_targets == results.teacher_targets.soft_targets
+        assert one(jobs, name).threads == 3
+    assert TrialResults.of(recorded_runs(jobs)) == results
+    unfollowed = make_space(distil={"weight": 0.0})
+    jobs, _ = of_study(unfollowed, shared=("separable_conv",))
+    assert one(jobs, "supernet@separable_conv").soft_targets is None
+
+
+def test_students_of_a_family_with_a_supernet_begin_as_its_slices_and_pause_at_no_rung(
+    make_space: Make,
+) -> None:
+    space = make_space(
+        students={"separable_conv": {"blocks": [2, 4]}, "dsconv_lstm": {}},
+        search={"weight_sharing": "on", "rungs": [0.5]},
+    )
+    supernet = one(of_study(space, shared=("separable_conv",))[0], "supernet@separable_conv")
+    train = one(of_trial(space, shared=("separable_conv",))[0], "train")
+    assert train.start == Work()(supernet).checkpoint
+    assert train.training == training_of_slice(space, PLAIN.training)
+    assert (train.rungs, train.until) == ((), None)
+    other = replace_recipe(student=DsconvLstm())
+    whole = one(of_trial(space, other, shared=("separable_conv",))[0], "train")
+    assert (whole.start, whole.training) == (None, other.training)
+    assert whole.rungs == (0.5,)
 
 
 # readings

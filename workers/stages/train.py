@@ -1,10 +1,11 @@
-"""Train: a network from nothing to the end of its schedule, with what the teacher says."""
+"""Train: a network from nothing, or from its slice of a supernet, to the end of its schedule, with
+what the teacher says."""
 
 from __future__ import annotations
 
 import torch
 
-from workers.checkpoint import save_network
+from workers.checkpoint import load_supernet, save_network
 from workers.data.corpus import Corpus
 from workers.jobs import Compress, Train
 from workers.results import RungResult, TrainResult
@@ -12,6 +13,7 @@ from workers.stages.context import StageContext
 from workers.students.base import Student, untrained_student
 from workers.train.loop import Trainer
 from workers.train.losses.soft_targets import SoftTargets
+from workers.train.recalibration import recalibrate
 
 
 def run(job: Train, context: StageContext) -> TrainResult | RungResult:
@@ -20,7 +22,9 @@ def run(job: Train, context: StageContext) -> TrainResult | RungResult:
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
     torch.manual_seed(job.seed)
-    network = untrained_student(job.student, corpus)
+    network, sliced_share = untrained_student(job.student, corpus), None
+    if job.start is not None:
+        network, sliced_share = _from_slice(job, job.start, corpus, context)
     trainer = trainer_of(network, corpus, job, context, job.rungs)
     if job.until is not None:
         score = trainer.run_to_rung(job.until)
@@ -30,7 +34,23 @@ def run(job: Train, context: StageContext) -> TrainResult | RungResult:
         checkpoint=put_network(network, corpus, job, context),
         history=tuple(trainer.history),
         rungs=tuple(trainer.rungs),
+        sliced_share=sliced_share,
     )
+
+
+def _from_slice(
+    job: Train, start: str, corpus: Corpus, context: StageContext
+) -> tuple[Student, float]:
+    """The student as its slice of a supernet, and how much of it the supernet held."""
+    supernet, symbols = load_supernet(context.fetch(start, "supernet.safetensors"))
+    if symbols != corpus.symbols:
+        raise ValueError("the supernet writes other tokens than this corpus has")
+    torch.manual_seed(job.seed)
+    found = supernet.slice(job.student)
+    network = found.materialised()
+    with context.lock.shared():
+        recalibrate(network, corpus)
+    return network, found.share
 
 
 def trainer_of(

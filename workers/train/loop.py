@@ -24,7 +24,7 @@ from workers.data.utterances import Utterance
 from workers.data.word_errors import utterance_errors
 from workers.host_lock import HostLock
 from workers.results import Epoch, RungScore
-from workers.students.base import Student
+from workers.students.base import Output, Student
 from workers.train.averaging import WeightAverage, final_average, rung_average, rung_epoch
 from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
@@ -207,14 +207,25 @@ class Trainer:
         features = self.network.normalise(batch.features)
         if self.training.augment:
             features = spec_augment(features, batch.lengths, self.training.augment, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            output = self.network(features, batch.lengths)
-        loss, ctc = self.loss(output, batch, share)
         self._optimizer.zero_grad()
-        loss.backward()
+        ctc = self._backward(features, batch, share, rng)
         nn.utils.clip_grad_norm_(self._parameters().values(), _CLIP_NORM)
         self._optimizer.step()
         return ctc
+
+    def _backward(
+        self, features: Tensor, batch: Batch, share: float, _rng: np.random.Generator
+    ) -> float:
+        """Add the gradients of a batch; the CTC part of its loss."""
+        loss, ctc = self.loss(self._output(self.network, features, batch), batch, share)
+        loss.backward()
+        return ctc
+
+    def _output(
+        self, network: Callable[[Tensor, Tensor], Output], features: Tensor, batch: Batch
+    ) -> Output:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+            return network(features, batch.lengths)
 
     def _score_rungs(self, epoch: int) -> None:
         """Score what rungs end here; training goes on with the weights it had."""
@@ -278,6 +289,7 @@ class Trainer:
     def _load(self, tensors: dict[str, Tensor], header: _Header) -> None:
         self._state.epoch, self._state.history = header.epoch, list(header.history)
         self._state.rungs = list(header.rungs)
+        self._cpu_start -= header.history[-1].cpu_s if header.history else 0.0  # spent before
         for name, average in self._state.averages.items():
             average.n = {**header.n_averaged_at_rungs, _FINAL: header.n_averaged}.get(name, 0)
             average.weights = _under(f"{name}.", tensors)
