@@ -19,6 +19,7 @@ from dashboard.parts.choice import (
     same_study,
     study_or_stop,
 )
+from dashboard.parts.control import search_further
 from dashboard.parts.points import points_chart
 from dashboard.parts.table import trial_rows
 from dashboard.parts.trial import show_trial, where
@@ -111,6 +112,8 @@ def _choose(name: str, space: Space) -> None:
         boxed=st.session_state.get("boxed", []),
     )
     _verdict(trials, limits, marks, names[0])
+    if limits:
+        search_further(study, limits)
     st.caption(where(space, target))
     for line in lines_on(trials, [target]):
         st.caption(line)

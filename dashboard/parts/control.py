@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -12,6 +13,8 @@ from dashboard.auth import user_name, why_read_only
 from dashboard.context import store
 from dashboard.parts.choice import same_study
 from dashboard.queries import is_alive, notes
+from search.cli.towards import parse_towards
+from search.errors import UsageFault
 from search.report.redaction import markdown, plain
 from storage.records import Study, StudyState
 
@@ -52,10 +55,32 @@ def _command(study: Study, kind: str, argument: int | None) -> None:
         st.toast(f"{markdown(study.name, 60)}: {kind} is asked for; it takes effect within seconds")
 
 
-def _extend(study: Study, more: int) -> None:
+def _extend(study: Study, more: int, towards: Mapping[str, str] | None = None) -> None:
     if why_read_only() is None:
-        store().studies.extend(study.id, more)
+        store().studies.extend(study.id, more, towards)
         _command(study, "extend", more)
+
+
+def search_further(study: Study, limits: Mapping[str, float]) -> None:
+    """Trials added to a study that are to lie within limits, at most or at least as is better."""
+    given = [f"{metric}={value:g}" for metric, value in limits.items()]
+    try:
+        towards = parse_towards(given, study, store().trials.of(study.id))
+    except UsageFault as fault:
+        st.caption(f"The search cannot go on towards these limits: {plain(str(fault))}")
+        return
+    options = " ".join(f"--towards {text}" for text in given)
+    name = shlex.quote(plain(study.name))
+    with st.popover("Search further here", key="further"):
+        more = st.number_input("How many more trials", 1, 100_000, 10, key="further-trials")
+        if (reason := why_read_only()) is not None:
+            st.caption(reason)
+        else:
+            st.button("Add these trials", on_click=_extend, args=(study, int(more), towards))
+        st.caption("They begin beside the students nearest to these limits. In a shell:")
+        st.code(f"search extend {name} --trials {int(more)} {options}", language=None)
+        if not is_alive(study):
+            st.caption("The study is not running: go on with `search launch` afterwards.")
 
 
 def cancel_trial(study: Study, number: int) -> None:

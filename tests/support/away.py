@@ -29,7 +29,7 @@ targets:
   pi5: {agent: "https://pi5.example:8765", token_env: SEARCH_PI5_TOKEN}
 objectives: [wer, latency_p95_ms, "latency_p95_ms@pi5"]
 """
-TEXT = SPACE.replace("trials: 14", f"trials: {N_TRIALS}") + TARGETS
+TEXT = SPACE.replace("trials: 14", f"confirm: false, trials: {N_TRIALS}") + TARGETS
 IMPATIENT = TEXT.replace("seed: 3}", "seed: 3, device_patience_s: 0}")
 AWAY = "https://pi5.example:8765: no answer (connection refused)"
 REFUSED = "https://pi5.example:8765: refuses this token"

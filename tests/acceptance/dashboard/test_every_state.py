@@ -63,6 +63,34 @@ def test_budgets_are_chosen_by_keyboard_and_the_front_follows(page: Page, other:
     assert f"trial={number}" in page.url
 
 
+def test_a_search_goes_on_towards_the_budgets_that_are_chosen(
+    page: Page, states: Path, other: str
+) -> None:
+    go(page, other, "front", study="done")
+    expect(page.get_by_role("button", name="Search further here")).to_have_count(0)
+    slider = slider_of(page, "size at most")
+    slider.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(1000)  # the slider tells its last step a moment after the key
+    settled(page)
+    page.get_by_role("button", name="Search further here").click()
+    expect(
+        page.get_by_text(re.compile(r"search extend done --trials 10 --towards size_mb="))
+    ).to_be_visible()
+    before = with_store(states, lambda s: s.studies.get("done"))
+    page.get_by_role("button", name="Add these trials").click()
+    expect(page.get_by_text(re.compile("extend is asked for"))).to_be_visible()
+    after = with_store(states, lambda s: s.studies.get("done"))
+    assert after.trials_wanted == before.trials_wanted + 10
+    assert [set(f.towards) for f in after.focuses] == [{"size_mb"}]
+    with_store(
+        states,
+        lambda s: s.studies.change(after.id, trials_wanted=before.trials_wanted),
+    )
+    with_store(states, lambda s: s.commands.take(after.id))
+
+
 def test_what_was_zoomed_and_boxed_stays_when_a_budget_redraws_the_charts(
     page: Page, other: str
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pytest
 from coordinated import CACHED, EAGER, run
-from fakes import Work
+from fakes import SPACE, Work
 
 from search.executors.base import JobOutcome
 from search.executors.inline import InlineExecutor
@@ -19,6 +19,8 @@ from workers.jobs import Export, Job
 from workers.results import AnyResult
 
 NUMBER = 3
+# What is measured once more at the end is another story.
+TEXT = SPACE.replace("search: {", "search: {confirm: false, ")
 
 
 class Killed(BaseException):
@@ -61,7 +63,7 @@ class KilledBefore(Otherwise):
 @pytest.fixture
 def lost(home: Home) -> set[str]:
     """The model of a trial of a finished study, which is taken up again."""
-    _, trials, store, study = run(home, Work())
+    _, trials, store, study = run(home, Work(), TEXT)
     model = _results(store, study.id).export.model
     store.trials.save(trials[NUMBER].evolve(**REOPENED))
     return {model}
@@ -82,7 +84,7 @@ def _results(store: Store, study_id: int) -> TrialResults:
 
 def _taken_up(home: Home, work: Work, lost: set[str]) -> tuple[Trial, list[str]]:
     """The trial afterwards, and the stages that were done for it."""
-    state, trials, *_ = run(home, work, executor=Lossy(work, lost))
+    state, trials, *_ = run(home, work, TEXT, executor=Lossy(work, lost))
     assert state is StudyState.FINISHED
     assert all(t.state.is_measured for t in trials)
     return trials[NUMBER], [job.stage for job in work.jobs if job.stage not in CACHED]
@@ -114,7 +116,7 @@ def test_killed_in_between_no_figure_of_the_lost_file_is_taken_for_the_new_ones(
 ) -> None:
     killed = KilledBefore(stage)
     with pytest.raises(Killed):
-        run(home, killed, executor=Lossy(killed, lost))
+        run(home, killed, TEXT, executor=Lossy(killed, lost))
     trial, done = _taken_up(home, Otherwise(), lost)
     assert done == left
     assert trial.metrics["wer"] != before.metrics["wer"]
@@ -137,9 +139,9 @@ class Asked(Lossy):
 
 
 def test_a_running_study_takes_it_up_when_asked(home: Home) -> None:
-    _, trials, store, study = run(home, Work())
+    _, trials, store, study = run(home, Work(), TEXT)
     work, lost = Work(), {_results(store, study.id).export.model}
-    _, after, *_ = run(home, work, executor=Asked(work, lost, home), pace=EAGER)
+    _, after, *_ = run(home, work, TEXT, executor=Asked(work, lost, home), pace=EAGER)
     assert [job.stage for job in work.jobs if job.stage not in CACHED] == ["export"]
     assert after[NUMBER].metrics == trials[NUMBER].metrics
     assert after[NUMBER].objective_values == trials[NUMBER].objective_values
