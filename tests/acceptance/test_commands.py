@@ -81,7 +81,7 @@ def test_front_is_drawn(call, tmp_path, name, head):
 
 def test_show_tells_recipe_stages_and_figures(call):
     said = call("show", 0)
-    for word in ("separable_conv", "screen", "train", "measure", "latency_p95_ms", "wer_low"):
+    for word in ("separable_conv", "screen", "train", "measure", "latency_p95_ms", "95 %"):
         assert word in said
     content = json.loads(call("show", 0, "--json"))
     assert {s["stage"] for s in content["stages"]} >= {"screen", "train", "export", "measure@cpu"}
