@@ -78,7 +78,7 @@ def test_who_is_surely_worse_than_one_no_larger_and_no_slower_is_stopped(space: 
     assert beaten.by == 0
     assert move.reason == (
         "after 3 of 10 epochs: WER 50.0% there; trial 0, no larger or slower, made 30.0 points "
-        "fewer errors (chance explains 0.0)"
+        "fewer errors (chance explains 12.6)"
     )
     assert not is_stopped(good, weak)
 
@@ -96,6 +96,31 @@ def test_a_difference_that_chance_explains_stops_nobody(space: Space) -> None:
     uneven = tuple(0 if group % 2 else 9 for group in range(64))  # 4.5 each on average
     lucky = at(0.3, 0, errors=uneven, wer=sum(uneven) / N_WORDS)
     assert not is_stopped(trial(1, (at(0.3, 5),)), trial(0, (lucky,)))
+
+
+def test_what_the_epochs_to_come_may_turn_round_stops_nobody() -> None:
+    assert not is_stopped(trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 4),)))
+
+
+def test_how_much_that_is_a_study_learns_from_its_finished_trials() -> None:
+    def finished(number: int, ratio: float) -> Trial:
+        wer = at(0.3, 9).wer * ratio
+        metrics = {"wer": wer, "size_mb": 9.0, "latency_p95_ms": 9.0}
+        return trial(
+            number,
+            (at(0.3, 9),),
+            size_mb=9.0,
+            p95_ms=9.0,
+            state=TrialState.COMPLETE,
+            metrics=metrics,
+            objective_values=(wer, 9.0, 9.0),
+        )
+
+    one, other = trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 4),))
+    alike = [finished(n, 0.5) for n in range(2, 120)]
+    assert is_stopped(one, other, *alike)
+    apart = [finished(n, 0.2 if n % 2 else 0.9) for n in range(2, 120)]
+    assert not is_stopped(trial(1, (at(0.3, 5),)), trial(0, (at(0.3, 2),)), *apart)
 
 
 def test_only_scores_of_the_same_rung_are_compared(space: Space) -> None:
