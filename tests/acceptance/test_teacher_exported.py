@@ -42,7 +42,7 @@ def brought(bundle: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) ->
         "students": {"separable_conv": {"channels": [16, 24], "blocks": 1}},
         "targets": {"cpu": QUICK, "cpu2": {"threads": 2, **QUICK}},
         "budgets": {"size_mb": "<= teacher"},
-        "search": {"trials": 1, "parallel": 1},
+        "search": {"trials": 1, "parallel": 1, "confirm": False},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     done = cli("--home", folder, "launch", "--space", folder / "tiny.yaml", "--plain")

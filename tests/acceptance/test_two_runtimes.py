@@ -43,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, cli: Call) -> Path:
         "targets": {"cpu": QUICK, "ov": {"backend": "openvino", **QUICK}},
         "objectives": ["wer", "latency_p95_ms", "latency_p95_ms@ov"],
         "gate": GATES,
-        "search": {"trials": N_TRIALS, "parallel": 1},
+        "search": {"trials": N_TRIALS, "parallel": 1, "confirm": False},
     }
     space["data"]["synthetic"]["dev_utterances"] = N_DEV
     path = folder / "two.yaml"

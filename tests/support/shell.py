@@ -22,7 +22,7 @@ distil: {weight: [0.0, 0.5]}
 prune: {ratio: [0.0, 0.4], epochs: 2}
 quantize: {scheme: [fp32, int8_dynamic]}
 targets: {cpu: {runs: 10, restarts: 1, max_s: 0.5}}
-search: {trials: 6, parallel: 2}
+search: {trials: 6, parallel: 2, confirm: false}
 """
 
 # The data, teacher and students of searches that are run by the dozen.
