@@ -112,8 +112,9 @@ def _choose(name: str, space: Space) -> None:
         boxed=st.session_state.get("boxed", []),
     )
     _verdict(trials, limits, marks, names[0])
-    if limits:
-        search_further(study, limits)
+    with st.container():  # there at any time: charts that move are drawn anew, and lose their zoom
+        if limits:
+            search_further(study, limits)
     st.caption(where(space, target))
     for line in lines_on(trials, [target]):
         st.caption(line)
