@@ -9,7 +9,6 @@ from search.cli.common import home_of, open_store, study_named, whole_number
 from search.cli.towards import parse_towards
 from search.errors import UsageFault
 from search.results import TrialResults
-from search.strategy.rungs import promoted
 from storage.records import REOPENED, Study, StudyState, Trial, TrialState
 from storage.store import Store
 
@@ -155,6 +154,8 @@ def promote_command(ctx: click.Context, trials: tuple[str, ...], name: str | Non
     Example:
       search promote 17 --study edge
     """
+    from search.strategy.rungs import promoted
+
     numbers = sorted({whole_number(text, "TRIAL") for text in trials})
     with open_store(ctx) as store:
         study = study_named(store, name)

@@ -4,22 +4,12 @@ that the study did not have."""
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
 from search.added_targets import own_space_of
 from search.cli.common import agree_to_hosts, home_of, open_store, study_named, yes_option
 from search.errors import UsageFault
-
-if TYPE_CHECKING:
-    from search.study.added import OnAdded
-    from search.study.launch import Remeasure
-    from storage.records import Study, StudyState
-
-    Run = Callable[..., tuple[Study, StudyState]]
 
 
 @click.command("measure")
@@ -65,7 +55,7 @@ def measure_command(
     """
     from search.report.terminal import open_view
     from search.study.added import OnAdded
-    from search.study.launch import Remeasure
+    from search.study.launch import Remeasure, measure
     from spaces.target_file import load_targets
     from storage.records import StudyState
 
@@ -76,30 +66,14 @@ def measure_command(
         raise UsageFault(f"{', '.join(chosen)}{' and --trial' * bool(trials)}: choose one")
     with open_store(ctx) as store:
         study = study_named(store, name)
-    if target_file is None:
-        run = _again(ctx, study, Remeasure(trials, unsteady), yes)
-    else:
+    space = own_space_of(study)
+    what: Remeasure | OnAdded = Remeasure(trials, unsteady)
+    if target_file is not None:
         what = OnAdded(load_targets(target_file), trials, everything, unsteady)
-        run = _added(ctx, study, what, yes)
+        new = {n: t for n, t in what.targets.items() if n not in space.targets}
+        space = space.model_copy(update={"targets": new})
+    agree_to_hosts(ctx, space, yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as view:
-        _, state = run(view)
+        _, state = measure(study.name, home_of(ctx), what, view)
     return 0 if state is StudyState.FINISHED else 130
-
-
-def _again(ctx: click.Context, study: Study, what: Remeasure, yes: bool) -> Run:
-    """On the targets of the space."""
-    from search.study.launch import measure
-
-    agree_to_hosts(ctx, own_space_of(study), yes)
-    return partial(measure, study.name, home_of(ctx), what)
-
-
-def _added(ctx: click.Context, study: Study, what: OnAdded, yes: bool) -> Run:
-    """On further targets."""
-    from search.study.launch import measure_added
-
-    space = own_space_of(study)
-    new = {n: t for n, t in what.targets.items() if n not in space.targets}
-    agree_to_hosts(ctx, space.model_copy(update={"targets": new}), yes)
-    return partial(measure_added, study.name, home_of(ctx), what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 
 import click
@@ -21,7 +22,7 @@ from search.report.labels import (
 )
 from search.results import TrialResults, how_to_make_anew
 from spaces.metrics import MetricRef
-from storage.records import Measurement, Rung, StageRun, Study, Trial
+from storage.records import Measurement, Rung, StageRun, Study, Trial, TrialState
 from workers.results import MeasureResult
 
 _TOP = 12
@@ -55,6 +56,9 @@ def show_command(
     _print_stages(console, runs)
     for rung in record.rungs:
         console.print(_rung_line(rung), markup=False, highlight=False)
+    if record.state is TrialState.STOPPED:
+        line = f"`search promote {record.number} --study {shlex.quote(study.name)}` trains it on"
+        console.print(line, markup=False, highlight=False)
     if lost:
         line = f"files of {', '.join(lost)} are lost; {how_to_make_anew(study.name, number)}"
         console.print(line, markup=False, highlight=False)

@@ -8,56 +8,43 @@ that the same command continues what was killed.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
 from search.added_targets import with_added
 from search.clock import Clock
 from search.errors import EnvironmentFault, StudyFault
-from search.executors.base import Executor, JobOutcome
+from search.executors.base import Executor
 from search.objectives import metrics_of
 from search.policy import Policy
 from search.progress import StudyObserver
 from search.report.labels import format_metric
 from search.results import TrialResults, how_to_make_anew, readings_of
+from search.study.added_work import AddedWork, Work
 from search.study.afterwards import InTurn
 from search.study.commands import CommandHandler
 from search.study.coordinator import Pace
 from search.study.device_backoff import DeviceBackoff
-from search.study.interrupts import noticing_interrupts
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.live import LiveView
-from search.study.measuring import Step, Subject, Submit, Wait, next_measurement
+from search.study.measuring import Step, Submit, Wait, next_measurement
 from search.study.outcomes import OutcomeHandler
 from search.study.pipeline import (
     next_study_step,
-    student_subject,
     study_context,
     teacher_subject,
 )
 from search.study.rungs import Rungs
 from search.study.settings import StudyContext, StudySettings
 from search.study.teacher_phase import TeacherPhase
-from spaces.backends import backend_info
+from search.study.under_way import Loop, UnderWay
 from spaces.metrics import MetricRef
 from spaces.space import Space
 from storage.records import Study, StudyState
 from storage.store import Store
-from workers.jobs import Convert, Job, Measure, Prepare, Score, name_of
+from workers.jobs import Job, Prepare
 from workers.results import Reading
 
 _LIVE = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
-
-
-@dataclass
-class _Work:
-    """A subject, and the targets that it has still to be measured on; `space` has those and what
-    shares a runtime with them."""
-
-    subject: Subject
-    wanted: set[str]
-    space: Space
-    given_up: dict[str, str] = field(default_factory=dict)  # targets, with the reason
 
 
 class AddedMeasurements:
@@ -89,7 +76,6 @@ class AddedMeasurements:
         self._store, self._settings, self._executor = store, settings, executor
         self._space = with_added(space, study)
         self._targets, self._numbers, self._again = tuple(targets), sorted(trials), again
-        self._clock, self._pace = clock, pace
         self._before = study.state
         self._ledger = Ledger(store, study, observer, clock, executor.has_artifact)
         self._judge = Judge(store, space, policy, self._ledger)
@@ -102,14 +88,15 @@ class AddedMeasurements:
         self._live = LiveView(
             self._space, self._ledger, executor, self._backoff, observer, clock, pace.live_every_s
         )
-        self._outcomes = OutcomeHandler(
+        outcomes = OutcomeHandler(
             self._ledger, self._failed, teacher, InTurn(), self._backoff, space.search.retries
         )
-        self._context: StudyContext | None = None
-        self._work: dict[int | None, _Work] = {}
-        self._tickets: dict[int, Ticket] = {}
-        self._n_tickets = 0
-        self._is_begun = False
+        self._under_way = UnderWay(executor, outcomes, self._backoff, clock)
+        self._loop = Loop(
+            self._ledger, self._under_way, outcomes, self._commands, self._live, pace.poll_s
+        )
+        self._work = AddedWork(self._space, self._ledger, self._targets, again=again)
+        self._context: StudyContext | None = None  # None until the data are ready
 
     def run(self, is_taken_up: bool = False) -> StudyState:
         """Go on until all is measured, stopped or given up.
@@ -125,7 +112,7 @@ class AddedMeasurements:
         if not is_taken_up:
             self._commands.drop_old()
         try:
-            state = self._loop()
+            state = self._loop.run(self._is_over, self._submit, self._take)
         except KeyboardInterrupt:
             state = StudyState.STOPPED
         except EnvironmentFault as fault:
@@ -161,64 +148,39 @@ class AddedMeasurements:
 
     # the loop
 
-    def _loop(self) -> StudyState:
-        with noticing_interrupts() as is_interrupted:
-            while not self._is_over():
-                if is_interrupted():
-                    return StudyState.STOPPED
-                try:
-                    self._turn()
-                except EnvironmentFault:
-                    if not is_interrupted():
-                        raise
-        is_stopped = self._ledger.study.state is StudyState.STOPPING
-        return StudyState.STOPPED if is_stopped else StudyState.FINISHED
-
-    def _turn(self) -> None:
-        self._commands.handle()
-        self._submit()
-        for outcome in self._executor.poll(self._pace.poll_s):
-            ticket = self._tickets.pop(outcome.ticket, None)
-            if ticket is not None:
-                self._take(ticket, outcome)
-        self._live.tell(self._tickets.values())
-
     def _is_over(self) -> bool:
         state = self._ledger.study.state
         if state is StudyState.STOPPING:
             return True
-        if not self._is_begun or self._tickets or state is StudyState.PAUSED:
+        if self._context is None or len(self._under_way) or state is StudyState.PAUSED:
             return False
         self._give_up_on_devices()
-        return not any(work.wanted for work in self._work.values())
+        return not any(self._work.left())
 
     def _submit(self) -> None:
         if self._ledger.study.state is not StudyState.RUNNING:
             return
-        if not self._is_begun:
-            if not self._tickets:
+        if self._context is None:
+            if not len(self._under_way):
                 step = next_study_step(self._space, self._settings, TrialResults())
                 assert isinstance(step, Submit)
-                self._start(None, step.job)  # the data: what is timed is read from there
+                self._under_way.start(None, step.job)  # the data: what is timed is read from there
             return
-        for number, work in self._work.items():
-            if len(self._tickets) >= self._space.search.parallel:
+        for number, work in self._work.left():
+            if len(self._under_way) >= self._space.search.parallel:
                 return
-            if work.wanted and not self._is_under_way(number):
+            if not self._under_way.has(number):
                 self._advance(number, work)
 
-    def _is_under_way(self, number: int | None) -> bool:
-        return any(ticket.trial == number for ticket in self._tickets.values())
-
-    def _advance(self, number: int | None, work: _Work) -> None:
-        step = self._next_step(number, work, self._unavailable_targets())
+    def _advance(self, number: int | None, work: Work) -> None:
+        step = self._next_step(number, work, self._under_way.unavailable_targets())
         if isinstance(step, Submit):
-            self._start(number, step.job)
+            self._under_way.start(number, step.job, anew=self._again and number is not None)
         elif not isinstance(step, Wait):
             self._save(number)
             work.wanted.clear()
 
-    def _next_step(self, number: int | None, work: _Work, unavailable: Collection[str]) -> Step:
+    def _next_step(self, number: int | None, work: Work, unavailable: Collection[str]) -> Step:
         assert self._context is not None
         others = set(work.space.targets) - work.wanted
         step = next_measurement(
@@ -234,22 +196,7 @@ class AddedMeasurements:
             return step
         return Wait(tuple(name for name in step.targets if name in work.wanted))
 
-    def _unavailable_targets(self) -> set[str]:
-        measured_now = [t.target for t in self._tickets.values() if t.target is not None]
-        return self._backoff.unavailable_targets(measured_now)
-
-    def _start(self, number: int | None, job: Job) -> None:
-        if self._again and number is not None and isinstance(job, Measure):
-            job = job.model_copy(update={"again": int(self._clock.now())})
-        attempt = self._outcomes.next_attempt(number, name_of(job))
-        started, started_at = self._clock.monotonic(), self._clock.now()
-        ticket = Ticket(self._n_tickets, number, job, started, started_at, attempt)
-        self._n_tickets += 1
-        self._tickets[ticket.id] = ticket
-        self._executor.submit(ticket.id, job)
-
-    def _take(self, ticket: Ticket, outcome: JobOutcome) -> None:
-        is_done = self._outcomes.handle(ticket, outcome)
+    def _take(self, ticket: Ticket, is_done: bool) -> None:
         if isinstance(ticket.job, Prepare):
             if is_done:
                 self._begin()
@@ -277,52 +224,14 @@ class AddedMeasurements:
         self._context = study_context(self._space, self._settings, results)
         teacher = teacher_subject(self._space, self._settings, results)
         if teacher is not None:
-            self._add(None, teacher, self._targets)
-        n_lost = 0
-        for number in self._numbers:
-            n_lost += not self._take_up(number)
-        if n_lost == len(self._numbers):
+            self._work.add_teacher(teacher)
+        have_files = [self._work.add_trial(number) for number in self._numbers]
+        if not any(have_files):
             raise StudyFault(
                 "no chosen trial has its exported files any more; "
                 f"{how_to_make_anew(ledger.study.name, self._numbers[0])}",
                 is_user_fault=True,
             )
-        self._is_begun = True
-
-    def _take_up(self, number: int) -> bool:
-        """Whether the files of a trial are there."""
-        ledger = self._ledger
-        anew = [f"measure@{name}" for name in self._targets] if self._again else []
-        ledger.take_up_ended(number, anew)
-        student = student_subject(ledger.recipe(number), ledger.results(number))
-        if student is None:
-            anew_by = how_to_make_anew(ledger.study.name, number)
-            ledger.event("trial", f"trial {number}: its exported files are lost; {anew_by}", number)
-            return False
-        self._add(number, student, self._runnable(number))
-        return True
-
-    def _runnable(self, number: int) -> list[str]:
-        """The targets that can run a student; why others cannot is told."""
-        recipe, found = self._ledger.recipe(number), []
-        for name in self._targets:
-            info = backend_info(self._space.targets[name].backend)
-            reason = info.refuses(recipe.student.family, recipe.quantize.formats)
-            if reason is None:
-                found.append(name)
-            else:
-                self._ledger.event("trial", f"trial {number}: not on {name}: {reason}", number)
-        return found
-
-    def _add(self, number: int | None, subject: Subject, wanted: Collection[str]) -> None:
-        targets = self._space.targets
-        shared = {(targets[n].backend, targets[n].precision) for n in wanted}
-        kept = {n: t for n, t in targets.items() if (t.backend, t.precision) in shared}
-        # ONNX Runtime's texts are what those of other runtimes are compared with
-        kept |= {n: targets[n] for n in self._space.runtimes()[0].targets}
-        ordered = {n: t for n, t in targets.items() if n in kept}
-        space = self._space.model_copy(update={"targets": ordered})
-        self._work[number] = _Work(subject, set(wanted), space)
 
     # what becomes of it
 
@@ -345,46 +254,26 @@ class AddedMeasurements:
 
     def _failed(self, ticket: Ticket, reason: str) -> None:
         """A stage failed for good: what it was for is not measured."""
-        number, job = ticket.trial, ticket.job
-        work = self._work[number]
-        targets = self._space.targets
-        lost = set(work.wanted)
-        if isinstance(job, Measure):
-            lost = {job.target_name}
-        elif isinstance(job, Convert):
-            lost = {n for n in work.wanted if targets[n].backend == job.backend}
-        elif isinstance(job, Score):
-            runtime = next(r for r in work.space.runtimes() if r.label == job.runtime)
-            lost = work.wanted & set(runtime.targets) or lost
-        self._give_up(number, lost, reason)
-
-    def _give_up(self, number: int | None, targets: Collection[str], reason: str) -> None:
-        who = "the teacher" if number is None else f"trial {number}"
-        on = ", ".join(sorted(targets))
-        self._ledger.event("trial", f"{who}: not measured on {on}: {reason}", number)
-        self._work[number].wanted -= set(targets)
+        lost = self._work[ticket.trial].lost_with(ticket.job)
+        self._work.give_up(ticket.trial, lost, reason)
 
     def _give_up_on_devices(self) -> None:
         """Nothing is under way: end what waits for devices that have been away for too long."""
         remote = [n for n in self._targets if self._space.targets[n].is_remote]
-        for number, work in self._work.items():
-            if not work.wanted:
-                continue
+        for number, work in self._work.left():
             step = self._next_step(number, work, remote)
             away = step.targets if isinstance(step, Wait) else ()
             if not self._backoff.are_all_away(away):
                 continue
             if self._backoff.longest_s(away) >= self._space.search.device_patience_s:
                 why = self._backoff.reason(away)
-                self._give_up(number, away, f"{why}; the same command does it later")
+                self._work.give_up(number, away, f"{why}; the same command does it later")
 
     def _cancel(self, number: int) -> None:
         if number not in self._work:
             return
-        for ticket in [t for t in self._tickets.values() if t.trial == number]:
-            self._executor.cancel(ticket.id)
-            del self._tickets[ticket.id]
-        self._give_up(number, set(self._work[number].wanted), "cancelled")
+        self._under_way.cancel(number)
+        self._work.give_up(number, set(self._work[number].wanted), "cancelled")
 
 
 class _Teacher(TeacherPhase):

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from search.clock import SYSTEM_CLOCK, Clock
 from search.errors import EnvironmentFault, StudyFault
-from search.executors.base import Executor, JobOutcome
+from search.executors.base import Executor
 from search.policy import Policy
 from search.progress import StudyObserver
 from search.strategy.focus import focus_at
@@ -30,7 +30,6 @@ from search.study.commands import CommandHandler
 from search.study.confirming import Confirming
 from search.study.device_backoff import FIRST_WAIT_S, LONGEST_WAIT_S, DeviceBackoff
 from search.study.earlier import EarlierStudy, as_told, described
-from search.study.interrupts import noticing_interrupts
 from search.study.judging import Judge
 from search.study.ledger import Ledger, Ticket
 from search.study.live import LiveView
@@ -41,11 +40,12 @@ from search.study.rungs import Rungs
 from search.study.settings import StudySettings
 from search.study.teacher_phase import TeacherPhase
 from search.study.testing import Testing
+from search.study.under_way import Loop, UnderWay
 from search.study.waiting import Waiting
 from spaces.space import Space
 from storage.records import Study, StudyState, Trial, TrialState
 from storage.store import Store
-from workers.jobs import Job, Measure, name_of
+from workers.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Coordinator:
     ) -> None:
         pace = pace or Pace()
         self._space, self._settings, self._policy = space, settings, policy
-        self._executor, self._clock, self._pace = executor, clock, pace
+        self._executor = executor
         self._propose_new, self._remeasure = propose_new, remeasure
         self._ledger = Ledger(store, study, observer, clock, executor.has_artifact)
         self._ledger.restore(remeasure)
@@ -107,7 +107,7 @@ class Coordinator:
             Confirming(store, space, settings, policy, self._ledger, self._judge, self._teacher),
             Testing(store, space, settings, self._ledger),
         )
-        self._outcomes = OutcomeHandler(
+        outcomes = OutcomeHandler(
             self._ledger,
             self._failed,
             self._teacher,
@@ -116,8 +116,10 @@ class Coordinator:
             space.search.retries,
         )
         self._waiting = Waiting(space, self._ledger, self._judge, self._backoff, self._next_step)
-        self._tickets: dict[int, Ticket] = {}
-        self._n_tickets = 0
+        self._under_way = UnderWay(executor, outcomes, self._backoff, clock)
+        self._loop = Loop(
+            self._ledger, self._under_way, outcomes, self._commands, self._live, pace.poll_s
+        )
         self._is_exhausted = False
         self._frozen = FrozenTrials(space)
         self._earlier = earlier
@@ -142,7 +144,7 @@ class Coordinator:
             self._commands.drop_old()
         state = StudyState.FINISHED
         try:
-            state = self._loop()
+            state = self._loop.run(self._is_over, self._submit, self._take)
         except KeyboardInterrupt:  # the second: it did not wait for what was being done
             state = StudyState.STOPPED
         except EnvironmentFault as fault:
@@ -159,38 +161,17 @@ class Coordinator:
             self._executor.close()
             ledger.remember_time()
             self._live.close()
-        tell_settings(ledger, self._space, self._policy)
+        if state is StudyState.FINISHED and self._propose_new:
+            tell_settings(ledger, self._space, self._policy)
         return conclude(
             ledger, state, self._propose_new, self._is_exhausted, self._is_out_of_time()
         )
-
-    def _loop(self) -> StudyState:
-        with noticing_interrupts() as is_interrupted:
-            while not self._is_over():
-                if is_interrupted():
-                    return StudyState.STOPPED
-                try:
-                    self._turn()
-                except EnvironmentFault:
-                    if not is_interrupted():  # a signal to the whole group ends the stages too
-                        raise
-        is_stopped = self._ledger.study.state is StudyState.STOPPING
-        return StudyState.STOPPED if is_stopped else StudyState.FINISHED
-
-    def _turn(self) -> None:
-        self._commands.handle()
-        self._submit()
-        for outcome in self._executor.poll(self._pace.poll_s):
-            ticket = self._tickets.pop(outcome.ticket, None)
-            if ticket is not None:
-                self._advance_after(ticket, outcome)
-        self._live.tell(self._tickets.values())
 
     def _is_over(self) -> bool:
         state = self._ledger.study.state
         if state is StudyState.STOPPING:
             return True
-        if self._teacher.context is None or self._tickets or self._may_propose():
+        if self._teacher.context is None or len(self._under_way) or self._may_propose():
             return False
         if state is StudyState.PAUSED:
             return False
@@ -203,9 +184,7 @@ class Coordinator:
         trial = self._ledger.trials.get(number)
         if trial is None or trial.state.is_final:
             return
-        for ticket in [t for t in self._tickets.values() if t.trial == number]:
-            self._executor.cancel(ticket.id)
-            del self._tickets[ticket.id]
+        self._under_way.cancel(number)
         self._judge.fail(number, "cancelled", TrialState.CANCELLED)
 
     # submitting
@@ -214,37 +193,30 @@ class Coordinator:
         if self._ledger.study.state is not StudyState.RUNNING:
             return
         if self._teacher.context is None:
-            if not self._tickets:
+            if not len(self._under_way):
                 self._submit_study_stage()
             return
-        if not self._is_under_way(None) and self._has_room() and self._has_devices():
+        if not self._under_way.has(None) and self._has_room() and self._has_devices():
             self._submit_study_stage()  # a device was away when the search began and is back
         for trial in self._ledger.open_trials():
             if not self._has_room():
                 return
-            if not self._is_under_way(trial.number):
+            if not self._under_way.has(trial.number):
                 self._advance(trial)
         while self._has_room() and self._may_propose() and self._begin():
             pass
         for number, job in self._left_afterwards():
-            if self._has_room() and not self._is_under_way(number):
+            if self._has_room() and not self._under_way.has(number):
                 self._start(number, job)
 
     def _has_room(self) -> bool:
-        return len(self._tickets) < self._space.search.parallel
+        return len(self._under_way) < self._space.search.parallel
 
     def _has_devices(self) -> bool:
         return any(target.is_remote for target in self._space.targets.values())
 
-    def _is_under_way(self, number: int | None) -> bool:
-        return any(t.trial == number for t in self._tickets.values())
-
-    def _unavailable_targets(self) -> set[str]:
-        measured_now = [t.target for t in self._tickets.values() if t.target is not None]
-        return self._backoff.unavailable_targets(measured_now)
-
     def _submit_study_stage(self) -> None:
-        step = self._teacher.next_step(self._unavailable_targets())
+        step = self._teacher.next_step(self._under_way.unavailable_targets())
         if isinstance(step, Submit):
             self._start(None, step.job)
         elif self._teacher.context is None:
@@ -328,7 +300,7 @@ class Coordinator:
                 return
         if results.train is None and not self._rungs.goes_on(trial, results):
             return
-        step = self._next_step(trial, self._unavailable_targets())
+        step = self._next_step(trial, self._under_way.unavailable_targets())
         if isinstance(step, Complete):
             self._judge.complete(trial.number, context)
         elif isinstance(step, Submit):
@@ -337,21 +309,13 @@ class Coordinator:
             self._start(trial.number, step.job)
 
     def _start(self, number: int | None, job: Job) -> None:
-        if number in self._remeasure and isinstance(job, Measure):
-            job = job.model_copy(update={"again": int(self._clock.now())})
-        attempt = self._outcomes.next_attempt(number, name_of(job))
-        started, started_at = self._clock.monotonic(), self._clock.now()
-        ticket = Ticket(self._n_tickets, number, job, started, started_at, attempt)
-        self._n_tickets += 1
-        self._tickets[ticket.id] = ticket
-        self._executor.submit(ticket.id, job)
+        self._under_way.start(number, job, anew=number in self._remeasure)
 
     def _failed(self, ticket: Ticket, reason: str) -> None:
         assert ticket.trial is not None
         self._judge.fail(ticket.trial, reason)
 
-    def _advance_after(self, ticket: Ticket, outcome: JobOutcome) -> None:
-        is_done = self._outcomes.handle(ticket, outcome)
+    def _take(self, ticket: Ticket, is_done: bool) -> None:
         is_running = self._ledger.study.state is StudyState.RUNNING
         if is_done and ticket.trial is not None and is_running:
             trial = self._ledger.trials[ticket.trial]

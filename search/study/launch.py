@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from search.added_targets import own_space_of, with_added
@@ -75,57 +75,49 @@ class Remeasure:
 def measure(
     name: str,
     home: Home,
-    what: Remeasure,
+    what: Remeasure | OnAdded,
     observer: StudyObserver,
     executor: Executor | None = None,
     pace: Pace | None = None,
     clock: Clock = SYSTEM_CLOCK,
     heartbeat: Heartbeat = HEARTBEAT,
 ) -> tuple[Study, StudyState]:
-    """Measure what is trained and waits for it; nothing new is begun.
+    """Measure what is trained and waits for it, or trials on targets beside those of the space,
+    which the study then has as well; nothing new is begun.
 
     Raises:
         UsageFault, StorageError, StudyFault: before or while running.
     """
     with only_coordinator(home, name), closing(Store(home.store_url)) as store:
         study = store.studies.get(name)
-        space = own_space_of(study)
-        check_targets(space)
-        again = _to_remeasure(store, study, what)
-        with holding(store, home, name, clock, heartbeat):
-            run = _Run(store, study, space, home, observer, executor, pace or Pace(), clock)
-            begin = partial(run.coordinator, propose_new=False, remeasure=again)
-            return run.until_it_ends(begin)
+        run = _Run(
+            store, study, own_space_of(study), home, observer, executor, pace or Pace(), clock
+        )
+        hold = partial(holding, store, home, name, clock, heartbeat)
+        return _again(run, what, hold) if isinstance(what, Remeasure) else _added(run, what, hold)
 
 
-def measure_added(
-    name: str,
-    home: Home,
-    what: OnAdded,
-    observer: StudyObserver,
-    executor: Executor | None = None,
-    pace: Pace | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-    heartbeat: Heartbeat = HEARTBEAT,
-) -> tuple[Study, StudyState]:
-    """Measure trials of a study on targets beside those of its space, which it then has as well.
+_Hold = Callable[[], AbstractContextManager[None]]
 
-    Raises:
-        UsageFault, StorageError, StudyFault: before or while running.
-    """
-    with only_coordinator(home, name), closing(Store(home.store_url)) as store:
-        study = store.studies.get(name)
-        space = own_space_of(study)
-        names, trials = new_targets(store, study, what), chosen_trials(store, study, what)
-        check_targets(space.model_copy(update={"targets": {n: what.targets[n] for n in names}}))
-        with holding(store, home, name, clock, heartbeat):
-            study = add_targets(store, study, what.targets, names)
-            whole = with_added(space, study)
-            run = _Run(store, study, whole, home, observer, executor, pace or Pace(), clock)
-            begin = partial(
-                run.added_measurements, space, targets=names, trials=trials, again=what.unsteady
-            )
-            return run.until_it_ends(begin)
+
+def _again(run: _Run, what: Remeasure, hold: _Hold) -> tuple[Study, StudyState]:
+    check_targets(run.space)
+    again = _to_remeasure(run.store, run.study, what)
+    with hold():
+        return run.until_it_ends(partial(run.coordinator, propose_new=False, remeasure=again))
+
+
+def _added(run: _Run, what: OnAdded, hold: _Hold) -> tuple[Study, StudyState]:
+    store, own = run.store, run.space
+    names, trials = new_targets(store, run.study, what), chosen_trials(store, run.study, what)
+    check_targets(own.model_copy(update={"targets": {n: what.targets[n] for n in names}}))
+    with hold():
+        study = add_targets(store, run.study, what.targets, names)
+        whole = replace(run, study=study, space=with_added(own, study))
+        begin = partial(
+            whole.added_measurements, own, targets=names, trials=trials, again=what.unsteady
+        )
+        return whole.until_it_ends(begin)
 
 
 def _to_remeasure(store: Store, study: Study, what: Remeasure) -> frozenset[int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from spaces.axes import Axis, parse_axis
+
+N = TypeVar("N", bound=str)
 
 
 def check_name(name: str) -> str:
@@ -22,6 +24,18 @@ def check_name(name: str) -> str:
             '"-" or "_"'
         )
     return name
+
+
+def each_once(names: tuple[N, ...]) -> tuple[N, ...]:
+    """A list in which nothing stands twice.
+
+    Raises:
+        ValueError: naming what does.
+    """
+    twice = [n for i, n in enumerate(names) if n in names[:i]]
+    if twice:
+        raise ValueError(f"names {twice[0]} twice")
+    return names
 
 
 Name = Annotated[str, AfterValidator(check_name)]

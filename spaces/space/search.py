@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 
 from spaces.record import Record
-from spaces.space.names import Name, Seed
+from spaces.space.names import Name, Seed, each_once
 
 
 def _as_tuple(raw: object) -> object:
@@ -66,10 +66,4 @@ class Search(Record):
     device_patience_s: Annotated[float, Field(ge=0, le=604_800)] = 600.0
     """how long a search waits at its end for a device that is away"""
 
-    @field_validator("warm_start")
-    @classmethod
-    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        twice = [n for i, n in enumerate(names) if n in names[:i]]
-        if twice:
-            raise ValueError(f"names {twice[0]} twice")
-        return names
+    _each_once = field_validator("warm_start")(each_once)

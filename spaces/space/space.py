@@ -16,7 +16,7 @@ from spaces.record import Record
 from spaces.space.budgets import Budget, parse_budgets
 from spaces.space.data import Data, Tokens
 from spaces.space.forbid import Rule, parse_rule
-from spaces.space.names import AxisField, Name
+from spaces.space.names import AxisField, Name, each_once
 from spaces.space.search import Search
 from spaces.space.sections import ONLY_L1, DistilAxes, PruneAxes, QuantizeAxes, TrainingAxes
 from spaces.space.targets import Runtime, Target, check_target_names
@@ -55,13 +55,7 @@ class Space(Record):
     def _target_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
         return check_target_names(targets)
 
-    @field_validator("objectives")
-    @classmethod
-    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        twice = [n for i, n in enumerate(names) if n in names[:i]]
-        if twice:
-            raise ValueError(f"names {twice[0]} twice")
-        return names
+    _each_once = field_validator("objectives")(each_once)
 
     @field_validator("losses")
     @classmethod

@@ -13,7 +13,7 @@ from search.executors.inline import InlineExecutor
 from search.home import Home
 from search.study.added import OnAdded
 from search.study.coordinator import Pace
-from search.study.launch import Remeasure, launch, measure, measure_added
+from search.study.launch import Remeasure, launch, measure
 from search.study.options import Options
 from spaces.target_file import load_targets
 from storage.records import Study, StudyState, Trial
@@ -65,7 +65,7 @@ class Home_:
         self.messages = View()
         asked = OnAdded(load_targets(path), trials, **what)
         executor = InlineExecutor(work)
-        _, state = measure_added("fake", self.home, asked, self.messages, executor, PACE)
+        _, state = measure("fake", self.home, asked, self.messages, executor, PACE)
         return state
 
     @property

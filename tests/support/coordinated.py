@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fakes import SPACE, space
+from collections.abc import Collection
+
+from fakes import SPACE, Work, space
 
 from search.executors.inline import InlineExecutor
 from search.policy import policy_of
@@ -13,6 +15,21 @@ from storage.store import Store
 
 CACHED = ("prepare", "teacher_targets")  # looked for anew at every launch: a cache may be gone
 EAGER = Pace(commands_every_s=0.0)  # looks for commands at every turn
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the coordinator catches it."""
+
+
+class Lossy(InlineExecutor):
+    """Files with these digests are gone."""
+
+    def __init__(self, work: Work, lost: Collection[str]) -> None:
+        super().__init__(work)
+        self._lost = lost
+
+    def has_artifact(self, digest: str) -> bool:
+        return digest not in self._lost
 
 
 class Silent:

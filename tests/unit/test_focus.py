@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials import trial_of
 
 from search.policy import AS_MEASURED, DETERMINISTIC
 from search.strategy.focus import focus_at, is_outside_a_focus, seen_within
@@ -47,22 +48,12 @@ def _metrics(values: dict[str, Any]) -> dict[str, float]:
 
 def _ended(number: int, proposal: Propose, **changes: Any) -> Trial:
     metrics = _metrics(proposal.values)
-    columns: dict[str, Any] = {
-        "id": number + 1,
-        "study_id": 1,
-        "number": number,
-        "values": proposal.values,
-        "recipe": {},
-        "recipe_digest": recipe_of(proposal.values).digest(),
-        "label": "",
+    given = {
         "source": proposal.source,
-        "state": TrialState.COMPLETE,
-        "created_at": 0.0,
         "metrics": metrics,
         "objective_values": (metrics["wer"], metrics["latency_p95_ms"], metrics["size_mb"]),
-        "sampler_attrs": proposal.sampler_attrs,
     }
-    return Trial(**{**columns, **changes})
+    return trial_of(number, proposal.values, **{**given, **changes})
 
 
 def _go_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
+from trials import trial_of
 
 from search.policy import AS_MEASURED
 from search.strategy.moves import Propose
@@ -25,17 +26,12 @@ def space(make_space: Callable[..., Space]) -> Space:
 
 def tried(moves: Sequence[Propose], state: TrialState) -> list[Trial]:
     return [
-        Trial(
-            id=n,
-            study_id=1,
-            number=n,
-            values=move.values,
+        trial_of(
+            n,
+            move.values,
             recipe=recipe_of(move.values).content(),
-            recipe_digest=recipe_of(move.values).digest(),
-            label="",
             source=move.source,
             state=state,
-            created_at=0.0,
             objective_values=(0.5, 1.0, 1.0) if state is TrialState.COMPLETE else None,
         )
         for n, move in enumerate(moves)

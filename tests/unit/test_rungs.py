@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from trials import trial_of
 
 from search.error_groups import error_groups
 from search.policy import AS_MEASURED, DETERMINISTIC
@@ -37,28 +39,13 @@ def trial(
     size_mb: float = 1.0,
     p95_ms: float = 3.0,
     state: TrialState = TrialState.RUNNING,
-    **changes: object,
+    values: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> Trial:
     costs = {"size_mb": size_mb, "latency_p95_ms": p95_ms}
     rungs = tuple(replace(rung, costs=rung.costs or costs) for rung in rungs)
-    given: dict[str, object] = {
-        "values": {"family": "separable_conv"},
-        "metrics": {"size_mb": size_mb, "latency_p95_ms": p95_ms},
-        "source": "sampler",
-        **changes,
-    }
-    return Trial(
-        id=number,
-        study_id=1,
-        number=number,
-        recipe={},
-        recipe_digest=str(number),
-        label="",
-        state=state,
-        created_at=0.0,
-        rungs=rungs,
-        **given,  # type: ignore[arg-type]
-    )
+    given = {"metrics": costs, "state": state, "rungs": rungs, **changes}
+    return trial_of(number, {"family": "separable_conv", **(values or {})}, **given)
 
 
 def is_stopped(one: Trial, *others: Trial) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials import trial_of
 
 from search.policy import AS_MEASURED, DETERMINISTIC, Policy
 from search.strategy.initial_design import initial_design
@@ -47,20 +48,13 @@ def _figures(space: Space, values: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _trial(space: Space, number: int, proposal: Propose, **changes: Any) -> Trial:
-    columns: dict[str, Any] = {
-        "id": number + 1,
-        "study_id": 1,
-        "number": number,
-        "values": proposal.values,
-        "recipe": {},
-        "recipe_digest": recipe_of(proposal.values).digest(),
+    given = {
         "label": recipe_of(proposal.values).label(),
         "source": proposal.source,
         "state": TrialState.RUNNING,
-        "created_at": 0.0,
         "sampler_attrs": proposal.sampler_attrs,
     }
-    return Trial(**{**columns, **changes})
+    return trial_of(number, proposal.values, **{**given, **changes})
 
 
 def _completed(space: Space, trial: Trial) -> Trial:

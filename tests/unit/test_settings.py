@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from trials import trial_of
 
 from search.policy import AS_MEASURED
 from search.strategy.moves import Propose
@@ -14,7 +15,7 @@ from search.strategy.sampling import propose
 from search.strategy.settings import findings, with_settings
 from spaces.points import random_values, recipe_of
 from spaces.space import Space
-from storage.records import Trial, TrialState
+from storage.records import Trial
 
 TRUE = {0.002: 0.4, 0.004: 0.0, 0.008: 0.2}  # what a learning rate adds to the logarithm of WER
 
@@ -44,17 +45,9 @@ def trials_of(space: Space, count: int, noise: float = 0.05) -> list[Trial]:
         log_wer += 2.0 * (float(values["training.augment"]) - 0.5) ** 2 + spread.normal(0, noise)
         wer = float(np.exp(log_wer))
         found.append(
-            Trial(
-                id=number,
-                study_id=1,
-                number=number,
-                values=values,
-                recipe={},
-                recipe_digest=recipe_of(values).digest(),
-                label="",
-                source="sampler",
-                state=TrialState.COMPLETE,
-                created_at=0.0,
+            trial_of(
+                number,
+                values,
                 metrics={"wer": wer, "params": params, "size_mb": params / 1e6},
                 objective_values=(wer, params / 1e6),
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trials import trial_of
 
 from search.policy import AS_MEASURED, DETERMINISTIC
 from search.strategy.initial_design import initial_design
@@ -16,9 +17,9 @@ from search.strategy.moves import Propose
 from search.strategy.sampling import propose
 from search.strategy.warm_start import Earlier, WarmStart, axes_here, recipe_here, warm_start
 from spaces.identity import space_digest
-from spaces.points import random_values, recipe_of, refusal
+from spaces.points import random_values, refusal
 from spaces.space import Space
-from storage.records import Trial, TrialState
+from storage.records import Trial
 
 MakeSpace = Callable[..., Space]
 AXES: dict[str, Any] = {
@@ -44,21 +45,8 @@ def _metrics(values: Mapping[str, Any], scale: float = 1.0) -> dict[str, float]:
 
 def _trial(number: int, values: Mapping[str, Any], scale: float = 1.0, **changes: Any) -> Trial:
     metrics = _metrics(values, scale)
-    columns: dict[str, Any] = {
-        "id": number + 1,
-        "study_id": 1,
-        "number": number,
-        "values": values,
-        "recipe": {},
-        "recipe_digest": recipe_of(values).digest(),
-        "label": "",
-        "source": "sampler",
-        "state": TrialState.COMPLETE,
-        "created_at": 0.0,
-        "metrics": metrics,
-        "objective_values": (metrics["wer"], metrics["size_mb"]),
-    }
-    return Trial(**{**columns, **changes})
+    given = {"metrics": metrics, "objective_values": (metrics["wer"], metrics["size_mb"])}
+    return trial_of(number, values, **{**given, **changes})
 
 
 def _drawn(space: Space, count: int, scale: float = 1.0) -> tuple[Trial, ...]:

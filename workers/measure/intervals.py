@@ -9,9 +9,8 @@ network of some 0.3 ms, none of them flagged as unsteady. An interval therefore 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-
-import numpy as np
 
 _Z95 = 1.96
 _UNSTEADY = 2.0  # so many times wider where there was no quiet
@@ -42,8 +41,8 @@ def half_width(metric: str, restarts: Sequence[float] = (), *, is_unsteady: bool
         restarts: the figure in each process; without them what hours alone make.
     """
     again = _AGAIN.get(metric, _OTHER) * (_UNSTEADY if is_unsteady else 1.0)
-    logs = np.log([value for value in restarts if value > 0])
-    within = float(logs.var(ddof=1)) / len(logs) if len(logs) > 1 else 0.0
+    logs = [math.log(value) for value in restarts if value > 0]
+    within = statistics.variance(logs) / len(logs) if len(logs) > 1 else 0.0
     return _Z95 * math.sqrt(again**2 + within)
 
 

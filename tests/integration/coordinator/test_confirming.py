@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 import pytest
-from coordinated import Silent, run
+from coordinated import Killed, Silent, run
 from fakes import SPACE, Work
 
 from search.home import Home
@@ -100,9 +100,6 @@ def test_nobody_is_measured_again_where_that_is_off_or_times_decide_nothing(tmp_
 
 
 def test_a_killed_search_confirms_the_rest(home):
-    class Killed(BaseException):
-        pass
-
     class Mortal(Twice):
         def _measure(self, job):
             if len(confirmed(self)) == 2:

@@ -6,7 +6,7 @@ import random
 from contextlib import closing
 
 import pytest
-from coordinated import CACHED, Silent, run
+from coordinated import CACHED, Killed, Silent, run
 from fakes import SPACE, Work
 
 from search.executors.inline import InlineExecutor
@@ -15,10 +15,6 @@ from search.study.options import Options
 from storage.records import StudyState, TrialState
 from storage.store import Store
 from workers.jobs import key_of
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the coordinator catches it."""
 
 
 def test_every_trial_asked_for_is_tried_and_recorded(home):

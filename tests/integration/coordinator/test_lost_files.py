@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
-from coordinated import CACHED, EAGER, run
+from coordinated import CACHED, EAGER, Killed, Lossy, run
 from fakes import SPACE, Work
 
 from search.executors.base import JobOutcome
-from search.executors.inline import InlineExecutor
 from search.home import Home
 from search.results import TrialResults
 from storage.records import REOPENED, StudyState, Trial
@@ -21,21 +20,6 @@ from workers.results import AnyResult
 NUMBER = 3
 # What is measured once more at the end is another story.
 TEXT = SPACE.replace("search: {", "search: {confirm: false, ")
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the coordinator catches it."""
-
-
-class Lossy(InlineExecutor):
-    """Files with these digests are gone."""
-
-    def __init__(self, work: Work, lost: Collection[str]) -> None:
-        super().__init__(work)
-        self._lost = lost
-
-    def has_artifact(self, digest: str) -> bool:
-        return digest not in self._lost
 
 
 class Otherwise(Work):

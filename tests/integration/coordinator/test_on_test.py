@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from coordinated import CACHED, Silent, run
+from coordinated import CACHED, Killed, Silent, run
 from fakes import SPACE, Work, space
 
 from search.analysis.trial_frame import study_frame
@@ -18,10 +18,6 @@ from storage.store import Store
 SHORT = SPACE.replace("trials: 14", "trials: 6")
 TESTED = SHORT.replace("synthetic: {}", "synthetic: {test_utterances: 20}")
 TWO_RUNTIMES = TESTED + "targets: {ov: {backend: openvino}, cpu: {}}\n"
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the coordinator catches it."""
 
 
 def of_stage(work, stage):

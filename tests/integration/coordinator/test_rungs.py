@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import closing
 
 import pytest
-from coordinated import EAGER, Silent, run
+from coordinated import EAGER, Killed, Silent, run
 from fakes import SPACE, Work
 
 from search.cli.main import run as search
@@ -77,10 +77,6 @@ def test_a_deterministic_search_stops_the_same_trials_however_parallel(tmp_path)
         outcomes.append([(t.recipe_digest, t.state) for t in trials])
     assert by_state(trials, TrialState.STOPPED)
     assert all(outcome == outcomes[0] for outcome in outcomes)
-
-
-class Killed(BaseException):
-    """Stands for a kill of the coordinator."""
 
 
 class Mortal(Work):
@@ -173,3 +169,4 @@ def test_show_and_events_tell_of_rungs(home, stopped, capsys):
     assert f"trial {stopped} of fake: stopped" in out
     assert "rung, 30 of 100 epochs: WER" in out
     assert "stopped there" in out
+    assert f"`search promote {stopped} --study fake` trains it on" in out

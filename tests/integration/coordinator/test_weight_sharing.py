@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import pytest
-from coordinated import CACHED, Silent, run
+from coordinated import CACHED, Killed, Lossy, Silent, run
 from fakes import SPACE, Work
 
 from search.analysis.costs import stage_costs
-from search.executors.inline import InlineExecutor
 from search.home import Home
 from storage.records import StudyState
 from workers.jobs import Supernet, Train, name_of
@@ -18,10 +15,6 @@ from workers.results import AnyResult
 SHARED = SPACE.replace("trials: 14", "trials: 14, weight_sharing: on")
 AUTO = SPACE.replace("trials: 14", "trials: 14, weight_sharing: auto")
 SUPERNETS = ["supernet@separable_conv", "supernet@conformer"]
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the coordinator catches it."""
 
 
 class KilledAt(Work):
@@ -35,17 +28,6 @@ class KilledAt(Work):
         if name_of(job) == self._name:
             raise Killed
         return super().__call__(job)
-
-
-class Lossy(InlineExecutor):
-    """Files with these digests are gone."""
-
-    def __init__(self, work: Work, lost: Collection[str]) -> None:
-        super().__init__(work)
-        self._lost = lost
-
-    def has_artifact(self, digest: str) -> bool:
-        return digest not in self._lost
 
 
 def names(work: Work) -> list[str]:
