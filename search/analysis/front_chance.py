@@ -24,6 +24,7 @@ _ERRORS = ("wer", "cer")
 _CLEARLY = 1.5  # standard errors: who is beaten by more is not on the front in 93 % of draws
 _MOST_RIVALS = 300  # draws take the square of their number
 _ROWS = 500  # at a time, to bound memory
+_CELLS = 4_000_000  # of draws, likewise
 
 
 def front_chances(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
@@ -92,21 +93,22 @@ def _drawn(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
     count = len(frame)
     no_worse, better = np.ones((count, count), bool), np.zeros((count, count), bool)
     for metric in _no_errors(metrics):
-        values = frame[metric].to_numpy(float) * signs([metric])[0]
-        widths = _widths(frame, metric)
+        values, widths = frame[metric].to_numpy(float) * signs([metric])[0], _widths(frame, metric)
         apart = _apart(values, values, widths, widths)
         no_worse &= apart <= 0  # [j, i]: j is not surely worse than i
         better |= apart < 0
-    draws = np.stack([_draw(frame, m) for m in metrics if m.name in _ERRORS] or [np.zeros((1, 0))])
-    if draws.shape[2] == 0:
-        draws = np.zeros((1, 1, count))
     is_first = np.arange(count)[:, None] < np.arange(count)
+    is_tie = no_worse & no_worse.T & ~better & ~better.T & is_first
+    drawn = [_draw(frame, m) for m in dict.fromkeys(metrics) if m.name in _ERRORS]
+    draws = np.stack(drawn) if drawn else np.zeros((1, 1, count))
     on_front = np.zeros(count)
-    for draw in np.moveaxis(draws, 1, 0):  # float [errors, n]
-        as_few = (draw[:, :, None] <= draw[:, None, :]).all(axis=0)
-        fewer = (draw[:, :, None] < draw[:, None, :]).any(axis=0)
-        ties = no_worse & no_worse.T & as_few & as_few.T & ~better & ~better.T & is_first
-        on_front += ~((no_worse & as_few & (better | fewer)) | ties).any(axis=0)
+    step = max(1, _CELLS // count**2)
+    for first in range(0, draws.shape[1], step):
+        some = draws[:, first : first + step]
+        as_few: np.ndarray = (some[..., :, None] <= some[..., None, :]).all(axis=0)  # [draws, j, i]
+        fewer: np.ndarray = (some[..., :, None] < some[..., None, :]).any(axis=0)
+        is_equal = as_few & as_few.swapaxes(1, 2) & is_tie
+        on_front += (~((no_worse & as_few & (better | fewer)) | is_equal).any(axis=1)).sum(axis=0)
     chances: np.ndarray = on_front / draws.shape[1]
     return chances
 
@@ -143,10 +145,9 @@ def _widths(frame: pd.DataFrame, metric: MetricRef) -> np.ndarray:
 
 def _draw(frame: pd.DataFrame, metric: MetricRef) -> np.ndarray:
     """float [draws, n]: error rates on dev sets drawn anew. Trials without word errors by group of
-    utterances vary by their intervals, each for itself."""
+    utterances vary by their intervals, each for itself; nothing does that has neither."""
+    values, groups = frame[metric].to_numpy(float), _groups(frame)
     rng = np.random.default_rng(0)
-    values = frame[metric].to_numpy(float)
-    groups = _groups(frame)
     drawn = values + rng.normal(size=(_DRAWS, len(values))) * _standard_errors(frame, metric)
     for size in sorted({len(g) for g in groups if g is not None}):
         those = [i for i, g in enumerate(groups) if g is not None and len(g) == size]

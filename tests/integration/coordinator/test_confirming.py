@@ -114,3 +114,31 @@ def test_a_killed_search_confirms_the_rest(home):
     assert len(keys) == len(set(keys))
     assert confirmed(second)
     assert all(t.state is TrialState.COMPLETE for t in trials)
+
+
+def test_who_was_on_the_front_by_luck_falls_off_and_that_is_told(tmp_path):
+    """Errors and time decide; the fastest, which makes more errors, was ten times luckier."""
+    text = SPACE.replace("search: {", "search: {sampler: random, ") + (
+        "objectives: [wer, latency_p95_ms]\n"
+    )
+    alone = text.replace("sampler: random", "sampler: random, confirm: false")
+    _, trials, *_ = run(Home.at(tmp_path / "a"), Twice(), alone, parallel=1)
+    lucky = min(trials, key=lambda t: t.metrics["latency_p95_ms"])
+    assert any(t.metrics["wer"] < lucky.metrics["wer"] for t in trials)
+
+    class Unlucky(Twice):
+        def _measure(self, job):
+            before = len([j for j in self.jobs if j.stage == "train"]) - 2
+            seen = self.models.setdefault(job.model.files["model.onnx"], before)
+            self.times = 100.0 if seen == lucky.number else 1.0
+            return super()._measure(job)
+
+        models: dict[str, int]
+
+    work, view = Unlucky(), Silent()
+    work.models = {}
+    _, after, *_ = run(Home.at(tmp_path / "b"), work, text, view=view, parallel=1)
+    assert [t.recipe_digest for t in after] == [t.recipe_digest for t in trials]
+    assert f"measured again, trial {lucky.number} is off the front" in view.messages
+    again = after[lucky.number].metrics["latency_p95_ms"]
+    assert again == pytest.approx(10 * lucky.metrics["latency_p95_ms"])
