@@ -105,8 +105,8 @@ def _drawn(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
     step = max(1, _CELLS // count**2)
     for first in range(0, draws.shape[1], step):
         some = draws[:, first : first + step]
-        as_few: np.ndarray = (some[..., :, None] <= some[..., None, :]).all(axis=0)  # [draws, j, i]
-        fewer: np.ndarray = (some[..., :, None] < some[..., None, :]).any(axis=0)
+        as_few = np.logical_and.reduce(some[..., :, None] <= some[..., None, :])  # [draws, j, i]
+        fewer = np.logical_or.reduce(some[..., :, None] < some[..., None, :])
         is_equal = as_few & as_few.swapaxes(1, 2) & is_tie
         on_front += (~((no_worse & as_few & (better | fewer)) | is_equal).any(axis=1)).sum(axis=0)
     chances: np.ndarray = on_front / draws.shape[1]

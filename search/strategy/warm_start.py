@@ -62,6 +62,8 @@ class WarmStart:
 
     def told(self, seen: Sequence[Trial]) -> list[Trial]:
         """The earlier trials with the values that the sampler is told."""
+        if not self.known:
+            return []
         own = np.array([t.objective_values for t in seen if t.objective_values is not None])
         out = []
         for known in self.known:
