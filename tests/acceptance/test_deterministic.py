@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 
+
+@pytest.mark.timeout(600)  # two whole searches, one trial at a time in the first
 def test_a_deterministic_search_ends_in_the_same_front_however_parallel(tmp_path, cli, tiny_space):
     outcomes = []
     for parallel in (1, 3):
