@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import queries
 from dashboard.context import artifacts, home, store
 from search.added_targets import with_added
+from search.analysis.costs import StageCost, stage_costs
 from search.analysis.trial_frame import study_frame
 from search.results import TrialResults
 from spaces.load import parse_space
@@ -45,6 +46,16 @@ def _runs(study_id: int, version: int, number: int | None) -> list[StageRun]:  #
 def stage_runs(study: Study, number: int | None) -> list[StageRun]:
     """Attempts at the stages of a trial, or of the study itself (None)."""
     return _runs(study.id, store().events.last_id(study.id), number)
+
+
+@st.cache_resource(show_spinner="Reading stages …", max_entries=6)
+def _costs(study_id: int, version: int) -> list[StageCost]:  # noqa: ARG001
+    return stage_costs(store().stage_runs.of(study_id))
+
+
+def costs(study: Study) -> list[StageCost]:
+    """Where the compute of a study went, stage by stage."""
+    return _costs(study.id, store().events.last_id(study.id))
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import streamlit as st
 
-from dashboard.caching import frame, space_of, stage_runs
+from dashboard.caching import costs, frame, space_of, stage_runs
 from dashboard.context import store
 from dashboard.parts.choice import same_study, study_or_stop
 from dashboard.parts.control import steer_study, write_notes
@@ -133,6 +133,8 @@ def _history(name: str) -> None:
     done = frame(study).dropna(subset=["finished_at"]).sort_values("finished_at")
     if len(done):
         _grown(study, done)
+    if st.toggle("Compute by stage", key=f"costs of {study.id}"):
+        _compute(study)
     st.subheader("Events")
     happened = events(store(), study)
     if happened.empty:
@@ -146,6 +148,26 @@ def _history(name: str) -> None:
         column_config={"time": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")},
         alt="The last events of the study, newest first",
     )
+
+
+def _compute(study: Study) -> None:
+    """Where the CPU time went: data, teacher and supernets, rungs and trainings, exports, scores
+    and measurements."""
+    found = costs(study)
+    whole_s = sum(cost.cpu_s for cost in found) or 1.0
+    rows = [
+        {
+            "of": "trials" if cost.of_trials else "study",
+            "stage": cost.stage,
+            "CPU time": clock(cost.cpu_s),
+            "share": f"{cost.cpu_s / whole_s:.0%}",
+            "done": cost.n_done,
+            "found done": cost.n_found_done,
+            "failed": cost.n_failed,
+        }
+        for cost in found
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Compute by stage")
 
 
 def _grown(study: Study, done: pd.DataFrame) -> None:

@@ -44,6 +44,22 @@ def front_chances(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarr
     return chances
 
 
+def not_told_apart(frame: pd.DataFrame, metric: MetricRef, row: int) -> np.ndarray:
+    """bool [n]: which rows of a frame chance may have set apart from one of them in a metric.
+
+    Args:
+        frame: trials that have a figure of the metric.
+        row: the place of the one.
+    """
+    values = frame[metric].to_numpy(float)
+    if metric.name in _ERRORS:
+        errors = _pair_errors(frame, metric, np.array([row]), np.arange(len(frame)))[0]
+        return np.abs(values - values[row]) <= _Z95 * errors
+    widths = _widths(frame, metric)
+    found: np.ndarray = _apart(values[[row]], values, widths[[row]], widths)[0] == 0
+    return found
+
+
 def _behind(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
     """float [n]: by how many standard errors a row makes more errors than one of the front that is
     surely no worse in all else; 0 where there is none, or where it does not."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from search.analysis.front_chance import not_told_apart
 from search.errors import UsageFault
+from search.objectives import signs
 from spaces.metrics import MetricRef
 from storage.records import TrialState
 
@@ -85,15 +87,18 @@ def fits(frame: pd.DataFrame, limits: Sequence[Limit]) -> pd.Series:
 
 
 def best_number(frame: pd.DataFrame, metric: MetricRef, limits: Sequence[Limit] = ()) -> int | None:
-    """The complete trial best in a metric among those within limits."""
+    """The complete trial best in a metric among those within limits. Where chance may have set
+    others apart from it, those of the front come first."""
     if metric not in frame:
         return None
     inside = (frame["state"] == TrialState.COMPLETE) & fits(frame, limits)
-    known = frame.loc[inside, metric].dropna()
+    known = frame[inside].dropna(subset=[metric])
     if known.empty:
         return None
-    place = known.idxmax() if metric.known.higher_is_better else known.idxmin()
-    return int(frame.loc[place, "number"])
+    values = known[metric].to_numpy(float) * signs([metric])[0]
+    tied = known[not_told_apart(known, metric, int(values.argmin()))]
+    best = tied[tied["on_front"]] if tied["on_front"].any() else tied
+    return int(best["number"].iloc[int((best[metric] * signs([metric])[0]).argmin())])
 
 
 def best_trial(frame: pd.DataFrame, metric: str, where: str | None = None) -> int:

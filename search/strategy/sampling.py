@@ -36,6 +36,7 @@ from spaces.space import Space
 from storage.records import Focus, Trial, TrialState
 
 DEFAULT_INITIAL = 6
+_INITIAL_PER_FAMILY = 2  # its smallest and its largest, before anything is said of a family
 _ATTEMPTS = 20
 _WINDOW = 250  # beyond so many trials the sampler sees the front and the latest
 _SMALL_SPACE = 5000
@@ -65,7 +66,8 @@ def propose(
     seen = policy.seen(number, trials)
     tried = recipes_tried(seen, focus)
     n_initial = space.search.initial_trials
-    n_initial = DEFAULT_INITIAL if n_initial is None else n_initial
+    if n_initial is None:
+        n_initial = max(DEFAULT_INITIAL, _INITIAL_PER_FAMILY * len(space.students))
     design = initial_design(space, n_initial) if number < n_initial else []
     for values, source in warm.opening(design)[number:]:
         if recipe_of(values).digest() not in tried:

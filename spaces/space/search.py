@@ -38,7 +38,8 @@ class Search(Record):
         Annotated[int, Field(ge=0, le=1000)] | None,
         Field(validation_alias=AliasChoices("initial_trials", "expert_trials")),
     ] = None
-    """how many recipes come from experience instead of the sampler; 6 by default"""
+    """how many recipes come from experience instead of the sampler; by default two
+    a family, and 6 at least"""
     settings: Literal["sampled", "learned"] = "sampled"
     """learning rate, augmentation and distillation of a trial: as the sampler chose, or as a model
     of word errors over size learnt across the trials of a family"""

@@ -273,6 +273,23 @@ def test_the_best_is_the_best_of_those_that_fit(make_space: MakeSpace) -> None:
     assert best_trial(frame, "throughput", "wer<50%") == 1
 
 
+def test_the_best_is_of_the_front_where_chance_may_have_set_it_apart(make_space: MakeSpace) -> None:
+    sure = {"latency_p95_ms_low": 0.95, "latency_p95_ms_high": 1.05}
+    trials = [
+        _trial(0, {"wer": 0.100, "wer_low": 0.08, "wer_high": 0.12, "size_mb": 9.0}),
+        _trial(1, {"wer": 0.101, "wer_low": 0.08, "wer_high": 0.12, "size_mb": 9.0}),
+        _trial(2, {"wer": 0.300, "wer_low": 0.28, "wer_high": 0.32, "size_mb": 1.0}),
+    ]
+    trials = [
+        t.evolve(metrics={**t.metrics, **sure, "latency_p95_ms": ms})
+        for t, ms in zip(trials, (1.01, 1.0, 1.02), strict=True)
+    ]
+    frame = trial_frame(trials, STUDY, make_space())
+    assert not frame["on_front"].all()
+    assert best_trial(frame, "latency_p95_ms") in set(frame.loc[frame["on_front"], "number"])
+    assert best_trial(frame, "size_mb") == 2
+
+
 @pytest.mark.parametrize("metric", ["word_f1", "word_precision", "word_recall"])
 def test_the_best_of_a_share_of_right_words_is_the_highest(
     make_space: MakeSpace, metric: str

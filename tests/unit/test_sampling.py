@@ -210,11 +210,12 @@ def test_results_of_earlier_generations_are_learnt_from(
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_the_initial_design_comes_first(name: str) -> None:
     space = load_space(name)
-    design = initial_design(space, 6)
-    trials = _run(space, 6)
+    count = max(6, 2 * len(space.students))
+    design = initial_design(space, count)
+    trials = _run(space, count)
     assert [t.source for t in trials] == ["initial_design"] * len(design)
     assert [t.values for t in trials] == design
-    following = propose(space, AS_MEASURED, 0, 6, trials)
+    following = propose(space, AS_MEASURED, 0, count, trials)
     assert isinstance(following, Propose)
     assert following.source == ("format" if space.search.formats == "all" else "sampler")
 
