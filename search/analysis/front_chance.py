@@ -60,6 +60,16 @@ def not_told_apart(frame: pd.DataFrame, metric: MetricRef, row: int) -> np.ndarr
     return found
 
 
+def paired_difference(
+    frame: pd.DataFrame, metric: MetricRef, row: int, other: int
+) -> tuple[float, float]:
+    """An error rate of another row less that of a row, and half of its 95 % interval: in pairs over
+    dev where the errors by group are known, else from the intervals of both."""
+    values = frame[metric].to_numpy(float)
+    error = _pair_errors(frame, metric, np.array([row]), np.array([other]))[0, 0]
+    return float(values[other] - values[row]), float(_Z95 * error)
+
+
 def _behind(frame: pd.DataFrame, metrics: Sequence[MetricRef]) -> np.ndarray:
     """float [n]: by how many standard errors a row makes more errors than one of the front that is
     surely no worse in all else; 0 where there is none, or where it does not."""

@@ -36,8 +36,8 @@ def front_command(
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """The Pareto front of a study: trials that more likely than not nothing beats in every
-    objective. Word errors are drawn anew over dev; times that their intervals do not tell apart are
+    """Which student to ship, and the Pareto front of a study: trials that more likely than not
+    nothing beats in every objective. Word errors are drawn anew over dev; times that their intervals do not tell apart are
     ties. Sure is who is on the front in 95 % of the draws."""
     from rich.console import Console
 
@@ -45,6 +45,7 @@ def front_command(
     from search.analysis.front import front_numbers, knee_number
     from search.analysis.pick import fits, parse_where
     from search.analysis.trial_frame import trial_frame
+    from search.cli.answer import print_answer
     from search.policy import policy_of
     from search.report.export import as_csv as in_csv
     from search.report.tables import as_json as in_json
@@ -77,6 +78,7 @@ def front_command(
     elif not chosen:
         click.echo("no such trial yet" if not limits else f"no trial meets {where}")
     else:
+        print_answer(study, frame, limits)
         title = f"{study.name}: {'trials' if everything else 'front'}"
         knee = knee_number(frame, space.objectives, policy)
         further = times_on(frame, study.added_targets)

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from search.cli.common import agree_to_hosts, home_of, yes_option
+from search.cli.common import agree_to_hosts, home_of, open_store, space_of, study_named, yes_option
 
 
 @click.command("launch", short_help="run the search of a space, or continue it")
@@ -54,9 +54,25 @@ def launch_command(
     if state is StudyState.FINISHED:
         if plain or not sys.stdout.isatty():  # the live page ends with its front
             ctx.invoke(front_command, name=study.name)
-        click.echo(
-            f"next: search front {study.name} · search export --study {study.name} --best wer OUT"
-        )
+            _say_next(ctx, study.name, with_answer=False)
+        else:
+            _say_next(ctx, study.name, with_answer=True)
         return 0
     click.echo(f"stopped. To continue: search launch --space {path} (with the same options)")
     return 130
+
+
+def _say_next(ctx: click.Context, name: str, *, with_answer: bool) -> None:
+    """What to do with a search that has ended."""
+    from search.analysis.answer import answer_of
+    from search.analysis.trial_frame import study_frame
+    from search.cli.answer import print_answer
+
+    with open_store(ctx) as store:
+        study = study_named(store, name)
+        frame = study_frame(store, study, space_of(study))
+    if with_answer:
+        print_answer(study, frame)
+    answer = answer_of(frame)
+    which = "--best wer" if answer is None else f"--trial {answer.number}"
+    click.echo(f"next: search front {name} · search export --study {name} {which} OUT.zip")

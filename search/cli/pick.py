@@ -14,6 +14,7 @@ from search.errors import UsageFault
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.analysis.answer import Answer
     from search.analysis.choice import Candidate, Choice
     from search.analysis.pick import Limit
     from spaces.space import Space
@@ -39,17 +40,20 @@ def pick_command(
     as_json: bool,
     **budgets: float | None,
 ) -> None:
-    """Which student makes the fewest errors within these limits, how sure that is on this dev set,
-    and what going smaller costs. From what was measured; nothing is run.
+    """Which student to ship within these limits: the smallest of those that this dev set does not
+    tell from the fewest errors; how sure that is, and what going smaller costs. From what was
+    measured; nothing is run.
 
     \b
     Examples:
       search pick edge --latency-ms 50 --size-mb 15
       search pick edge --size-mb 1 --target pi5 --json
     """
+    from search.analysis.answer import answer_of
     from search.analysis.choice import choose
     from search.analysis.elsewhere import lines_on, not_measured_on, targets_asked
     from search.analysis.trial_frame import study_frame
+    from search.cli.answer import print_answer
 
     with open_store(ctx) as store:
         study = study_named(store, name)
@@ -60,12 +64,16 @@ def pick_command(
         limits = _limits(budgets, where, target)
         frame = study_frame(store, study, space)
         choice = choose(store, study, space, frame, limits, target)
+    answer = answer_of(frame, limits, target or "")
     asked = targets_asked(limits, target)
     if as_json:
         lacking = {name: not_measured_on(frame, name) for name in asked}
-        click.echo(json.dumps({**_as_json(choice), "not_measured_on": lacking}, indent=1))
+        ship = None if answer is None else answer.number
+        found = {"ship": ship, **_as_json(choice), "not_measured_on": lacking}
+        click.echo(json.dumps(found, indent=1))
     else:
-        _print(choice, study.name, space, frame, target)
+        print_answer(study, frame, limits, target or "")
+        _print(choice, answer, study.name, space, frame, target)
         for line in lines_on(frame, asked):
             click.echo(line)
 
@@ -88,7 +96,12 @@ def _as_json(choice: Choice) -> dict[str, object]:
 
 
 def _print(
-    choice: Choice, study: str, space: Space, frame: pd.DataFrame, target: str | None
+    choice: Choice,
+    answer: Answer | None,
+    study: str,
+    space: Space,
+    frame: pd.DataFrame,
+    target: str | None,
 ) -> None:
     from search.report.labels import format_metric, metric_name
     from spaces.metrics import MetricRef
@@ -102,7 +115,7 @@ def _print(
     told = ", ".join(
         f"{metric_name(n)} {format_metric(n, float(figures[n]))}" for n in names if n in figures
     )
-    click.secho(f"trial {first.number}, {first.label}: {told}", bold=True)
+    click.echo(f"fewest errors: trial {first.number}, {first.label}: {told}")
     click.echo(
         f"  the fewest word errors of {choice.n_within} trials within the limits "
         f"({choice.n_complete} complete); on {first.chance:.0%} of dev sets drawn anew from these "
@@ -120,7 +133,8 @@ def _print(
         click.echo("smaller costs:")
         _list(choice.cheaper, first)
     where = f" --target {target}" if target else ""
-    click.echo(f"next: search export --study {study} --trial {first.number}{where} OUT.zip")
+    ship = first.number if answer is None else answer.number
+    click.echo(f"next: search export --study {study} --trial {ship}{where} OUT.zip")
 
 
 def _list(candidates: tuple[Candidate, ...], first: Candidate) -> None:

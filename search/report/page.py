@@ -16,6 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from search.analysis.answer import answer_of
 from search.analysis.elsewhere import lines_on, times_on
 from search.analysis.front import hypervolumes, knee_number, reference_point
 from search.analysis.trial_frame import (
@@ -26,6 +27,7 @@ from search.analysis.trial_frame import (
     study_frame,
 )
 from search.policy import policy_of
+from search.report.answer import answer_line, others_line, rule_line
 from search.report.charts import over_time, parallel_coordinates
 from search.report.export import as_csv
 from search.report.front_charts import front_figures
@@ -85,6 +87,7 @@ class _Head:
     targets: str
     budgets: str
     teacher: str
+    answer: tuple[str, ...]  # which student to ship, and by which rule
     lacking: str  # trials that were not measured on every target
 
 
@@ -153,8 +156,16 @@ def _head(study: Study, space: Space, frame: pd.DataFrame) -> _Head:
         budgets=", ".join(map(str, space.budgets)) or "none",
         teacher=", ".join(f"{metric_name(m)} {format_metric(m, teacher[m])}" for m in known)
         or "not measured",
+        answer=_answer(frame),
         lacking="; ".join(lines_on(frame, study.added_targets)),
     )
+
+
+def _answer(frame: pd.DataFrame) -> tuple[str, ...]:
+    answer = answer_of(frame)
+    if answer is None:
+        return ()
+    return answer_line(answer), others_line(answer), rule_line(answer)
 
 
 def _charts(study: Study, space: Space, frame: pd.DataFrame) -> list[_Chart]:

@@ -16,6 +16,7 @@ from search.analysis.choice import Choice, choose
 from search.analysis.pick import Limit
 from search.analysis.trial_frame import study_frame
 from search.cli.main import run
+from search.error_groups import error_groups
 from search.errors import UsageFault
 from spaces.load import parse_space
 from spaces.metrics import MetricRef
@@ -46,7 +47,12 @@ def _study(store: Store) -> Study:
         metrics = metrics_of(wer, latency_p95_ms / 1.6, size_mb)
         figures = (wer, latency_p95_ms, size_mb)
         store.trials.save(
-            trial.evolve(state=TrialState.COMPLETE, metrics=metrics, objective_values=figures)
+            trial.evolve(
+                state=TrialState.COMPLETE,
+                metrics=metrics,
+                objective_values=figures,
+                error_groups=error_groups(errors.tolist()),
+            )
         )
         store.stage_runs.add(
             study.id,
@@ -153,18 +159,20 @@ def test_the_command_answers_in_words_and_as_json(
     home = ["--home", str(tmp_path), "pick", "edge"]
     assert run([*home, "--size-mb", "5", "--latency-ms", "20.5"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("trial 0, student 0: WER ")
+    assert said.startswith("Ship trial 1: 1 MB, ")
     for words in (
+        "fewest errors: trial 0, student 0: WER ",
         "the fewest word errors of 3 trials within the limits (4 complete)",
         "200 utterances (1000 words)",
         "latency p95 is within 5 % of its limit",
         "not told apart from it by this dev set:\n  trial 1, student 1: 1 MB (-50%), WER +0.2",
         "smaller costs:",
-        "next: search export --study edge --trial 0 OUT.zip",
+        "next: search export --study edge --trial 1 OUT.zip",
     ):
         assert words in said
     assert run([*home, "--where", "size_mb<=5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["ship"] == 1
     assert (found["first"]["number"], [t["number"] for t in found["ties"]]) == (0, [1])
     assert run([*home, "--wer", "0.1"]) == 2
     assert "no complete trial meets wer <= 0.001" in capsys.readouterr().err
