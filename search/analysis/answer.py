@@ -1,4 +1,4 @@
-"""Which student to ship: the least one whose word errors the dev set does not tell from the fewest."""
+"""Which student to ship: the least whose word errors dev does not tell from the fewest."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ def front_command(
     plot: str | None,
 ) -> None:
     """Which student to ship, and the Pareto front of a study: trials that more likely than not
-    nothing beats in every objective. Word errors are drawn anew over dev; times that their intervals do not tell apart are
-    ties. Sure is who is on the front in 95 % of the draws."""
+    nothing beats in every objective. Word errors are drawn anew over dev; times that their
+    intervals do not tell apart are ties. Sure is who is on the front in 95 % of the draws."""
     from rich.console import Console
 
     from search.analysis.elsewhere import lines_on, targets_asked, times_on

@@ -19,9 +19,7 @@ def answer_line(answer: Answer) -> str:
         )
     told = [format_metric(m, v) for m, v in answer.figures.items() if m.name == "size_mb"]
     told += [_errors(answer)]
-    told += [
-        f"p95 {format_metric(m, v)}" for m, v in answer.figures.items() if m.name == _LATENCY
-    ]
+    told += [f"p95 {format_metric(m, v)}" for m, v in answer.figures.items() if m.name == _LATENCY]
     told += [_further(m, v) for m, v in answer.figures.items() if m.name not in _USUAL]
     if answer.is_steady is not None:
         told.append("steady" if answer.is_steady else "times unsteady")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon
 GREY = "#8A8A8A"
 # Both ends are seen on white and on black, and told apart with any colour vision.
 _ON_ANY_GROUND = [[0.0, "#56B4E9"], [0.5, "#8A8A8A"], [1.0, "#D55E00"]]
+GRID = "rgba(128,128,128,0.25)"  # seen on white and on black
 MARGIN = {"l": 56, "r": 16, "t": 40, "b": 48}
 
 
@@ -33,7 +35,7 @@ def axis_of(metric: str, values: pd.Series, logarithmic: bool | None = None) -> 
     known = values[values > 0].dropna()
     is_error = MetricRef.of(metric).name in PERCENT
     spans = len(known) > 0 and known.max() > 3 * known.min() and not is_error
-    axis: Layout = {"title": {"text": metric_label(metric)}}
+    axis: Layout = {"title": {"text": metric_label(metric)}, "gridcolor": GRID}
     if not (spans if logarithmic is None else logarithmic and not is_error):
         return axis
     return {**axis, "type": "log", **_log_ticks(known)}
@@ -59,13 +61,14 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) 
         values = known[column]
         if values.dtype == object or str(values.dtype) in ("str", "string", "category"):
             names = sorted(values.astype(str).unique())
-            codes = values.astype(str).map({v: i for i, v in enumerate(names)})
+            codes = values.astype(str).map({v: float(i) for i, v in enumerate(names)})
             dimensions.append(
                 {
                     "label": column,
-                    "values": codes,
+                    "values": codes + _spread(codes),
                     "tickvals": list(range(len(names))),
                     "ticktext": [n[:16] for n in names],
+                    "range": [-0.5, len(names) - 0.5],
                 }
             )
         else:
@@ -90,8 +93,23 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], by: str) 
     return figure.update_layout(height=460, margin={"l": 110, "r": 40, "t": 60, "b": 24})
 
 
-def bars(values: Mapping[str, float], title: str, percent: bool = True) -> go.Figure:
-    """Horizontal bars, the longest on top."""
+def _spread(codes: pd.Series) -> pd.Series:
+    """Lines of one category a little apart, so that one sees how many there are."""
+    place = codes.groupby(codes).cumcount()
+    count = codes.map(codes.value_counts())
+    return (place - (count - 1) / 2) / count.clip(lower=2) * _CATEGORY
+
+
+_CATEGORY = 0.6  # of the way to the next
+
+
+def bars(
+    values: Mapping[str, float],
+    title: str,
+    percent: bool = True,
+    intervals: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+) -> go.Figure:
+    """Horizontal bars, the longest on top, with their intervals where these are known."""
     ordered = sorted(values.items(), key=lambda item: item[1])
     figure = go.Figure(
         go.Bar(
@@ -99,6 +117,7 @@ def bars(values: Mapping[str, float], title: str, percent: bool = True) -> go.Fi
             y=[k for k, _ in ordered],
             orientation="h",
             marker={"color": COLOURS[0]},
+            error_x=_ends([(v, *intervals[k]) for k, v in ordered]) if intervals else None,
             hovertemplate="%{y}: %{x:.2f}<extra></extra>",
         )
     )
@@ -107,6 +126,18 @@ def bars(values: Mapping[str, float], title: str, percent: bool = True) -> go.Fi
         title=title, height=height, margin={"l": 8, "r": 16, "t": 40, "b": 32}, showlegend=False
     )
     return figure.update_xaxes(tickformat=".0%" if percent else None)
+
+
+def _ends(values: Sequence[tuple[float, float, float]]) -> Layout:
+    """Bars from figures to the ends of their intervals."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, _, high in values],
+        "arrayminus": [value - low for value, low, _ in values],
+        "color": GREY,
+        "thickness": 2,
+    }
 
 
 def correlation_heatmap(frame: pd.DataFrame, title: str) -> go.Figure:
@@ -146,8 +177,8 @@ def over_time(
                 line={"shape": "hv", "color": COLOURS[i % len(COLOURS)]},
             )
         )
-    figure.update_xaxes(title_text=x)
-    figure.update_yaxes(title_text=y, rangemode="tozero")
+    figure.update_xaxes(title_text=x, gridcolor=GRID)
+    figure.update_yaxes(title_text=y, rangemode="tozero", gridcolor=GRID)
     return figure.update_layout(
         height=280,
         margin=MARGIN,

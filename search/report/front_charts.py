@@ -1,4 +1,4 @@
-"""Charts of the front: trials over two figures, or three, with what they are compared with."""
+"""Charts of the front: trials over two figures, with what they are compared with."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from search.analysis.pick import best_number
 from search.analysis.trial_frame import downsample
 from search.policy import policy_of
 from search.report.charts import COLOURS, GREY, MARGIN, SYMBOLS, Layout, axis_of
+from search.report.doubt import doubts
 from search.report.labels import metric_label, scaled
 from spaces.metrics import MetricRef
 from spaces.space import Space
 from storage.records import Study
+from workers.measure.intervals import WITH_INTERVALS
 
 _MOST_BARS = 40  # more intervals than these hide what they belong to
 _BEYOND = {"color": GREY, "symbol": "circle-open", "size": 6, "opacity": 0.4}
@@ -50,7 +52,8 @@ def front_chart(
     """One side of the front: a cost over an error.
 
     Args:
-        points: a row a trial: number, label, on_front, fits and the metrics; already downsampled.
+        points: a row a trial: number, label, on_front, fits, doubt (`search.report.doubt`) and the
+            metrics; already downsampled.
         colour: the column that colours and shapes the points.
         marks: limits, the teacher, trials with a name.
         tooltip: figures that a tooltip tells.
@@ -63,10 +66,12 @@ def front_chart(
         trace = _points(beyond, x, y, "beyond the budgets", tooltip, _BEYOND)
         figure.add_trace(_brushed(trace, beyond, marks).update(showlegend=False))
     for i, (value, group) in enumerate(_groups(known, colour)):
-        parts = list(group[group["fits"]].groupby("on_front"))
-        for on_front, part in parts:
-            trace = _points(part, x, y, str(value), tooltip, _look(i, bool(on_front)))
-            is_last = on_front == parts[-1][0]  # of the front, if it has one there
+        inside = group[group["fits"]]
+        parts = list(inside.groupby(["on_front", inside["doubt"] == ""]))
+        for (on_front, is_sure), part in parts:
+            look = _look(i, bool(on_front), bool(is_sure))
+            trace = _points(part, x, y, str(value), tooltip, look)
+            is_last = (on_front, is_sure) == parts[-1][0]  # sure, and of the front, if there is one
             trace.update(legendgroup=trace.name, showlegend=bool(is_last))
             if on_front and len(part) <= _MOST_BARS:
                 _add_intervals(trace, part, x, y)
@@ -103,13 +108,15 @@ def _groups(points: pd.DataFrame, colour: str) -> list[tuple[str, pd.DataFrame]]
     return [(v, points[named == v]) for v in order]
 
 
-def _look(place: int, on_front: bool) -> Layout:
+def _look(place: int, on_front: bool, is_sure: bool) -> Layout:
+    """Large on the front; hollow where chance may have made a figure or the place."""
+    colour = COLOURS[place % len(COLOURS)]
     return {
-        "color": COLOURS[place % len(COLOURS)],
-        "symbol": SYMBOLS[place % len(SYMBOLS)],
+        "color": colour,
+        "symbol": SYMBOLS[place % len(SYMBOLS)] + ("" if is_sure else "-open"),
         "size": 12 if on_front else 6,
         "opacity": 1.0 if on_front else 0.55,
-        "line": {"width": 1 if on_front else 0, "color": GREY},
+        "line": {"width": 1, "color": GREY} if is_sure else {"width": 2, "color": colour},
     }
 
 
@@ -125,12 +132,18 @@ def _points(
         name=html.escape(name),
         ids=part["number"].astype(str),  # what a click tells
         customdata=np.column_stack([scaled(c, part[c]) for c in tooltip]),
-        text=part["label"].str.slice(0, 80).map(html.escape),
+        text=_told(part),
         hovertemplate="<br>".join(["<b>trial %{id}</b> %{text}", *lines]) + "<extra></extra>",
         marker=look,
         selected={"marker": {"opacity": 1.0}},
         unselected={"marker": {"opacity": 0.1}},
     )
+
+
+def _told(part: pd.DataFrame) -> pd.Series:
+    """What a tooltip says of a trial beside its figures."""
+    labels = part["label"].str.slice(0, 80).map(html.escape)
+    return labels + ("<br>" + part["doubt"].map(html.escape)).where(part["doubt"] != "", "")
 
 
 def _brushed(trace: go.Scatter, part: pd.DataFrame, marks: Marks) -> go.Scatter:
@@ -141,13 +154,11 @@ def _brushed(trace: go.Scatter, part: pd.DataFrame, marks: Marks) -> go.Scatter:
 
 
 def interval_of(metric: str) -> tuple[str, str] | None:
-    """The columns between which a figure lies: WER's 95 %, p5 to p95 of a latency."""
+    """The columns between which a figure lies in 95 %: on other dev sets, at another hour."""
     ref = MetricRef.of(metric)
-    if ref.name == "wer":
-        return MetricRef("wer_low", ref.target), MetricRef("wer_high", ref.target)
-    if ref.name.startswith("latency_p"):
-        return MetricRef("latency_p5_ms", ref.target), MetricRef("latency_p95_ms", ref.target)
-    return None
+    if ref.name != "wer" and ref.name not in WITH_INTERVALS:
+        return None
+    return MetricRef(f"{ref.name}_low", ref.target), MetricRef(f"{ref.name}_high", ref.target)
 
 
 def _add_intervals(trace: go.Scatter, part: pd.DataFrame, x: str, y: str) -> None:
@@ -235,79 +246,6 @@ def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.
     )
 
 
-def front_in_space(
-    points: pd.DataFrame, axes: tuple[str, str, str], colour: str, marks: Marks
-) -> go.Figure:
-    """Three figures at once, with what `front_chart` shows of them."""
-    figure = go.Figure()
-    known = points.dropna(subset=list(axes))
-    beyond = known[~known["fits"]]
-    if len(beyond):
-        look = {"color": GREY, "symbol": "circle-open", "size": 3, "opacity": 0.4}
-        name = "beyond the budgets"
-        figure.add_trace(_points_in_space(beyond, axes, name, look).update(showlegend=False))
-    for i, (value, group) in enumerate(_groups(known, colour)):
-        parts = list(group[group["fits"]].groupby("on_front"))
-        for on_front, part in parts:
-            look = {
-                "color": COLOURS[i % len(COLOURS)],
-                "symbol": _IN_SPACE[i % len(_IN_SPACE)],
-                "size": 6 if on_front else 3,
-                "opacity": 1.0 if on_front else 0.35,
-            }
-            trace = _points_in_space(part, axes, str(value), look)
-            is_last = on_front == parts[-1][0]
-            figure.add_trace(trace.update(legendgroup=trace.name, showlegend=bool(is_last)))
-    _add_marks_in_space(figure, known, axes, marks)
-    grid = {"gridcolor": "rgba(128,128,128,0.4)", "showbackground": False, "zeroline": False}
-    scene: Layout = {
-        f"{name}axis": {**axis_of(a, known[a]), **grid} for name, a in zip("xyz", axes, strict=True)
-    }
-    scene |= {"aspectmode": "cube", "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}}}
-    figure.update_layout(scene=scene, margin={"l": 0, "r": 0, "t": 8, "b": 24}, height=520)
-    figure.update_layout(uirevision="space", legend={"orientation": "h", "y": 1.05})
-    return figure
-
-
-_IN_SPACE = ("circle", "square", "diamond", "cross", "x")  # those that Plotly has there
-
-
-def _points_in_space(
-    part: pd.DataFrame, axes: tuple[str, str, str], name: str, look: Layout
-) -> go.Scatter3d:
-    lines = "<br>".join(
-        f"{metric_label(a)}: %{{{n}:.3~g}}" for n, a in zip("xyz", axes, strict=True)
-    )
-    return go.Scatter3d(
-        **{n: scaled(a, part[a]) for n, a in zip("xyz", axes, strict=True)},
-        mode="markers",
-        name=html.escape(name),
-        text=part["label"].str.slice(0, 80).map(html.escape),
-        ids=part["number"].astype(str),
-        hovertemplate=f"<b>trial %{{id}}</b> %{{text}}<br>{lines}<extra></extra>",
-        marker=look,
-    )
-
-
-def _add_marks_in_space(
-    figure: go.Figure, points: pd.DataFrame, axes: tuple[str, str, str], marks: Marks
-) -> None:
-    called = _named(marks)
-    rows = points[points["number"].isin(list(called))].to_dict("records")
-    named = [(", ".join(called[at["number"]]), at) for at in rows]
-    for name, at in [*_references(marks, *axes), *named]:
-        figure.add_trace(
-            go.Scatter3d(
-                **{n: [scaled(a, at[a])] for n, a in zip("xyz", axes, strict=True)},
-                mode="markers+text",
-                text=[name],
-                marker={"symbol": "diamond-open", "size": 9, "color": GREY},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
-
-
 def marks_of(study: Study, frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> Marks:
     """What a chart of a whole study shows: teacher, baseline, knee and the best."""
     policy = policy_of(study.deterministic)
@@ -325,6 +263,7 @@ def front_figures(study: Study, space: Space, frame: pd.DataFrame) -> list[go.Fi
     names = [o for o in space.objectives if o in frame] or list(space.objectives)
     marks = marks_of(study, frame, names)
     points = downsample(frame, [str(c) for c in frame.columns]).assign(fits=True)
+    points["doubt"] = doubts(points)
     pairs = [(x, names[0]) for x in names[1:3]] or [(MetricRef("size_mb"), names[0])]
     for name in {*names, *pairs[0]} - set(points.columns):  # before anything was measured
         points[name] = np.nan

@@ -22,7 +22,7 @@ from search.report.charts import (
     spectrogram,
     waveform,
 )
-from search.report.front_charts import Marks, front_chart, front_in_space
+from search.report.front_charts import Marks, front_chart
 from search.report.labels import metric_label, metric_name
 from workers.results import Epoch
 
@@ -40,6 +40,7 @@ def points(count: int = 30, families: int = 3) -> pd.DataFrame:
             "family": [f"family {i % families}" for i in range(count)],
             "on_front": [i % 3 == 0 for i in range(count)],
             "fits": [i % 5 != 0 for i in range(count)],
+            "doubt": ["times unsteady" if i % 7 == 0 else "" for i in range(count)],
             "wer": wer,
             "wer_low": wer * 0.9,
             "wer_high": wer * 1.2,
@@ -84,7 +85,8 @@ def test_fractions_are_drawn_as_percentages() -> None:
 
 def test_what_colour_tells_a_symbol_tells_as_well() -> None:
     figure = chart(points(families=6))
-    looks = {(t.marker.color, t.marker.symbol) for t in figure.data if t.legendgroup}
+    marked = [t for t in figure.data if t.legendgroup]
+    looks = {(t.marker.color, t.marker.symbol.removesuffix("-open")) for t in marked}
     assert len({c for c, _ in looks}) == len({s for _, s in looks}) == len(looks) == 6
     assert len(COLOURS) == len(set(COLOURS)) == len(SYMBOLS) == len(set(SYMBOLS))
 
@@ -147,9 +149,8 @@ def test_an_axis_of_costs_is_logarithmic_when_they_span_much() -> None:
 
 def test_names_are_text_in_charts_that_read_markup() -> None:
     frame = points().assign(label=MARKUP, family=MARKUP)
-    space = front_in_space(frame, ("latency_p95_ms", "size_mb", "wer"), "family", NO_MARKS)
     texts = scatter_by_utterance([1, 0], [0, 1], [MARKUP, MARKUP], ("a", "b"))
-    for figure in (chart(frame), space, texts):
+    for figure in (chart(frame), texts):
         assert "<b onclick" not in figure.to_json().replace("\\u003c", "<")
 
 
@@ -170,8 +171,10 @@ def test_a_trial_without_a_figure_is_no_line_in_parallel_coordinates() -> None:
 
 @pytest.mark.parametrize("at", ["", "@pi5"])
 def test_intervals_are_drawn_on_every_target(at: str) -> None:
-    frame = points().assign(latency_p5_ms=0.5, fits=True)
-    measured = ["wer", "wer_low", "wer_high", "latency_p5_ms", "latency_p95_ms"]
+    frame = points().assign(fits=True, doubt="")
+    ms = frame["latency_p95_ms"]
+    frame = frame.assign(latency_p95_ms_low=ms * 0.9, latency_p95_ms_high=ms * 1.2)
+    measured = [c for c in frame if c.startswith(("wer", "latency"))]
     frame = frame.rename(columns={c: c + at for c in measured})
     x, y = f"latency_p95_ms{at}", f"wer{at}"
     figure = front_chart(frame, x, y, "family", NO_MARKS, [y, x])
@@ -180,19 +183,31 @@ def test_intervals_are_drawn_on_every_target(at: str) -> None:
     best = frame[frame["on_front"]].iloc[0]
     trace = next(t for t in drawn if str(best["number"]) in t.ids)
     place = list(trace.ids).index(str(best["number"]))
-    assert trace.x[place] - trace.error_x.arrayminus[place] == pytest.approx(0.5)
-    assert trace.error_x.array[place] == 0
+    assert trace.error_x.arrayminus[place] == pytest.approx(0.1 * best[x])
+    assert trace.error_x.array[place] == pytest.approx(0.2 * best[x])
 
 
-def test_the_view_in_space_shows_what_the_charts_show() -> None:
-    axes = ("latency_p95_ms", "size_mb", "wer")
-    teacher = dict.fromkeys(axes, 1.0)
-    figure = front_in_space(points(), axes, "family", Marks(teacher, {"wer": 0.2}, 0, 3, (6,)))
-    names = [t.text[0] for t in figure.data if t.mode == "markers+text"]
-    assert sorted(names) == ["best in budget", "chosen", "knee", "teacher"]
-    grey = next(t for t in figure.data if t.name == "beyond the budgets")
-    assert len(grey.ids) == int((~points()["fits"]).sum())
-    assert len({t.marker.symbol for t in figure.data if t.legendgroup}) == 3
+def test_what_is_in_doubt_is_hollow_and_its_tooltip_says_why() -> None:
+    frame = points().assign(fits=True)
+    for trace in chart(frame).data:
+        if trace.ids is None:
+            continue
+        doubted = [frame["doubt"][int(number)] != "" for number in trace.ids]
+        assert all(doubted) if trace.marker.symbol.endswith("-open") else not any(doubted)
+        assert all(("unsteady" in text) == doubt for text, doubt in zip(trace.text, doubted, strict=True))
+
+
+def test_lines_of_one_category_are_a_little_apart() -> None:
+    figure = parallel_coordinates(points(), ["family", "wer"], "wer")
+    places = np.array(figure.data[0].dimensions[0]["values"])
+    assert len(set(places)) == len(places)
+    assert (np.abs(places - places.round()) <= 0.3).all()
+
+
+def test_importances_are_drawn_with_their_intervals() -> None:
+    drawn = bars({"a": 0.2, "b": 0.5}, "what", intervals={"a": (0.1, 0.4), "b": (0.3, 0.6)})
+    assert drawn.data[0].error_x.array == pytest.approx((0.2, 0.1))
+    assert drawn.data[0].error_x.arrayminus == pytest.approx((0.1, 0.2))
 
 
 def test_a_baseline_is_marked_where_its_figures_are_known() -> None:

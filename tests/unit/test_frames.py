@@ -83,10 +83,29 @@ def test_importance_is_about_the_better_trials_whichever_way_better_is(
     study: Study, frame: pd.DataFrame
 ) -> None:
     complete = frame[frame["state"] == "complete"]
-    turned = complete.assign(throughput=-complete["wer"])
-    of_errors = axis_importances(space_of(study), turned, "wer")
+    turned = complete.assign(qoi=-complete["wer"])
+    of_errors = axis_importances(space_of(study), turned, "wer", draws=5)
     assert of_errors
-    assert axis_importances(space_of(study), turned, "throughput") == pytest.approx(of_errors)
+    assert sum(found.share for found in of_errors.values()) == pytest.approx(1)
+    assert all(0 <= found.low <= found.share <= found.high <= 1 for found in of_errors.values())
+    assert axis_importances(space_of(study), turned, "qoi", draws=5) == of_errors
+
+
+def test_no_axis_of_training_explains_times_or_sizes(study: Study, frame: pd.DataFrame) -> None:
+    complete = frame[frame["state"] == "complete"]
+    sections = ("distil", "training", "losses")
+    assert any(
+        axis.startswith(sections)
+        for axis in axis_importances(space_of(study), complete, "wer", draws=2)
+    )
+    for metric in ("latency_p95_ms", "size_mb"):
+        axes = axis_importances(space_of(study), complete, metric, draws=2)
+        assert axes and not any(axis.startswith(sections) for axis in axes)
+
+
+def test_importances_of_few_trials_are_not_told(study: Study, frame: pd.DataFrame) -> None:
+    complete = frame[frame["state"] == "complete"]
+    assert axis_importances(space_of(study), complete.head(29), "wer") == {}
 
 
 def test_the_best_within_limits_is_the_one_that_a_condition_finds(frame: pd.DataFrame) -> None:
