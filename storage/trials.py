@@ -59,6 +59,18 @@ class Trials(Table):
             rows = connection.execute(query.order_by(t.trials.c.number)).mappings()
             return [_trial(row) for row in rows]
 
+    def tally(self, study_id: int) -> tuple[int, int, float]:
+        """How many trials there are, how many have ended, and when the last did, in seconds since
+        the epoch (0 where none has): another when one was added, or has ended or ended again."""
+        query = sa.select(
+            sa.func.count(t.trials.c.number),
+            sa.func.count(t.trials.c.finished_at),
+            sa.func.coalesce(sa.func.max(t.trials.c.finished_at), 0.0),
+        ).where(t.trials.c.study_id == study_id)
+        with self._reader.connect() as connection:
+            count, n_ended, last = connection.execute(query).one()
+        return int(count), int(n_ended), float(last)
+
     def get(self, study_id: int, number: int) -> Trial:
         """One trial.
 

@@ -7,21 +7,27 @@ import streamlit as st
 
 from dashboard.caching import dev_set, frame, results, space_of
 from dashboard.context import store
+from dashboard.parts import address
 from dashboard.parts.choice import study_or_stop
+from search.analysis.answer import answer_of
 from search.analysis.compare import Difference, Side, compare
 from search.analysis.trial_frame import is_measured, metrics_in
 from search.report.charts import scatter_by_utterance
+from search.report.differences import sentence, size_sentence
 from search.report.labels import format_metric, metric_name
+from search.report.redaction import markdown
 from spaces.metrics import MetricRef
 from spaces.record import JsonObject
+from spaces.space import Space
 from storage.records import Study
 
 _PICKED = "picked-to-compare"
+_BY_HAND = "compared-by-hand"
 
 
 def page() -> None:
     study = study_or_stop()
-    st.title("Compare")
+    st.title(f"{markdown(study.name, 60)}: compare")
     trials = frame(study)
     measured = trials[is_measured(trials)]
     if len(measured) < 2:
@@ -29,38 +35,66 @@ def page() -> None:
         return
     numbers = measured["number"].tolist()
     labels = dict(zip(measured["number"], measured["label"], strict=True))
-    st.session_state[_PICKED] = _to_compare(measured)
+    st.session_state[_PICKED] = _to_compare(study, measured)
     chosen = st.multiselect(
         "Trials",
         numbers,
         key=_PICKED,
         on_change=_keep,
+        args=(study.id,),
         max_selections=4,
         format_func=lambda n: f"{n}: {labels[n]}",
     )
     if len(chosen) < 2:
         st.info("Choose two to four trials.")
         return
+    sides = [_side(study, measured, n) for n in chosen]
+    _sentences(space_of(study), sides)
+    with st.expander("All differences, and how they were taken"):
+        _verdicts(sides)
     _recipes(study, chosen)
     _figures(measured, chosen)
-    sides = [_side(study, measured, n) for n in chosen]
-    _verdicts(sides)
     _scatter(study, sides)
 
 
-def _to_compare(measured: pd.DataFrame) -> list[int]:
-    """What was chosen; filled up with the best until somebody chooses here."""
+def _to_compare(study: Study, measured: pd.DataFrame) -> list[int]:
+    """What was chosen; filled up with the one to ship and what it was chosen before, until somebody
+    chooses here."""
     numbers = measured["number"].tolist()
-    before = [n for n in st.session_state.get("compared", []) if n in numbers]
-    if len(before) >= 2 or st.session_state.get("compared_by_hand"):
+    before = address.compared(numbers)
+    if len(before) >= 2 or st.session_state.get(_BY_HAND) == study.id:
         return before
+    answer = answer_of(measured)
+    first = [] if answer is None else [answer.number]
+    first += [b.number for b in (answer.fewest, answer.below) if b] if answer else []
     best = measured.sort_values("wer")["number"].tolist() if "wer" in measured else numbers
-    return (before + [n for n in best if n not in before])[:2]
+    return list(dict.fromkeys([*before, *first, *best]))[:2]
 
 
-def _keep() -> None:
-    st.session_state["compared"] = list(st.session_state[_PICKED])
-    st.session_state["compared_by_hand"] = True
+def _keep(study_id: int) -> None:
+    address.compare(st.session_state[_PICKED])
+    st.session_state[_BY_HAND] = study_id
+
+
+def _sentences(space: Space, sides: list[Side]) -> None:
+    """What differs for sure, objectives first."""
+    first, *others = sides
+    order = [o.name for o in space.objectives]
+    for other in others:
+        found = compare(first, other)
+        found.sort(key=lambda d: order.index(d.metric) if d.metric in order else len(order))
+        said = [sentence(d, first.name, other.name) for d in found]
+        size = size_sentence(first, other)
+        said.insert(1 if found and found[0].metric == "wer" else 0, size or "")
+        st.markdown("\n".join(f"- {line}" for line in said if line))
+    unsteady = [side.name for side in sides if _is_unsteady(side)]
+    if unsteady:
+        st.warning(f"Not measured in quiet: {', '.join(unsteady)}. `search measure --unsteady`.")
+
+
+def _is_unsteady(side: Side) -> bool:
+    found = [side.results.measure(target) for target in side.results.measured]
+    return any(m is not None and m.unsteady for m in found)
 
 
 def _recipes(study: Study, chosen: list[int]) -> None:
@@ -104,7 +138,6 @@ def _side(study: Study, measured: pd.DataFrame, number: int) -> Side:
 
 
 def _verdicts(sides: list[Side]) -> None:
-    st.subheader("Is it real?")
     first, *others = sides
     rows = []
     for other in others:

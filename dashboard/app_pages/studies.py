@@ -9,53 +9,74 @@ import streamlit as st
 
 from dashboard.caching import costs, frame, space_of, stage_runs
 from dashboard.context import store
-from dashboard.parts.choice import same_study, study_or_stop
+from dashboard.parts.address import chosen_trial, close_trial, open_trial
+from dashboard.parts.answer import answer_card
+from dashboard.parts.choice import study_or_stop
 from dashboard.parts.control import steer_study, write_notes
+from dashboard.parts.pulse import pulse
+from dashboard.parts.trial import no_such_trial, show_trial
 from dashboard.queries import LIVE_STATES, events, is_alive
-from search.analysis.front import hypervolumes, knee_number, reference_point
-from search.policy import policy_of
+from search.analysis.front import hypervolumes, reference_point
 from search.progress import LiveStatus
 from search.report.charts import over_time
 from search.report.labels import clock
 from search.report.redaction import markdown, redact
 from spaces.metrics import MetricRef
-from storage.records import Study, StudyState, TrialState
+from storage.records import Study, TrialState
 
-_REFRESH_S = 2
+_MOST_FAILED = 8
+_LIVE_S = 10.0
 
 
 def page() -> None:
     study = study_or_stop()
     st.title(markdown(study.name))
-    every = _REFRESH_S if study.state in LIVE_STATES else None
-    st.fragment(_progress, run_every=every)(study.name, study.state)
-    st.fragment(steer_study, run_every=every)(study.name)
-    st.fragment(_history, run_every=every and 5 * every)(study.name)
+    trials = frame(study)
+    if len(trials):
+        answer_card(study, space_of(study), trials)
+        _opened(study, trials)
+    _progress(study, trials)
+    _failures(study, trials)
+    steer_study(study)
+    _history(study, trials)
     write_notes(study, None)
     _all_studies()
 
 
-def _progress(name: str, state: StudyState) -> None:
-    """What the study is doing now; refreshes by itself."""
-    study = same_study(name)
-    if study.state != state:  # it ended, or went on: the page refreshes at another pace
-        st.rerun()
-    trials = frame(study)
+def _opened(study: Study, trials: pd.DataFrame) -> None:
+    """A trial that was opened from here, in sight."""
+    number = chosen_trial(trials["number"])
+    no_such_trial(study, trials)
+    if number is not None:
+        with st.container(border=True, key="trial-here"):
+            st.button("Close", on_click=close_trial, icon=":material/close:", key="close-trial")
+            show_trial(study, space_of(study), number, trials)
+
+
+def _progress(study: Study, trials: pd.DataFrame) -> None:
+    """How far the study is."""
     counts = trials["state"].value_counts() if len(trials) else pd.Series(dtype=int)
     finals = sum(counts.get(s, 0) for s in TrialState if s.is_final)
-    columns = st.columns(5)
-    columns[0].metric("State", _state(study))
-    columns[1].metric("Trials", f"{finals} of {study.trials_wanted}")
-    columns[2].metric("On the front", int(trials["on_front"].sum()) if len(trials) else 0)
-    columns[3].metric("Time so far", clock(study.elapsed_s))
     compute = float(trials["compute_s"].sum()) if len(trials) else 0.0
     compute += sum(float(str(r.result.get("cpu_s", 0))) for r in stage_runs(study, None))
-    columns[4].metric("CPU time spent", clock(compute))
+    tiles = {
+        "State": _state(study),
+        "Trials": f"{finals} of {study.trials_wanted}",
+        "On the front": str(int(trials["on_front"].sum()) if len(trials) else 0),
+        "Time so far": clock(study.elapsed_s),
+        "CPU time spent": clock(compute),
+    }
+    with st.container(horizontal=True, gap="large"):
+        for name, told in tiles.items():
+            st.metric(name, told, width="content")
     st.progress(min(1.0, finals / max(1, study.trials_wanted)), _eta(study))
     if len(counts):
         counted = [f"{n} {str(s).replace('_', ' ')}" for s, n in counts.items()]
         st.caption(" · ".join(counted))
-    _running(study)
+    every_s = _LIVE_S if is_alive(study) else None
+    st.fragment(_running, run_every=every_s)(study.name)
+    if (live := LiveStatus.of(study)) is not None and is_alive(study):
+        _devices(study, live)
     if study.state.value == "failed":
         last = [e for e in store().events.of(study.id, 20) if e.kind == "fault"]
         st.error("The study could not go on.")
@@ -77,10 +98,10 @@ def _eta(study: Study) -> str:
     return "time to go: not known yet" if eta_s is None else f"about {clock(eta_s)} to go"
 
 
-def _running(study: Study) -> None:
-    """Workers at work, and devices that are waited for."""
-    live = LiveStatus.of(study)
-    if not is_alive(study) or live is None:
+def _running(name: str) -> None:
+    """Workers at work, and devices that are waited for: from what all sessions share."""
+    live = pulse(name).live
+    if live is None:
         return
     rows = []
     for running in live.running:
@@ -100,7 +121,6 @@ def _running(study: Study) -> None:
         st.caption("none is at work")
     for waits in live.waiting:
         st.warning(markdown(waits))
-    _devices(study, live)
 
 
 def _devices(study: Study, live: LiveStatus) -> None:
@@ -127,10 +147,40 @@ def _devices(study: Study, live: LiveStatus) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Targets, and which can be reached")
 
 
-def _history(name: str) -> None:
+def _failures(study: Study, trials: pd.DataFrame) -> None:
+    """Why trials failed, without being asked; a row opens the trial."""
+    failed = trials[trials["state"] == "failed"].iloc[::-1]
+    if failed.empty:
+        return
+    st.subheader(f"{len(failed)} failed")
+    numbers = failed["number"].tolist()
+    table = pd.DataFrame(
+        {
+            "trial": numbers,
+            "why": [redact(reason or "its log says why", 400) for reason in failed["reason"]],
+            "student": failed["label"].tolist(),
+        }
+    )
+    key = f"failed-{study.id}-{len(failed)}"
+
+    def opened() -> None:
+        for place in st.session_state[key]["selection"]["rows"]:
+            open_trial(int(numbers[place]))
+
+    st.dataframe(
+        table,
+        hide_index=True,
+        key=key,
+        on_select=opened,
+        selection_mode="single-row",
+        height="content" if len(failed) < _MOST_FAILED else 320,
+        alt="Trials that failed, with the reason; choosing a row opens the trial",
+    )
+
+
+def _history(study: Study, trials: pd.DataFrame) -> None:
     """Trials and hypervolume over time, and the events."""
-    study = same_study(name)
-    done = frame(study).dropna(subset=["finished_at"]).sort_values("finished_at")
+    done = trials.dropna(subset=["finished_at"]).sort_values("finished_at")
     if len(done):
         _grown(study, done)
     if st.toggle("Compute by stage", key=f"costs of {study.id}"):
@@ -172,6 +222,7 @@ def _compute(study: Study) -> None:
 
 def _grown(study: Study, done: pd.DataFrame) -> None:
     """Finished trials over time, and what they came to together."""
+    trials = frame(study)
     passed_s = done["finished_at"] - study.created_at
     unit, length_s = ("hours", 3600) if passed_s.max() > 7200 else ("minutes", 60)
     passed = passed_s / length_s
@@ -189,7 +240,7 @@ def _grown(study: Study, done: pd.DataFrame) -> None:
         key="trials-over-time",
         alt="Finished trials by state over time",
     )
-    trials, objectives = frame(study), space_of(study).objectives
+    objectives = space_of(study).objectives
     known = [o for o in objectives if o in trials]
     if len(known) == len(objectives):
         grown = hypervolumes(trials, known, reference_point(trials, known, study.teacher_metrics))
@@ -205,9 +256,12 @@ def _grown(study: Study, done: pd.DataFrame) -> None:
                 key=f"hypervolume over {axis}",
                 alt=f"Hypervolume over {axis}",
             )
-    knee = knee_number(trials, known, policy_of(study.deterministic)) if known else None
-    if knee is not None:
-        st.caption(f"Knee of the front: trial {knee}. The Front page shows it.")
+        now = float(grown["hypervolume"].iloc[-1]) if len(grown) else 0.0
+        st.caption(
+            f"Hypervolume {now:.3f}: the share of what could be had (1 is no errors at no cost, 0 "
+            "the teacher's cost with every word wrong) that some student reaches. It levels off "
+            "when more trials bring little."
+        )
 
 
 def _all_studies() -> None:

@@ -13,20 +13,24 @@ import yaml
 
 from dashboard.caching import dev_set, frame, results, space_of, stage_runs, texts
 from dashboard.context import store
-from dashboard.parts.choice import chosen_trial, open_trial, study_or_stop
+from dashboard.parts.address import chosen_trial, open_trial
+from dashboard.parts.choice import study_or_stop
 from dashboard.parts.control import cancel_trial, write_notes
-from dashboard.parts.trial import show_trial
+from dashboard.parts.export import export_trial
+from dashboard.parts.trial import by_target, compare_it, no_such_trial, trial_head
 from dashboard.queries import samples
+from search.analysis.answer import answer_of
 from search.report.charts import bars, distribution, learning_curves, spectrogram, waveform
 from search.report.labels import clock
 from search.report.redaction import markdown, plain, redact
 from spaces.space import Space
-from storage.records import Study
+from storage.records import MEASURED, Study
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ
 from workers.data.utterances import Utterance
 from workers.results import Epoch, MeasureResult
 
 _WORST = 20
+_ASKED = "trial-asked"
 _OTHERS = 12  # learning curves beside this one
 
 
@@ -43,27 +47,51 @@ class _Of:
 def page() -> None:
     study = study_or_stop()
     space, trials = space_of(study), frame(study)
-    st.title("Trial")
+    st.title(f"{markdown(study.name, 60)}: trial")
     if trials.empty:
         st.info("This study has no trials yet.")
         return
+    no_such_trial(study, trials)
+    number = _choose(trials)
+    trial_head(study, space, number, trials)
+    row = trials.loc[trials["number"] == number].iloc[0]
+    is_measured = row["state"] in MEASURED
+    if is_measured:
+        export_trial(study, space, number, str(row["state"]))
+    kind = st.segmented_control(
+        "Show",
+        list(_PARTS),
+        default="Errors" if is_measured else "Stages",
+        required=True,
+        key="part" if is_measured else "part-of-unmeasured",
+        bind="query-params",
+    )
+    _PARTS[kind](_Of(study, space, number, trials))
+    with st.container(horizontal=True):
+        compare_it(number, trials)
+        cancel_trial(study, number)
+    with st.expander("All figures, by target"):
+        by_target(row, space)
+    write_notes(study, number)
+
+
+def _choose(trials: pd.DataFrame) -> int:
+    """The trial of the address, at first the one to ship."""
     labels = dict(zip(trials["number"].tolist(), trials["label"], strict=True))
     numbers = list(labels)
     number = chosen_trial(numbers)
+    if number is None:
+        answer = answer_of(trials)
+        number = numbers[0] if answer is None else answer.number
+    st.session_state[_ASKED] = number
     asked = st.selectbox(
         "Trial",
         numbers,
-        index=0 if number is None else numbers.index(number),
+        key=_ASKED,
         format_func=lambda n: f"{n}: {labels[n]}",
+        on_change=lambda: open_trial(int(st.session_state[_ASKED])),
     )
-    if asked != number:
-        open_trial(int(asked))
-    show_trial(study, space, int(asked), trials, is_all=True)
-    cancel_trial(study, int(asked))
-    first = next(iter(_PARTS))
-    kind = st.segmented_control("Show", list(_PARTS), default=first, required=True, key="part")
-    _PARTS[kind](_Of(study, space, int(asked), trials))
-    write_notes(study, int(asked))
+    return int(asked)
 
 
 def _recipe(of: _Of) -> None:
@@ -118,6 +146,10 @@ def _history(study: Study, number: int) -> list[Epoch]:
 
 def _stages(of: _Of) -> None:
     runs = stage_runs(of.study, of.number)
+    failed = [r for r in runs if r.error]
+    if failed:
+        st.error(f"{failed[-1].stage} failed, attempt {failed[-1].attempt}:")
+        st.text(redact(failed[-1].error, 2000))
     rows = [
         {
             "stage": r.stage,
@@ -132,7 +164,8 @@ def _stages(of: _Of) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The stages of the trial")
     for r in runs:
         if r.log:
-            with st.expander(f"Log of {r.stage}, attempt {r.attempt}"):
+            is_last = bool(failed) and r is failed[-1]
+            with st.expander(f"Log of {r.stage}, attempt {r.attempt}", expanded=is_last):
                 st.code(redact(r.log, 20_000, is_end=True), language=None, wrap_lines=True)
 
 

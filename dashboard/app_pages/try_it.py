@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import streamlit as st
 
 from dashboard.caching import frame, results, space_of
 from dashboard.context import artifacts, store
+from dashboard.parts.address import LISTENERS, listeners
 from dashboard.parts.choice import study_or_stop
+from search.analysis.answer import answer_of
 from search.errors import UsageFault
-from search.report.redaction import plain, redact
+from search.report.redaction import markdown, plain, redact
 from search.results import model_of
 from storage.errors import ArtifactError
 from storage.records import Study
@@ -25,11 +28,12 @@ from workers.recognizer import Recognizer, open_model
 
 _MOST_S = 60.0
 _TEACHER = -1
+_RUNS = 9
 
 
 def page() -> None:
     study = study_or_stop()
-    st.title("Try it")
+    st.title(f"{markdown(study.name, 60)}: try it")
     trials = frame(study)
     best = trials[trials["on_front"]] if len(trials) else trials
     if best.empty:
@@ -37,10 +41,10 @@ def page() -> None:
         return
     order = best.sort_values("wer")["number"].tolist() if "wer" in best else best["number"].tolist()
     labels = dict(zip(trials["number"], trials["label"], strict=True))
-    choices = [*order, _TEACHER]
-    key = f"listeners-{study.id}"
+    choices = [*dict.fromkeys([*listeners(trials["number"]), *order]), _TEACHER]
+    key = f"listeners-{study.id}-{st.query_params.get(LISTENERS, '')}"
     if key not in st.session_state:
-        st.session_state[key] = order[:2] + [_TEACHER] * _has_teacher(study)
+        st.session_state[key] = _first(trials, order) + [_TEACHER] * _has_teacher(study)
     st.session_state[key] = [n for n in st.session_state[key] if n in choices]
     chosen = st.multiselect(
         "Who listens",
@@ -64,6 +68,15 @@ def page() -> None:
     samples = _read(source.getvalue(), Path(source.name).suffix)
     if samples is not None:
         _listen(study, chosen, samples)
+
+
+def _first(trials: pd.DataFrame, order: list[int]) -> list[int]:
+    """Who listens at first: whom the address names, or the one to ship and the fewest errors."""
+    if asked := listeners(trials["number"]):
+        return asked
+    answer = answer_of(trials)
+    ships = [] if answer is None else [answer.number]
+    return list(dict.fromkeys([*ships, *order]))[:2]
 
 
 def _heard(is_spoken: bool) -> None:
@@ -92,22 +105,46 @@ def _read(content: bytes, suffix: str) -> np.ndarray | None:
 
 
 def _listen(study: Study, chosen: list[int], samples: np.ndarray) -> None:
-    rows = []
+    """Who wrote what, and how long it took."""
+    opened: dict[str, Recognizer] = {}
+    rows: dict[str, dict[str, str]] = {}
     for number in chosen:
         name = "teacher" if number == _TEACHER else f"trial {number}"
         try:
             recognizer = _recognizer(study.name, number)
-            recognizer.transcribe(samples)  # the first time is slower: caches, memory
-            start = time.perf_counter()
-            text = recognizer.transcribe(samples)
-            spent_ms = (time.perf_counter() - start) * 1000
+            text = plain(recognizer.transcribe(samples), 2000)
+            opened[name] = recognizer
         except (WorkError, UsageFault, ArtifactError) as error:
-            rows.append({"who": name, "text": redact(error, 300), "time here": "–"})
-            continue
-        rows.append({"who": name, "text": plain(text, 2000), "time here": f"{spent_ms:.1f} ms"})
+            text = redact(error, 300)
+        rows[name] = {"who": name, "text": text}
+    spent_ms = _times_ms(opened, samples)
+    for name, row in rows.items():
+        row["time here"] = _spread(spent_ms[name]) if name in spent_ms else "–"
     seconds = len(samples) / SAMPLE_RATE_HZ
-    st.caption(f"{seconds:.1f} s of audio; one thread of this machine, samples to text")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, row_height=60, alt="Who wrote what")
+    st.caption(
+        f"{seconds:.1f} s of audio, samples to text: the median of {_RUNS} runs here and "
+        "the quarter below and above, taken in turn; what else runs on this machine is in it"
+    )
+    for row in rows.values():
+        with st.container(border=True):
+            st.markdown(f"**{row['who']}** · {row['time here']}")
+            st.text(row["text"] or "(nothing)")
+
+
+def _times_ms(opened: Mapping[str, Recognizer], samples: np.ndarray) -> dict[str, list[float]]:
+    """By who listens, of runs in turn: what disturbs the machine disturbs all of them."""
+    spent_ms: dict[str, list[float]] = {name: [] for name in opened}
+    for _ in range(_RUNS):
+        for name, recognizer in opened.items():
+            start = time.perf_counter()
+            recognizer.transcribe(samples)
+            spent_ms[name].append((time.perf_counter() - start) * 1000)
+    return spent_ms
+
+
+def _spread(spent_ms: list[float]) -> str:
+    low, middle, high = np.percentile(spent_ms, [25, 50, 75])
+    return f"{middle:.1f} ms ({low:.1f} to {high:.1f})"
 
 
 @st.cache_resource(show_spinner="Loading …", max_entries=12)

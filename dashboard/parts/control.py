@@ -11,19 +11,18 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.auth import user_name, why_read_only
 from dashboard.context import store
-from dashboard.parts.choice import same_study
 from dashboard.queries import is_alive, notes
 from search.cli.towards import parse_towards
 from search.errors import UsageFault
 from search.report.redaction import markdown, plain
-from storage.records import Study, StudyState
+from storage.records import Note, Study, StudyState
 
 _MOST_TEXT = 4000
+_DROPPED = "note-dropped"
 
 
-def steer_study(name: str) -> None:
+def steer_study(study: Study) -> None:
     """Buttons for a running study; for one that ended, how to go on."""
-    study = same_study(name)
     with st.expander("Steer this study"):
         reason = why_read_only()
         if reason is not None:
@@ -34,19 +33,31 @@ def steer_study(name: str) -> None:
         paused = study.state is StudyState.PAUSED
         _button(columns[0], "Pause", study, "pause", disabled=not alive or paused)
         _button(columns[1], "Resume", study, "resume", disabled=not alive or not paused)
-        _button(columns[2], "Stop", study, "stop", disabled=not alive)
-        with columns[3].popover("Extend"):
+        with columns[2].popover("Stop", disabled=not alive, width="stretch"):
+            st.write(
+                "Trials under way are left where they are; the same command goes on with them."
+            )
+            _button(st.container(), "Stop the study", study, "stop", disabled=not alive)
+        with columns[3].popover("Extend", width="stretch"):
             more = st.number_input("How many more trials", 1, 100_000, 10, key="more-trials")
             st.button("Add trials", on_click=_extend, args=(study, int(more)))
+            if not alive:
+                st.caption("Nobody runs this study: they are begun by the command below.")
         if not alive:
             st.caption("The study is not running. Go on with the same command it was begun with:")
-            st.code(f"search launch --space … --study {shlex.quote(plain(name))}", language=None)
+            st.code(_go_on(study), language=None)
 
 
 def _button(column: DeltaGenerator, label: str, study: Study, kind: str, disabled: bool) -> None:
     column.button(
         label, on_click=_command, args=(study, kind, None), disabled=disabled, width="stretch"
     )
+
+
+def _go_on(study: Study) -> str:
+    """The command that continues a study, as far as a page may know it."""
+    space = shlex.quote(plain(study.space_path.rpartition("/")[2] or "SPACE"))
+    return f"search launch --space {space} --study {shlex.quote(plain(study.name))}"
 
 
 def _command(study: Study, kind: str, argument: int | None) -> None:
@@ -56,9 +67,17 @@ def _command(study: Study, kind: str, argument: int | None) -> None:
 
 
 def _extend(study: Study, more: int, towards: Mapping[str, str] | None = None) -> None:
-    if why_read_only() is None:
-        store().studies.extend(study.id, more, towards)
+    if why_read_only() is not None:
+        return
+    store().studies.extend(study.id, more, towards)
+    if is_alive(study):
         _command(study, "extend", more)
+    else:
+        st.toast(
+            f"{markdown(study.name, 60)}: {more} trials are added. Nobody runs the study: "
+            f"`{_go_on(study)}` begins them",
+            duration="long",
+        )
 
 
 def search_further(study: Study, limits: Mapping[str, float]) -> None:
@@ -80,7 +99,8 @@ def search_further(study: Study, limits: Mapping[str, float]) -> None:
         st.caption("They begin beside the students nearest to these limits. In a shell:")
         st.code(f"search extend {name} --trials {int(more)} {options}", language=None)
         if not is_alive(study):
-            st.caption("The study is not running: go on with `search launch` afterwards.")
+            st.caption("Nobody runs this study; these trials are begun by")
+            st.code(_go_on(study), language=None)
 
 
 def cancel_trial(study: Study, number: int) -> None:
@@ -100,7 +120,8 @@ def write_notes(study: Study, number: int | None) -> None:
             text.caption(f"{note.kind} · {day}")
             text.text(f"{plain(note.author, 60)}: {plain(note.text, _MOST_TEXT)}")
             if why_read_only() is None:
-                button.button("Drop", key=f"drop-{note.id}", on_click=_drop, args=(study, note.id))
+                button.button("Drop", key=f"drop-{note.id}", on_click=_drop, args=(study, note))
+        _undo(study, number)
         if why_read_only() is None:
             with st.form(f"note-{number}", clear_on_submit=True, border=False):
                 kind = st.radio("Kind", ["note", "tag"], horizontal=True)
@@ -110,6 +131,20 @@ def write_notes(study: Study, number: int | None) -> None:
                     st.rerun()
 
 
-def _drop(study: Study, note_id: int) -> None:
+def _drop(study: Study, note: Note) -> None:
     if why_read_only() is None:
-        store().notes.drop(study.id, note_id)
+        store().notes.drop(study.id, note.id)
+        st.session_state[_DROPPED] = (study.id, note)
+
+
+def _undo(study: Study, number: int | None) -> None:
+    """Take back what was dropped last on this page."""
+    of, note = st.session_state.get(_DROPPED, (None, None))
+    if of != study.id or note.trial_number != number:
+        return
+    st.button("Undo the last drop", on_click=_keep_again, args=(study, note), key="undrop")
+
+
+def _keep_again(study: Study, note: Note) -> None:
+    if why_read_only() is None and st.session_state.pop(_DROPPED, None) is not None:
+        store().notes.add(study.id, note.trial_number, note.kind, note.text, note.author)

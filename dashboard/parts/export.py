@@ -30,21 +30,36 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     if (lacking := why_not_exported(study, space, number, target)) is not None:
         st.warning(f"It cannot be exported: {markdown(lacking)}")
         return
+    export_button(study, space, number, target, key=f"export-{number}")
+    zipped = bundle_name(study.name, number, target)
+    name = shlex.quote(plain(study.name))
+    command = f"search export --study {name} --trial {number} --target {target} {zipped}"
+    with st.expander("Use it: commands and code"):
+        st.caption(f"For {markdown(backend)}; the same contents as")
+        st.code(command, language=None, wrap_lines=True)
+        _code(backend, zipped)
+
+
+def export_button(study: Study, space: Space, number: int, target: str, key: str) -> None:
+    """One click to the package of a trial for a target; the reason where there is none."""
+    if (lacking := why_not_exported(study, space, number, target)) is not None:
+        st.button("Export", disabled=True, help=markdown(lacking), key=key)
+        return
     st.download_button(
-        f"Export trial {number} for {backend} (zip)",
+        f"Export trial {number}",
         lambda: bundle_bytes(study.name, number, target),
-        f"{file_name(study.name)}-trial-{number}-{target}.zip",
+        bundle_name(study.name, number, target),
         "application/zip",
         type="primary",
         on_click="ignore",
-        key=f"export-{number}",
+        key=key,
         help="Every file is checked against its digest and the model is loaded before it is sent",
     )
-    st.caption("The same contents as")
-    name = shlex.quote(plain(study.name))
-    command = f"search export --study {name} --trial {number} --target {target} student.zip"
-    st.code(command, language=None, wrap_lines=True)
-    _code(backend)
+
+
+def bundle_name(study: str, number: int, target: str) -> str:
+    """The name of a package, the same in the download and in what is said of it."""
+    return f"{file_name(study)}-trial-{number}-{target}.zip"
 
 
 def why_not_exported(study: Study, space: Space, number: int, target: str) -> str | None:
@@ -79,18 +94,21 @@ def bundle_bytes(name: str, number: int, target: str) -> bytes:
         return path.read_bytes()
 
 
-def _code(backend: str) -> None:
+def _code(backend: str, zipped: str) -> None:
+    """How it is used, by the name that it was downloaded under."""
     if backend != "onnxruntime":
-        st.code("search transcribe student.zip recording.wav", language=None, wrap_lines=True)
+        st.code(_SNIPPETS["Shell"].replace("student.zip", zipped), language=None, wrap_lines=True)
         return
     kind = st.segmented_control(
-        "Use it from", list(_SNIPPETS), default="sherpa-onnx", required=True, key="code-kind"
+        "Use it from", list(_SNIPPETS), default="Shell", required=True, key="code-kind"
     )
-    st.code(_SNIPPETS[kind], language=None, wrap_lines=True)
+    st.code(_SNIPPETS[kind].replace("student.zip", zipped), language=None, wrap_lines=True)
 
 
 _SNIPPETS = {
-    "sherpa-onnx": """import sherpa_onnx, soundfile
+    "Shell": "search transcribe student.zip recording.wav",
+    "sherpa-onnx": """# unzip student.zip
+import sherpa_onnx, soundfile
 
 recognizer = sherpa_onnx.OfflineRecognizer.from_zipformer_ctc("model.onnx", "tokens.txt")
 samples, rate = soundfile.read("recording.wav", dtype="float32")
@@ -105,7 +123,8 @@ from workers.recognizer import open_bundle
 
 recognizer = open_bundle(Path("student.zip"))
 print(recognizer.transcribe(read_audio("recording.wav")))""",
-    "C++": """#include "sherpa-onnx/c-api/cxx-api.h"
+    "C++": """// unzip student.zip
+#include "sherpa-onnx/c-api/cxx-api.h"
 using namespace sherpa_onnx::cxx;
 
 OfflineRecognizerConfig config;

@@ -30,6 +30,9 @@ const CONFIG = {
   modeBarButtonsToAdd: ["select2d", WHOLE_SCREEN],
 }
 
+// Under a finger a swipe scrolls the page, and a bar of small buttons is in the way.
+const IS_TOUCHED = matchMedia("(pointer: coarse)")
+
 const clicked = (event) => event.points.filter((p) => p.id).map((p) => Number(p.id)).slice(0, 1)
 const edges = (event) => (event?.range ? [...event.range.x, ...event.range.y] : [])
 
@@ -56,9 +59,13 @@ async function draw(chart, address) {
   const clear = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" }
   const { fontFamily: family, color } = getComputedStyle(chart)
   const font = { family, color, size: 12 }
+  const touched = IS_TOUCHED.matches ? { dragmode: false } : {}
   chart.drawing = (chart.drawing ?? 0) + 1
   try {
-    await Plotly.react(chart, data, { ...layout, ...clear, font, ...size(chart) }, CONFIG)
+    await Plotly.react(chart, data, { ...layout, ...clear, ...touched, font, ...size(chart) }, {
+      ...CONFIG,
+      displayModeBar: IS_TOUCHED.matches ? false : "hover",
+    })
   } finally {
     chart.drawing -= 1
   }

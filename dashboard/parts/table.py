@@ -8,25 +8,41 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboard.parts.choice import chosen_trial, open_trial
-from search.report.labels import metric_label, scaled
+from dashboard.context import store
+from dashboard.parts.address import chosen_trial, open_trial
+from search.report.front_charts import interval_of
+from search.report.labels import format_chance, format_interval, metric_label, scaled
+from search.report.redaction import redact
+from spaces.metrics import MetricRef
+from storage.records import Study
 
 
-def trial_rows(trials: pd.DataFrame, names: Sequence[str], key: str) -> None:
+def trial_rows(
+    trials: pd.DataFrame, names: Sequence[str], key: str, study: Study | None = None
+) -> None:
     """Trials with their figures, in the order given; the chosen one is marked.
 
     Args:
+        trials: with `doubt` (`search.report.doubt`).
         names: the metrics that are shown.
         key: the table's own on the page.
+        study: whose tags are shown beside them.
     """
-    table = pd.DataFrame(
-        {
-            "trial": trials["number"],
-            "student": trials["label"],
-            "state": trials["state"].str.replace("_", " "),
-            **{metric_label(n): scaled(n, trials[n]) for n in names},
-        }
-    ).reset_index(drop=True)
+    tags = _tags(study) if study is not None else {}
+    columns: dict[str, object] = {"trial": trials["number"]}
+    for name in names:  # what decides comes first: a phone shows little more
+        columns[metric_label(name)] = scaled(name, trials[name])
+        if MetricRef.of(name).name == "wer":
+            columns["95 %"] = _intervals(trials, name)
+    columns["on front"] = trials["front_chance"].where(trials["on_front"]).map(format_chance)
+    columns["in doubt"] = trials["doubt"]
+    columns["student"] = trials["label"]
+    columns["state"] = trials["state"].str.replace("_", " ")
+    if trials["reason"].notna().any():
+        columns["reason"] = trials["reason"].map(lambda r: redact(r, 300) if r else "")
+    if tags:
+        columns["tags"] = trials["number"].map(lambda n: ", ".join(tags.get(int(n), ())))
+    table = pd.DataFrame(columns).reset_index(drop=True)
     formats = {metric_label(n): st.column_config.NumberColumn(format="%.4g") for n in names}
     numbers = table["trial"].tolist()
     # A table of other rows is another table: the place that was chosen means another trial there.
@@ -41,6 +57,26 @@ def trial_rows(trials: pd.DataFrame, names: Sequence[str], key: str) -> None:
         column_config=formats,
         alt="Trials with their figures; choosing a row opens it",
     )
+
+
+def _intervals(trials: pd.DataFrame, name: str) -> list[str]:
+    ends = interval_of(name)
+    if ends is None or ends[0] not in trials or ends[1] not in trials:
+        return [""] * len(trials)
+    both = zip(trials[ends[0]], trials[ends[1]], strict=True)
+    return [
+        format_interval(name, None if pd.isna(low) else low, None if pd.isna(high) else high)
+        for low, high in both
+    ]
+
+
+def _tags(study: Study) -> dict[int, list[str]]:
+    """Tags by trial."""
+    found: dict[int, list[str]] = {}
+    for note in store().notes.of(study.id):
+        if note.kind == "tag" and note.trial_number is not None:
+            found.setdefault(note.trial_number, []).append(redact(note.text, 60))
+    return found
 
 
 def _row_of(numbers: list[int]) -> dict[str, object] | None:

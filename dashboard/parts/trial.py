@@ -7,7 +7,16 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
+from dashboard.parts.address import (
+    add_to_compare,
+    chosen_trial,
+    compared,
+    link,
+    may_compare_more,
+    trial_asked,
+)
 from dashboard.parts.export import export_trial
+from search.report.doubt import doubts
 from search.report.labels import TOLD_OF_TEST, format_metric, line_of_test, metric_name
 from search.report.redaction import markdown, redact
 from spaces.metrics import METRICS, TEST_METRICS, MetricRef
@@ -17,34 +26,59 @@ from storage.records import MEASURED, Study
 _TILES = ("wer", "latency_p50_ms", "latency_p95_ms", "size_mb", "peak_memory_mb", "qoi")
 
 
-def show_trial(
-    study: Study, space: Space, number: int, trials: pd.DataFrame, is_all: bool = False
-) -> None:
-    """Figures by target, the recipe in words, export; and a link to the rest, if there is more."""
+def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    """What it is worth, the way to its package, figures by target, and a link to the rest."""
+    trial_head(study, space, number, trials)
+    with st.container(horizontal=True):
+        link("trial", "Everything about this trial", ":material/search:", study.name)
+        compare_it(number, trials)
+    row = trials.loc[trials["number"] == number].iloc[0]
+    export_trial(study, space, number, str(row["state"]))
+    by_target(row, space)
+
+
+def trial_head(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
+    """What it is, why it is no more, and the figures people ask for first."""
     row = trials.loc[trials["number"] == number].iloc[0]
     st.subheader(f"Trial {number}")
     state = str(row["state"]).replace("_", " ")
     st.caption(f"{markdown(row['label'])} · {state} · by {markdown(row['source'])}")
     if isinstance(row["reason"], str):
         st.text(redact(row["reason"]))
+    _badges(row)
     teacher = study.teacher_metrics
     st.caption(where(space, space.first_target))
     tiles(row, teacher)
     interval(row)
     on_test(row, teacher)
-    left, right = st.columns([3, 2])
-    with left:
-        by_target(row, space)
-    with right:
-        export_trial(study, space, number, str(row["state"]))
-        if not is_all:
-            more = "Everything about this trial"
-            st.page_link("app_pages/trial.py", label=more, icon=":material/search:")
-        compared = st.session_state.setdefault("compared", [])
-        if number in compared:
-            st.caption("It is among those to compare.")
-        elif len(compared) < 4 and row["state"] in [str(s) for s in MEASURED]:
-            st.button("Compare it", on_click=compared.append, args=(number,), key=f"add-{number}")
+
+
+def _badges(row: pd.Series) -> None:
+    """What is in doubt, where it is read."""
+    said = doubts(pd.DataFrame([row])).iloc[0]
+    for doubt in said.split("; ") if said else ():
+        st.badge(doubt, icon=":material/help:", color="orange")
+
+
+def compare_it(number: int, trials: pd.DataFrame) -> None:
+    """A button that adds it to those to compare."""
+    numbers, row = trials["number"], trials.loc[trials["number"] == number].iloc[0]
+    if number in compared(numbers):
+        st.caption("It is among those to compare.")
+    elif may_compare_more(numbers) and row["state"] in [str(s) for s in MEASURED]:
+        st.button(
+            "Compare it", on_click=add_to_compare, args=(number, numbers), key=f"add-{number}"
+        )
+
+
+def no_such_trial(study: Study, trials: pd.DataFrame) -> None:
+    """Say so where the address names a trial that the study does not have."""
+    asked = trial_asked()
+    if asked is not None and chosen_trial(trials["number"]) is None:
+        st.warning(
+            f"There is no trial {markdown(asked, 20)} in {markdown(study.name, 60)}; it has "
+            f"{len(trials)}, from 0."
+        )
 
 
 def where(space: Space, target: str) -> str:

@@ -18,6 +18,8 @@ def doubts(frame: pd.DataFrame, target: str = "") -> pd.Series:
         frame: trials (`search.analysis.trial_frame`).
         target: whose times are shown; the first of the space by default.
     """
+    if frame.empty:
+        return pd.Series("", index=frame.index, dtype=object)
     flag = MetricRef("unsteady", target)
     is_unsteady = frame[flag].fillna(0) > 0 if flag in frame else pd.Series(False, frame.index)
     is_unsure = frame["on_front"] & (frame["front_chance"] < SURE)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from search.analysis.answer import answer_of
 from search.analysis.front import knee_number
-from search.analysis.pick import best_number
 from search.analysis.trial_frame import downsample
 from search.policy import policy_of
 from search.report.charts import COLOURS, GREY, MARGIN, SYMBOLS, Layout, axis_of
@@ -33,7 +33,7 @@ class Marks:
     teacher: Mapping[str, float]
     limits: Mapping[str, float]  # by metric, as the sliders stand
     knee: int | None = None
-    best: int | None = None
+    ship: int | None = None  # the answer (`search.analysis.answer`)
     chosen: Sequence[int] = ()
     baseline: Mapping[str, float] = field(default_factory=dict)  # as its bundle says
     boxed: Sequence[int] = ()  # stay bright in every chart while the others fade
@@ -221,8 +221,7 @@ def _references(marks: Marks, *axes: str) -> list[tuple[str, Mapping[str, float]
 
 def _named(marks: Marks) -> dict[int, list[str]]:
     """What trials with a name are called, by number."""
-    best = "best in budget" if marks.limits else "best"
-    called = [(marks.best, best), (marks.knee, "knee"), *((n, "chosen") for n in marks.chosen)]
+    called = [(marks.ship, "ship"), (marks.knee, "knee"), *((n, "chosen") for n in marks.chosen)]
     names: dict[int, list[str]] = {}
     for number, name in called:
         if number is not None:
@@ -247,13 +246,13 @@ def _mark(x: float, y: float, name: str, symbol: str, colour: str | None) -> go.
 
 
 def marks_of(study: Study, frame: pd.DataFrame, objectives: Sequence[MetricRef]) -> Marks:
-    """What a chart of a whole study shows: teacher, baseline, knee and the best."""
-    policy = policy_of(study.deterministic)
+    """What a chart of a whole study shows: teacher, baseline, knee and the student to ship."""
+    policy, answer = policy_of(study.deterministic), answer_of(frame)
     return Marks(
         teacher={n: study.teacher_metrics[n] for n in objectives if n in study.teacher_metrics},
         limits={},
         knee=knee_number(frame, objectives, policy),
-        best=best_number(frame, objectives[0]),
+        ship=None if answer is None else answer.number,
         baseline={n: study.baseline_metrics[n] for n in objectives if n in study.baseline_metrics},
     )
 

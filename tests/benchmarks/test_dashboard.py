@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from browser import serving, settled, wait_for
-from fabricated import fabricate
+from fabricated import add_like, alive, fabricate
 from folders import HOME
 
-from storage.records import Trial
+from storage.records import StudyState, Trial
 from storage.store import Store
 
 TRIALS = 10_000
@@ -74,7 +74,7 @@ def test_dashboard(home: Path, chromium: Any, tmp_path: Path) -> None:
         fresh = [_first_visit(chromium, address, FRONT_DRAWN) for _ in range(VISITS)]
         words = [_first_visit(chromium, address, FIGURES_TOLD) for _ in range(VISITS)]
         paint = [_first_contentful_paint(chromium, address) for _ in range(VISITS)]
-        context = chromium.new_context(viewport={"width": 1440, "height": 1300})
+        context = chromium.new_context(viewport={"width": 1440, "height": 1800})
         page = context.new_page()
         again = [_time(page, lambda: page.goto(address, wait_until="commit"), FRONT_DRAWN)]
         for _ in range(VISITS):
@@ -143,6 +143,48 @@ def _clicks(page: Any) -> list[float]:
     return spent
 
 
+TABS, WATCHED_S, TRIAL_EVERY_S = 5, 60.0, 12.0
+
+
+@pytest.mark.parametrize("stage", ["train", "measure@cpu"])
+def test_five_tabs_on_a_running_study(stage: str, chromium: Any, tmp_path: Path) -> None:
+    """What the pages cost the machine that trains, and the one that measures."""
+    home = tmp_path / "home"
+    home.mkdir()
+    store = Store(f"sqlite:///{home / 'store.sqlite'}")
+    doing = [{"trial": 40, "stage": stage, "elapsed_s": 1.0, "progress": None}]
+    live = {"state": StudyState.RUNNING, "wanted": 90, "live": alive(doing)}
+    study = fabricate(store, "live", 40, **live)
+    with serving(home) as url:
+        port = int(url.rpartition(":")[2])
+        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        tabs = [context.new_page() for _ in range(TABS)]
+        for tab, path in zip(tabs, ("", "front", "front", "trial", "compare"), strict=True):
+            tab.goto(f"{url}/{path}?study=live")
+            settled(tab)
+        begun, before_s, n_added = time.monotonic(), _cpu_s(port), 0
+        while (passed_s := time.monotonic() - begun) < WATCHED_S:
+            store.studies.change(study.id, live=alive(doing))
+            if passed_s > (n_added + 1) * TRIAL_EVERY_S:
+                n_added += 1
+                add_like(store, "live", 1)
+            tabs[0].wait_for_timeout(2000)
+        spent_s = _cpu_s(port) - before_s
+        context.close()
+    store.close()
+    print(
+        f"\n{TABS} tabs, {stage} under way, {n_added} trials in {passed_s:.0f} s: "
+        f"{spent_s / passed_s:.1%} of a core"
+    )
+
+
+def _cpu_s(port: int) -> float:
+    """CPU time of the process listening there."""
+    status = _process(port)
+    fields = status.with_name("stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _say(what: str, seconds: list[float]) -> None:
     each = ", ".join(f"{s:.2f}" for s in seconds)
     print(f"{what}: median {statistics.median(seconds):.2f} s ({each})")
@@ -150,15 +192,21 @@ def _say(what: str, seconds: list[float]) -> None:
 
 def _peak_mb(port: int) -> float:
     """The most memory that the process listening there has held (VmHWM)."""
+    lines = _process(port).read_text().splitlines()
+    return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1000
+
+
+def _process(port: int) -> Path:
+    """The status of the process listening there: of those so called, the latest."""
+    found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             command = status.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if f"--server.port={port}" in command:
-                lines = status.read_text().splitlines()
-                return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1000
         except OSError:  # it ended meanwhile
             continue
-    raise AssertionError("the server is not there")
+        if f"--port={port}" in command:
+            found.append(status)
+    return max(found, key=lambda status: int(status.parent.name))
 
 
 # the other one

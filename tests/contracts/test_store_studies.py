@@ -137,6 +137,18 @@ def test_trials_are_listed_by_number(store: Store, study: Study) -> None:
     assert store.trials.of(study.id) == [added[1], added[2], added[0]]
 
 
+def test_the_tally_is_another_when_a_trial_is_added_or_has_ended(
+    store: Store, study: Study
+) -> None:
+    assert store.trials.tally(study.id) == (0, 0, 0.0)
+    trial = add_trial(store, study, 0)
+    assert store.trials.tally(study.id) == (1, 0, 0.0)
+    store.trials.save(trial.evolve(state=TrialState.COMPLETE, finished_at=12.5))
+    assert store.trials.tally(study.id) == (1, 1, 12.5)
+    store.trials.save(trial.evolve(state=TrialState.COMPLETE, finished_at=20.0))
+    assert store.trials.tally(study.id) == (1, 1, 20.0)
+
+
 def test_a_saved_trial_comes_back_equal(store: Store, study: Study) -> None:
     other = add_trial(store, study, 1)
     trial = dataclasses.replace(

@@ -79,6 +79,8 @@ def count_of(page: Page) -> int:
 
 def click_point(page: Page, place: int) -> int:
     """Click a trial of the front in the first chart; the number that its tooltip told."""
+    page.locator(".front-chart").first.scroll_into_view_if_needed()
+    settled(page)
     x, y = figures_of(
         page,
         f"""(() => {{

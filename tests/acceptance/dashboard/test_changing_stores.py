@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
 from browser import hear, said, serving, settled
-from fabricated import alive, fabricate
+from fabricated import add_like, alive, fabricate
 from folders import ROOT
 from pages import MARKUP, PAGES, click_point, count_of, go, slider_of, with_store
 from playwright.sync_api import Page, expect
@@ -53,7 +53,7 @@ def test_a_refresh_of_a_running_study_keeps_selection_and_scroll_position(
         main.evaluate("e => e.scrollTo(0, 700)")
         limit, count = slider.get_attribute("aria-valuetext"), count_of(page)
 
-        with_store(home, lambda store: _more_trials(store, "live", 10))
+        with_store(home, lambda store: add_like(store, "live", 10))
         expect(page.get_by_text(f"{count} of 30 complete")).to_have_count(0)
         settled(page)
         assert main.evaluate("e => e.scrollTop") == 700
@@ -64,7 +64,7 @@ def test_a_refresh_of_a_running_study_keeps_selection_and_scroll_position(
         go(page, url, study="live")
         main.evaluate("e => e.scrollTo(0, 300)")
         page.get_by_text("Steer this study").click()
-        with_store(home, lambda store: _more_trials(store, "live", 3))
+        with_store(home, lambda store: add_like(store, "live", 3))
         expect(page.get_by_text("43 of 90")).to_be_visible()
         assert main.evaluate("e => e.scrollTop") == 300
         expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -77,7 +77,7 @@ def test_a_row_stays_chosen_when_better_trials_arrive(page: Page, tmp_path: Path
     with serving(home) as url:
         go(page, url, "front", study="live")
         page.get_by_role("radio", name="Table").click()
-        hear(page, "Only the front")
+        hear(page, "Front within the budgets")
         page.get_by_test_id("data-grid-canvas").focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")
@@ -85,39 +85,14 @@ def test_a_row_stays_chosen_when_better_trials_arrive(page: Page, tmp_path: Path
         heading = page.get_by_role("heading", name=re.compile(r"^Trial \d+$"))
         expect(heading).to_be_visible()
         chosen = heading.inner_text()
-        with_store(home, lambda store: _more_trials(store, "live", 5, better=0.8))
+        with_store(home, lambda store: add_like(store, "live", 5, better=0.8))
         hear(page, "of 35 complete")
         expect(heading).to_have_text(chosen)
-        page.get_by_role("button", name=re.compile("^Knee: trial")).click()
+        page.get_by_role("button", name=re.compile("^Open trial")).click()
         expect(heading).not_to_have_text(chosen)
 
 
-def _more_trials(store: Store, name: str, count: int, better: float = 1.0) -> None:
-    """As a coordinator would: trials, and the event of each."""
-    study = store.studies.get(name)
-    known = store.trials.of(study.id)
-    for number in range(len(known), len(known) + count):
-        like = known[number % len(known)]
-        trial = store.trials.add(
-            study.id,
-            number=number,
-            values=like.values,
-            recipe=like.recipe,
-            recipe_digest=like.recipe_digest,
-            label=like.label,
-            source="sampler",
-        )
-        store.trials.save(
-            trial.evolve(
-                state=like.state,
-                metrics={name: value * better for name, value in like.metrics.items()},
-                finished_at=time.time(),
-            )
-        )
-        store.events.add(study.id, "trial", f"trial {number}: complete", number)
-
-
-def test_a_study_that_is_deleted_while_it_is_looked_at_gives_way_to_another(
+def test_a_study_that_is_deleted_while_it_is_looked_at_is_said_to_be_gone(
     page: Page, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -129,8 +104,24 @@ def test_a_study_that_is_deleted_while_it_is_looked_at_gives_way_to_another(
             store.execute("DELETE FROM studies WHERE name = 'goes'")
         slider_of(page, "size at most").focus()
         page.keyboard.press("ArrowLeft")
-        expect(page.get_by_role("combobox", name="Study")).to_have_value("stays")
+        hear(page, "There is no study goes in this store")
         assert page.get_by_test_id("stException").count() == 0
+        page.get_by_role("button", name="stays", exact=True).click()
+        expect(page.get_by_role("heading", name="stays: front")).to_be_visible()
+
+
+def test_a_store_that_is_replaced_is_noticed(page: Page, tmp_path: Path) -> None:
+    homes = [tmp_path / name / "home" for name in ("first", "second")]
+    for home, name in zip(homes, ("before", "after"), strict=True):
+        with_store(home, lambda store, name=name: fabricate(store, name, 5))
+    with serving(homes[0]) as url:
+        go(page, url, study="before")
+        hear(page, "5 of 5")
+        for path in homes[0].glob("store.sqlite*"):
+            path.unlink()
+        shutil.copy(homes[1] / "store.sqlite", homes[0] / "store.sqlite")
+        hear(page, "There is no study before in this store")
+        expect(page.get_by_role("button", name="after", exact=True)).to_be_visible()
 
 
 def test_hostile_text_is_text_and_no_page_tells_secrets_or_places(

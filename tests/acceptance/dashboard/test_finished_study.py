@@ -46,13 +46,13 @@ def test_a_click_on_a_point_opens_its_trial_and_every_view_shows_it(
     go(page, dashboard, "front", study="tiny")
     number = click_point(page, 0)
     expect(page.get_by_role("heading", name=f"Trial {number}", exact=True)).to_be_visible()
-    for view in ("3-D", "Axes", "What matters", "Table", "Charts"):
+    for view in ("Free", "Axes", "What matters", "Table", "Charts"):
         page.get_by_role("radio", name=view, exact=True).click()
         settled(page)
         expect(page.get_by_role("heading", name=f"Trial {number}", exact=True)).to_be_visible()
         assert page.get_by_test_id("stException").count() == 0
     page.get_by_role("link", name="Everything about this trial").click()
-    expect(page.get_by_role("heading", name="Trial", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="tiny: trial", exact=True)).to_be_visible()
     for part, words in (
         ("Errors", "of the words wrong"),
         ("Times", "Measured on"),
@@ -178,7 +178,8 @@ def test_students_and_teacher_write_what_a_recording_says(
     go(page, dashboard, "try_it", study="tiny")
     page.locator("input[type=file]").set_input_files(next(tmp_path.glob("*.wav")))
     expect(page.get_by_text("2.0 s of audio")).to_be_visible()
-    hear(page, r"teacher\n[\s\S]*\n\d+\.\d ms", r"trial \d+\n[\s\S]*\n\d+\.\d ms")
+    spread = r"\d+\.\d ms \(\d+\.\d to \d+\.\d\)"
+    hear(page, f"teacher · {spread}", rf"trial \d+ · {spread}")
     (tmp_path / "no.wav").write_bytes(b"RIFF nothing")
     page.locator("input[type=file]").set_input_files(tmp_path / "no.wav")
     expect(page.get_by_text("This recording cannot be read.")).to_be_visible()
@@ -191,4 +192,6 @@ def _tone() -> np.ndarray:
 
 def test_two_trials_are_compared_with_intervals(page: Page, dashboard: str) -> None:
     go(page, dashboard, "compare", study="tiny")
-    hear(page, r"Is it real\?", "95 % interval", "paired over", "Utterance by utterance")
+    hear(page, r"WER.*: trial \d+", r"size: trial \d+ is \d+% (larger|smaller)|size: both")
+    page.get_by_text("All differences, and how they were taken").click()
+    hear(page, "95 % interval", "paired over", "Utterance by utterance")

@@ -1,0 +1,124 @@
+"""Where the visitor is: study, trial and what is compared live in the address, and nowhere else.
+
+A link opens the same view in another browser, and Back goes where one was. What widgets of a page
+choose (view, target, budgets) is in the address by `bind="query-params"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+STUDY, TRIAL, COMPARED, LISTENERS = "study", "trial", "compare", "listen"
+PAGES = Path(__file__).parent.parent / "app_pages"
+_OF_FRONT = "address-of-front"
+_CHOSEN = "address-of-trials"  # a study, and what was chosen of it
+_MOST_COMPARED = 4
+
+
+def study_asked() -> str | None:
+    return st.query_params.get(STUDY)
+
+
+def open_study(name: str) -> None:
+    """Another study: no trial of it is chosen yet."""
+    for key in (TRIAL, COMPARED, LISTENERS):
+        _drop(key)
+    st.query_params[STUDY] = name
+
+
+def restore(study: str) -> None:
+    """What was chosen since the links of this page were drawn, which do not know it."""
+    of, chosen = st.session_state.get(_CHOSEN, (None, {}))
+    if of == study:
+        for key, value in chosen.items():
+            if key not in st.query_params:
+                st.query_params[key] = value
+    kept = {key: st.query_params[key] for key in (TRIAL, COMPARED) if key in st.query_params}
+    st.session_state[_CHOSEN] = (study, kept)
+
+
+def _put(key: str, value: str) -> None:
+    st.query_params[key] = value
+    _, chosen = st.session_state.get(_CHOSEN, (None, {}))
+    st.session_state[_CHOSEN] = (study_asked(), {**chosen, key: value})
+
+
+def _drop(key: str) -> None:
+    st.query_params.pop(key, None)
+    of, chosen = st.session_state.get(_CHOSEN, (None, {}))
+    st.session_state[_CHOSEN] = (of, {k: v for k, v in chosen.items() if k != key})
+
+
+def trial_asked() -> str | None:
+    """The trial of the address, which may be none of the study's."""
+    return st.query_params.get(TRIAL) or None
+
+
+def chosen_trial(numbers: Iterable[int]) -> int | None:
+    """The trial in question; None where there is none."""
+    asked = trial_asked()
+    if asked is None or not re.fullmatch(r"[0-9]{1,9}", asked):
+        return None
+    return int(asked) if int(asked) in set(numbers) else None
+
+
+def open_trial(number: int) -> None:
+    _put(TRIAL, str(number))
+
+
+def close_trial() -> None:
+    _drop(TRIAL)
+
+
+def compared(numbers: Iterable[int]) -> list[int]:
+    """The trials that are compared, as chosen."""
+    return _listed(COMPARED, numbers)
+
+
+def compare(numbers: Sequence[int]) -> None:
+    _put(COMPARED, ",".join(map(str, numbers[:_MOST_COMPARED])))
+
+
+def add_to_compare(number: int, numbers: Iterable[int]) -> None:
+    compare([*compared(numbers), number])
+
+
+def may_compare_more(numbers: Iterable[int]) -> bool:
+    return len(compared(numbers)) < _MOST_COMPARED
+
+
+def listeners(numbers: Iterable[int]) -> list[int]:
+    """Who listens on Try it, as a link asked for."""
+    return _listed(LISTENERS, numbers)
+
+
+def _listed(key: str, numbers: Iterable[int]) -> list[int]:
+    known = set(numbers)
+    asked = re.findall(r"[0-9]{1,9}", st.query_params.get(key, ""))
+    return list(dict.fromkeys(int(n) for n in asked if int(n) in known))
+
+
+def remember_front() -> None:
+    """What is chosen on the Front page is there again when one comes back."""
+    others = (STUDY, TRIAL, COMPARED, LISTENERS)
+    kept = {k: st.query_params.get_all(k) for k in st.query_params if k not in others}
+    st.session_state[_OF_FRONT] = kept
+
+
+def link(page: str, label: str, icon: str, study: str | None, **changes: str) -> None:
+    """A link to a page that keeps where one is, but for changes."""
+    asked: dict[str, str | list[str]] = {}
+    if study is not None:
+        asked[STUDY] = study
+        kept = (TRIAL, COMPARED)
+        asked |= {key: st.query_params[key] for key in kept if key in st.query_params}
+    if page == "front":
+        of_front: Mapping[str, list[str]] = st.session_state.get(_OF_FRONT, {})
+        asked |= of_front
+    st.page_link(
+        str(PAGES / f"{page}.py"), label=label, icon=icon, query_params={**asked, **changes}
+    )

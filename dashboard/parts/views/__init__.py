@@ -1,0 +1,1 @@
+"""The views of the Front page: each draws what `Seen` holds."""
