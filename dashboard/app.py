@@ -10,6 +10,7 @@ from dashboard.auth import has_sign_in, why_read_only
 from dashboard.context import store
 from dashboard.parts.address import PAGES, link, restore
 from dashboard.parts.choice import choose_study
+from dashboard.parts.copy_link import copy_link
 from dashboard.parts.pulse import watch
 from search.report.redaction import plain, redact
 from spaces.errors import SpaceError
@@ -53,6 +54,8 @@ def main() -> None:
             restore(study)
         for name, (title, icon) in _PAGES.items():
             link(name, title, icon, study)
+        if study is not None:
+            copy_link()
         reason = why_read_only()
         if reason is not None:
             st.caption(reason)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -20,7 +22,8 @@ from search.analysis.front import hypervolumes, reference_point
 from search.progress import LiveStatus
 from search.report.charts import over_time
 from search.report.labels import clock
-from search.report.redaction import markdown, redact
+from search.report.page import write_report
+from search.report.redaction import file_name, markdown, redact
 from spaces.metrics import MetricRef
 from storage.records import Study, TrialState
 
@@ -35,12 +38,28 @@ def page() -> None:
     if len(trials):
         answer_card(study, space_of(study), trials)
         _opened(study, trials)
+        st.download_button(
+            "Report",
+            lambda: _report(study),
+            f"{file_name(study.name)}.html",
+            "text/html",
+            on_click="ignore",
+            icon=":material/description:",
+            help="Answer, front, recipes and all figures as one page that needs no server",
+        )
     _progress(study, trials)
     _failures(study, trials)
     steer_study(study)
     _history(study, trials)
     write_notes(study, None)
     _all_studies()
+
+
+def _report(study: Study) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html"
+        write_report(path, store(), study, space_of(study))
+        return path.read_bytes()
 
 
 def _opened(study: Study, trials: pd.DataFrame) -> None:

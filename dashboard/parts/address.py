@@ -15,6 +15,7 @@ import streamlit as st
 STUDY, TRIAL, COMPARED, LISTENERS = "study", "trial", "compare", "listen"
 PAGES = Path(__file__).parent.parent / "app_pages"
 _OF_FRONT = "address-of-front"
+_BEFORE = "trial-opened-before"
 _CHOSEN = "address-of-trials"  # a study, and what was chosen of it
 _MOST_COMPARED = 4
 
@@ -67,7 +68,18 @@ def chosen_trial(numbers: Iterable[int]) -> int | None:
 
 
 def open_trial(number: int) -> None:
+    before = trial_asked()
+    if before != str(number):
+        st.session_state[_BEFORE] = (study_asked(), before)
     _put(TRIAL, str(number))
+
+
+def opened_before(numbers: Iterable[int]) -> int | None:
+    """The trial that was opened before the chosen one; None where there is none."""
+    study, asked = st.session_state.get(_BEFORE, (None, None))
+    if asked is None or study != study_asked() or asked == trial_asked():
+        return None
+    return next((n for n in numbers if str(n) == asked), None)
 
 
 def close_trial() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.address import link, open_trial
-from dashboard.parts.export import export_button
+from dashboard.parts.export import bundle_name, export_button
 from dashboard.queries import LIVE_STATES
 from search.analysis.answer import Answer, answer_of
 from search.analysis.pick import Limit
@@ -47,6 +47,8 @@ def answer_card(
         if study.state in LIVE_STATES and n_left > 0:
             st.markdown(markdown(settled_line(answer, n_left), 300))
         _ways_on(study, space, answer, target or space.first_target)
+        zipped = bundle_name(study.name, answer.number, target or space.first_target)
+        st.code(f"search transcribe {zipped} recording.wav", language=None)
         st.caption(markdown(rule_line(answer), 400))
     return answer
 

@@ -13,9 +13,12 @@ from dashboard.parts.address import (
     compared,
     link,
     may_compare_more,
+    opened_before,
     trial_asked,
 )
 from dashboard.parts.export import export_trial
+from search.analysis.answer import answer_of
+from search.analysis.trial_frame import is_measured
 from search.report.doubt import doubts
 from search.report.labels import TOLD_OF_TEST, format_metric, line_of_test, metric_name
 from search.report.redaction import markdown, redact
@@ -31,10 +34,30 @@ def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) ->
     trial_head(study, space, number, trials)
     with st.container(horizontal=True):
         link("trial", "Everything about this trial", ":material/search:", study.name)
+        if (other := _other(number, trials)) is not None:
+            link(
+                "compare",
+                f"Compare with trial {other}",
+                ":material/compare_arrows:",
+                study.name,
+                compare=f"{other},{number}",
+            )
         compare_it(number, trials)
     row = trials.loc[trials["number"] == number].iloc[0]
     export_trial(study, space, number, str(row["state"]))
     by_target(row, space)
+
+
+def _other(number: int, trials: pd.DataFrame) -> int | None:
+    """Whom one would compare it with: the trial that was open before, or the one to ship."""
+    measured = trials[is_measured(trials)]["number"]
+    if number not in set(measured):
+        return None
+    before = opened_before(measured)
+    if before is not None:
+        return before
+    answer = answer_of(trials)
+    return None if answer is None or answer.number == number else answer.number
 
 
 def trial_head(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:

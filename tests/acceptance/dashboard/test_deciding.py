@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browser import hear, serving, settled
@@ -143,6 +144,18 @@ def test_which_of_two_is_better_is_a_click_from_the_answer(page: Page, deciding:
     hear(page, r"WER.*: trial \d+", r"size: trial \d+ is \d+% (larger|smaller)")
 
 
+def test_two_trials_that_are_opened_are_compared_by_a_third_click(
+    page: Page, deciding: str
+) -> None:
+    go(page, deciding, "front", study="edge")
+    first = click_point(page, 0)
+    expect(page.get_by_role("heading", name=f"Trial {first}", exact=True)).to_be_visible()
+    second = click_point(page, 1)
+    expect(page.get_by_role("heading", name=f"Trial {second}", exact=True)).to_be_visible()
+    page.get_by_role("link", name=f"Compare with trial {first}").click()
+    hear(page, rf"trial {second} and trial {first}|trial {second} makes")
+
+
 def test_any_figure_is_drawn_over_any_other_with_the_front_beside(
     page: Page, deciding: str
 ) -> None:
@@ -155,6 +168,23 @@ def test_any_figure_is_drawn_over_any_other_with_the_front_beside(
     assert page.locator(".front-chart").count() == 1
     title = "document.querySelector('.js-plotly-plot')._fullLayout.xaxis.title.text"
     page.wait_for_function(f"({title}).startsWith('peak memory')")
+
+
+def test_the_report_is_a_click_and_says_the_same(page: Page, deciding: str) -> None:
+    go(page, deciding, study="edge")
+    said = _ship(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report").click()
+    assert download.value.suggested_filename == "edge.html"
+    assert said in Path(download.value.path()).read_text()
+
+
+def test_the_link_to_a_view_is_copied(page: Page, deciding: str) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    go(page, deciding, "front", study="edge", trial=3, view="Table")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
 def test_the_compute_by_stage_is_told(page: Page, deciding: str) -> None:
