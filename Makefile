@@ -23,7 +23,7 @@ demo: $(VENV)/core
 	$(BIN)/search --home $(DEMO)/home launch --space quickstart.yaml
 	$(BIN)/search --home $(DEMO)/home front quickstart --plot $(DEMO)/front.png
 	$(BIN)/search --home $(DEMO)/home front quickstart --plot $(DEMO)/front.html > $(DEMO)/front.txt
-	$(BIN)/search --home $(DEMO)/home export --study quickstart --best wer --overwrite $(DEMO)/student.zip
+	$(BIN)/search --home $(DEMO)/home export --study quickstart --ship --overwrite $(DEMO)/student.zip
 	@echo "the front: $(DEMO)/front.html and $(DEMO)/front.png; a student: $(DEMO)/student.zip"
 
 test: $(VENV)/dev

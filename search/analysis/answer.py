@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from search.analysis.front_chance import not_told_apart, paired_difference
-from search.analysis.pick import Limit, fits
+from search.analysis.pick import Limit, fits, nearest_misses, parse_where
+from search.errors import UsageFault
 from search.objectives import signs
 from spaces.metrics import METRICS, MetricRef
 from storage.records import TrialState
@@ -111,6 +112,23 @@ def answer_of(
         n_complete=len(complete),
         stands=_stands(within, wer, cost, int(row["number"])),
     )
+
+
+def trial_to_ship(frame: pd.DataFrame, where: str | None = None, target: str = "") -> int:
+    """The number of the answer under a condition.
+
+    Raises:
+        UsageFault: when no complete trial meets it, naming the nearest misses.
+    """
+    limits = parse_where(where) if where else []
+    answer = answer_of(frame, limits, target)
+    if answer is None:
+        complete = frame[frame["state"] == TrialState.COMPLETE]
+        if complete.empty:
+            raise UsageFault("the study has no complete trial yet")
+        misses = "; ".join(nearest_misses(complete, limits)) or f"none was measured on {target}"
+        raise UsageFault(f"no complete trial meets {where or 'that'} ({misses})")
+    return answer.number
 
 
 def _column(frame: pd.DataFrame, name: str, target: str) -> MetricRef | None:

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 
 def print_answer(
-    study: Study, frame: pd.DataFrame, limits: Sequence[Limit] = (), target: str = ""
+    study: Study,
+    frame: pd.DataFrame,
+    limits: Sequence[Limit] = (),
+    target: str = "",
+    others: Sequence[str] = (),
 ) -> None:
-    """The answer, what others would bring, and the rule; nothing where no trial is within."""
+    """The answer, what others would bring, and the rule; nothing where no trial is within.
+
+    Args:
+        target: whose figures count; the first of the space by default.
+        others: targets whose answers are told in a line each, where they have one.
+    """
     from search.analysis.answer import answer_of
     from search.report.answer import answer_line, others_line, rule_line, settled_line
 
@@ -30,3 +39,6 @@ def print_answer(
     if n_left > 0:
         click.echo(f"  {settled_line(answer, n_left)}")
     click.echo(f"  {rule_line(answer)}")
+    for other in others:
+        if (there := answer_of(frame, limits, other)) is not None:
+            click.secho(answer_line(there), bold=True)

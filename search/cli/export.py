@@ -14,7 +14,8 @@ from search.errors import UsageFault
 @click.argument("target", metavar="OUT", type=click.Path())
 @click.option("--study", "name", help="Needed when there are several.")
 @click.option("--trial", help="Number of the trial, or teacher.")
-@click.option("--best", metavar="METRIC", help="Instead: the trial best in this metric …")
+@click.option("--ship", is_flag=True, help="Instead: the one that `search front` says to ship …")
+@click.option("--best", metavar="METRIC", help="… or the trial best in this metric …")
 @click.option("--where", help='… among those, e.g. "size_mb<=15 and latency_p95_ms<=50".')
 @click.option("--target", "measured_on", help="For this target's runtime [default: the first].")
 @click.option("--overwrite", is_flag=True)
@@ -24,6 +25,7 @@ def export_command(
     target: str,
     name: str | None,
     trial: str | None,
+    ship: bool,
     best: str | None,
     where: str | None,
     measured_on: str | None,
@@ -34,23 +36,28 @@ def export_command(
     \b
     Examples:
       search export --study edge --trial 17 student/
-      search export --best wer --where "size_mb<=15 and latency_p95_ms<=50" student.zip
+      search export --ship --where "size_mb<=15 and latency_p95_ms<=50" student.zip
+      search export --best wer student.zip
       search export --trial teacher teacher.zip
     """
+    from search.analysis.answer import trial_to_ship
     from search.analysis.pick import best_trial
     from search.analysis.trial_frame import study_frame
     from search.bundle.subject import TEACHER
     from search.bundle.write import write_bundle
     from storage.artifacts import ArtifactStore
 
-    if (trial is None) == (best is None):
-        raise UsageFault("name the student: either --trial NUMBER or --best METRIC")
-    if where is not None and best is None:
-        raise UsageFault("--where goes with --best")
+    if (trial is not None) + (best is not None) + ship != 1:
+        raise UsageFault("name the student: either --trial NUMBER, --ship or --best METRIC")
+    if where is not None and trial is not None:
+        raise UsageFault("--where goes with --ship and --best")
     with open_store(ctx) as store:
         study = study_named(store, name)
         number = None
-        if best is not None:
+        if ship:
+            frame = study_frame(store, study, space_of(study))
+            number = trial_to_ship(frame, where, measured_on or "")
+        elif best is not None:
             number = best_trial(study_frame(store, study, space_of(study)), best, where)
         elif trial is not None and trial != TEACHER:
             number = whole_number(trial, "--trial")

@@ -78,7 +78,7 @@ def front_command(
     elif not chosen:
         click.echo("no such trial yet" if not limits else f"no trial meets {where}")
     else:
-        print_answer(study, frame, limits)
+        print_answer(study, frame, limits, others=list(space.targets)[1:])
         title = f"{study.name}: {'trials' if everything else 'front'}"
         knee = knee_number(frame, space.objectives, policy)
         further = times_on(frame, study.added_targets)

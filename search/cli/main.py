@@ -49,7 +49,7 @@ Examples:
   search launch --space edge.yaml            at most 15 MB and 50 ms
   search status                              how the studies stand
   search front edge --plot front.html        the front as a page
-  search export --study edge --best wer --where "size_mb<=15" student.zip
+  search export --study edge --ship --where "size_mb<=15" student.zip
   search transcribe student.zip call.wav
   search evaluate student.zip test.jsonl
   search help space                          every key of a space file

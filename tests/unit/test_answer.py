@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
-from search.analysis.answer import Answer, answer_of
+from search.analysis.answer import Answer, answer_of, trial_to_ship
 from search.analysis.pick import parse_where
+from search.errors import UsageFault
 from search.report.answer import answer_line, others_line, rule_line, settled_line
 from storage.records import TrialState
 
@@ -104,6 +105,13 @@ def test_times_that_were_not_taken_in_quiet_are_said_to_be_unsteady() -> None:
 def test_students_that_write_nothing_right_are_not_recommended() -> None:
     said = answer_line(_answer(_frame([(1.0, 2.0, 9.0), (1.2, 1.0, 9.0)])))
     assert said.startswith("Ship none of these: trial 0 makes as few errors as any")
+
+
+def test_what_is_to_be_shipped_is_exported_under_a_condition() -> None:
+    assert trial_to_ship(_frame(ROWS)) == 1
+    assert trial_to_ship(_frame(ROWS), "size_mb<=1") == 3
+    with pytest.raises(UsageFault, match=r"no complete trial meets size_mb<=0.1 \(size_mb: best"):
+        trial_to_ship(_frame(ROWS), "size_mb<=0.1")
 
 
 def test_on_another_target_its_own_times_count() -> None:
