@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard.auth import has_sign_in, why_read_only
 from dashboard.context import store
-from dashboard.parts.address import PAGES, link, restore
+from dashboard.parts.address import PAGES, link, links_are_drawn
 from dashboard.parts.choice import choose_study
 from dashboard.parts.copy_link import copy_link
 from dashboard.parts.pulse import watch
@@ -50,10 +50,9 @@ def main() -> None:
     )
     with st.sidebar:
         study = choose_study()
-        if study is not None:
-            restore(study)
         for name, (title, icon) in _PAGES.items():
             link(name, title, icon, study)
+        links_are_drawn()
         if study is not None:
             copy_link()
         reason = why_read_only()

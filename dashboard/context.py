@@ -30,6 +30,12 @@ def store() -> Store:
     return opened
 
 
+def is_gone() -> bool:
+    """Whether the store's file is no longer there, or not yet again."""
+    path = _path()
+    return path is not None and not path.exists()
+
+
 def is_replaced() -> bool:
     """Whether the file of the store is no longer the one that was opened; never of a server's."""
     opened, path = _file_at_opening(), _path()

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.caching import frame, space_of
-from dashboard.parts.address import chosen_trial, close_trial, remember_front
+from dashboard.parts.address import chosen_trial, close_trial, keep_links, remember_front
 from dashboard.parts.answer import answer_card
 from dashboard.parts.budgets import choose_budgets
 from dashboard.parts.choice import choose_target, same_study, study_or_stop
@@ -22,7 +22,7 @@ from dashboard.parts.views.seen import COLOURS, Seen
 from dashboard.queries import LIVE_STATES
 from search.analysis.answer import Answer
 from search.analysis.elsewhere import lines_on
-from search.analysis.front import front_numbers, knee_number
+from search.analysis.front import chances_on_front, knee_number, members_of
 from search.analysis.pick import fits, limits_of
 from search.analysis.trial_frame import downsample, is_measured
 from search.policy import Policy, policy_of
@@ -53,19 +53,19 @@ def page() -> None:
 def _choose(name: str, space: Space) -> None:
     """The answer, budgets, charts and the chosen trial: one fragment, so that a slider redraws only
     this. What was chosen lies in the address, so that new trials change none of it."""
+    keep_links()
     study = same_study(name)
     trials = frame(study)
     if not is_measured(trials).any():
         more = "the front appears with the first" if study.state in LIVE_STATES else "no front"
         st.info(f"No trial has been measured{' yet' * (study.state in LIVE_STATES)}; {more}.")
         return
-    target = str(st.session_state.get("target") or space.first_target)
-    target = target if target in space.targets else space.first_target
+    target = choose_target(space, "target", bind=True)
     names = _columns(space, target, trials)
+    trials = _on_target(trials, space, names, policy_of(study.deterministic))
     card = st.container()
     limits = choose_budgets(study, trials, names, space)
     with card:  # above the budgets, which it follows
-        choose_target(space, "target", bind=True)
         answer = answer_card(study, space, trials, limits_of(limits), target)
     _verdict(trials, limits, names)
     with st.container():  # there at any time: charts that move are drawn anew, and lose their zoom
@@ -110,9 +110,7 @@ def _seen(
     limits: dict[str, float],
     answer: Answer | None,
 ) -> Seen:
-    bases = {o.name for o in space.objectives}
-    judged, policy = [n for n in names if n.name in bases], policy_of(study.deterministic)
-    trials = _on_target(trials, space, judged, policy)
+    judged, policy = _judged(space, names), policy_of(study.deterministic)
     where_measured = "" if target == space.first_target else target
     trials = trials.assign(
         fits=_within(trials, limits, names), doubt=doubts(trials, where_measured)
@@ -129,9 +127,8 @@ def _seen(
         chosen=[n for n in [chosen_trial(trials["number"])] if n is not None],
         boxed=st.session_state.get("boxed", []),
     )
-    log = bool(st.session_state.get("log", True))
     n_points = int(is_measured(trials).sum())
-    return Seen(study, space, target, trials, points, names, marks, log, n_points)
+    return Seen(study, space, target, trials, points, names, marks, n_points)
 
 
 def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[MetricRef]:
@@ -147,16 +144,24 @@ def _columns(space: Space, target: str, trials: pd.DataFrame) -> list[MetricRef]
     return (errors[:1] + [n for n in wanted if n not in errors[:1]])[:_MOST_FIGURES]
 
 
+def _judged(space: Space, names: list[MetricRef]) -> list[MetricRef]:
+    """The objectives among figures, of whatever target."""
+    bases = {o.name for o in space.objectives}
+    return [n for n in names if n.name in bases]
+
+
 def _on_target(
-    trials: pd.DataFrame, space: Space, judged: list[MetricRef], policy: Policy
+    trials: pd.DataFrame, space: Space, names: list[MetricRef], policy: Policy
 ) -> pd.DataFrame:
     """The front as seen on another target than the first, where its figures differ."""
+    judged = _judged(space, names)
     if set(space.objectives) <= set(judged):
         return trials
-    seen = trials.assign(on_front=False)
-    best = front_numbers(seen, judged, policy)
-    seen.loc[seen["number"].isin(best), "on_front"] = True
-    return seen
+    chances = chances_on_front(trials, judged, policy)
+    return trials.assign(
+        on_front=trials["number"].isin(members_of(chances)),
+        front_chance=trials["number"].map(chances).astype(float),
+    )
 
 
 def _within(trials: pd.DataFrame, limits: Mapping[str, float], names: list[MetricRef]) -> pd.Series:

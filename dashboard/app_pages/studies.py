@@ -176,7 +176,10 @@ def _failures(study: Study, trials: pd.DataFrame) -> None:
     table = pd.DataFrame(
         {
             "trial": numbers,
-            "why": [redact(reason or "its log says why", 400) for reason in failed["reason"]],
+            "why": [
+                redact(why, 400) if isinstance(why, str) else "its log says why"
+                for why in failed["reason"]
+            ],
             "student": failed["label"].tolist(),
         }
     )

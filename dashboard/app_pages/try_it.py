@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from workers.recognizer import Recognizer, open_model
 _MOST_S = 60.0
 _TEACHER = -1
 _RUNS = 9
+_HEARD = "heard-last"
 
 
 def page() -> None:
@@ -105,30 +108,45 @@ def _read(content: bytes, suffix: str) -> np.ndarray | None:
 
 
 def _listen(study: Study, chosen: list[int], samples: np.ndarray) -> None:
-    """Who wrote what, and how long it took."""
-    opened: dict[str, Recognizer] = {}
-    rows: dict[str, dict[str, str]] = {}
-    for number in chosen:
-        name = "teacher" if number == _TEACHER else f"trial {number}"
-        try:
-            recognizer = _recognizer(study.name, number)
-            text = plain(recognizer.transcribe(samples), 2000)
-            opened[name] = recognizer
-        except (WorkError, UsageFault, ArtifactError) as error:
-            text = redact(error, 300)
-        rows[name] = {"who": name, "text": text}
-    spent_ms = _times_ms(opened, samples)
-    for name, row in rows.items():
-        row["time here"] = _spread(spent_ms[name]) if name in spent_ms else "–"
+    """Who wrote what, and how long it took: taken once, however often the page is drawn."""
+    asked = (study.id, tuple(chosen), hashlib.sha256(samples.tobytes()).hexdigest())
+    if st.session_state.get(_HEARD, (None, None))[0] != asked:
+        st.session_state[_HEARD] = (asked, _heard_by(study, chosen, samples))
+    rows: list[_Heard] = st.session_state[_HEARD][1]
     seconds = len(samples) / SAMPLE_RATE_HZ
     st.caption(
         f"{seconds:.1f} s of audio, samples to text: the median of {_RUNS} runs here and "
         "the quarter below and above, taken in turn; what else runs on this machine is in it"
     )
-    for row in rows.values():
+    for row in rows:
         with st.container(border=True):
-            st.markdown(f"**{row['who']}** · {row['time here']}")
-            st.text(row["text"] or "(nothing)")
+            st.markdown(f"**{row.who}** · {row.spent}")
+            st.text(row.text or "(nothing)")
+
+
+@dataclass(frozen=True)
+class _Heard:
+    who: str
+    text: str
+    spent: str
+
+
+def _heard_by(study: Study, chosen: list[int], samples: np.ndarray) -> list[_Heard]:
+    opened: dict[str, Recognizer] = {}
+    texts: dict[str, str] = {}
+    for number in chosen:
+        name = "teacher" if number == _TEACHER else f"trial {number}"
+        try:
+            recognizer = _recognizer(study.name, number)
+            texts[name] = plain(recognizer.transcribe(samples), 2000)
+            opened[name] = recognizer
+        except (WorkError, UsageFault, ArtifactError) as error:
+            texts[name] = redact(error, 300)
+    spent_ms = _times_ms(opened, samples)
+    return [
+        _Heard(who, text, _spread(spent_ms[who]) if who in spent_ms else "–")
+        for who, text in texts.items()
+    ]
 
 
 def _times_ms(opened: Mapping[str, Recognizer], samples: np.ndarray) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ choose (view, target, budgets) is in the address by `bind="query-params"`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -16,7 +16,7 @@ STUDY, TRIAL, COMPARED, LISTENERS = "study", "trial", "compare", "listen"
 PAGES = Path(__file__).parent.parent / "app_pages"
 _OF_FRONT = "address-of-front"
 _BEFORE = "trial-opened-before"
-_CHOSEN = "address-of-trials"  # a study, and what was chosen of it
+_LINKED = "address-of-links"
 _MOST_COMPARED = 4
 
 
@@ -25,33 +25,26 @@ def study_asked() -> str | None:
 
 
 def open_study(name: str) -> None:
-    """Another study: no trial of it is chosen yet."""
+    """Another study: no trial of it is chosen yet, and no box is drawn."""
     for key in (TRIAL, COMPARED, LISTENERS):
-        _drop(key)
+        st.query_params.pop(key, None)
+    st.session_state.pop("boxed", None)
     st.query_params[STUDY] = name
 
 
-def restore(study: str) -> None:
-    """What was chosen since the links of this page were drawn, which do not know it."""
-    of, chosen = st.session_state.get(_CHOSEN, (None, {}))
-    if of == study:
-        for key, value in chosen.items():
-            if key not in st.query_params:
-                st.query_params[key] = value
-    kept = {key: st.query_params[key] for key in (TRIAL, COMPARED) if key in st.query_params}
-    st.session_state[_CHOSEN] = (study, kept)
+def links_are_drawn() -> None:
+    """The links of the side bar hold what is chosen now."""
+    st.session_state[_LINKED] = _chosen()
 
 
-def _put(key: str, value: str) -> None:
-    st.query_params[key] = value
-    _, chosen = st.session_state.get(_CHOSEN, (None, {}))
-    st.session_state[_CHOSEN] = (study_asked(), {**chosen, key: value})
+def keep_links() -> None:
+    """Draw the whole page where a part of it has chosen what its links do not hold."""
+    if st.session_state.get(_LINKED) != _chosen():
+        st.rerun()
 
 
-def _drop(key: str) -> None:
-    st.query_params.pop(key, None)
-    of, chosen = st.session_state.get(_CHOSEN, (None, {}))
-    st.session_state[_CHOSEN] = (of, {k: v for k, v in chosen.items() if k != key})
+def _chosen() -> tuple[str | None, ...]:
+    return tuple(st.query_params.get(key) for key in (TRIAL, COMPARED))
 
 
 def trial_asked() -> str | None:
@@ -71,7 +64,7 @@ def open_trial(number: int) -> None:
     before = trial_asked()
     if before != str(number):
         st.session_state[_BEFORE] = (study_asked(), before)
-    _put(TRIAL, str(number))
+    st.query_params[TRIAL] = str(number)
 
 
 def opened_before(numbers: Iterable[int]) -> int | None:
@@ -83,16 +76,16 @@ def opened_before(numbers: Iterable[int]) -> int | None:
 
 
 def close_trial() -> None:
-    _drop(TRIAL)
+    st.query_params.pop(TRIAL, None)
 
 
 def compared(numbers: Iterable[int]) -> list[int]:
     """The trials that are compared, as chosen."""
-    return _listed(COMPARED, numbers)
+    return _listed(COMPARED, numbers)[:_MOST_COMPARED]
 
 
 def compare(numbers: Sequence[int]) -> None:
-    _put(COMPARED, ",".join(map(str, numbers[:_MOST_COMPARED])))
+    st.query_params[COMPARED] = ",".join(map(str, numbers[:_MOST_COMPARED]))
 
 
 def add_to_compare(number: int, numbers: Iterable[int]) -> None:
@@ -118,7 +111,7 @@ def remember_front() -> None:
     """What is chosen on the Front page is there again when one comes back."""
     others = (STUDY, TRIAL, COMPARED, LISTENERS)
     kept = {k: st.query_params.get_all(k) for k in st.query_params if k not in others}
-    st.session_state[_OF_FRONT] = kept
+    st.session_state[_OF_FRONT] = (study_asked(), kept)
 
 
 def link(page: str, label: str, icon: str, study: str | None, **changes: str) -> None:
@@ -129,8 +122,8 @@ def link(page: str, label: str, icon: str, study: str | None, **changes: str) ->
         kept = (TRIAL, COMPARED)
         asked |= {key: st.query_params[key] for key in kept if key in st.query_params}
     if page == "front":
-        of_front: Mapping[str, list[str]] = st.session_state.get(_OF_FRONT, {})
-        asked |= of_front
+        of, kept_there = st.session_state.get(_OF_FRONT, (None, {}))
+        asked |= kept_there if of == study else {}
     st.page_link(
         str(PAGES / f"{page}.py"), label=label, icon=icon, query_params={**asked, **changes}
     )

@@ -35,22 +35,34 @@ def answer_card(
     """
     where = "" if target == space.first_target else target
     with st.container(border=True, key="answer"):
-        by = st.session_state.get("by", "size_mb")
+        words = st.container()
+        by = _choose_rule()
         answer = answer_of(trials, limits, where, by)
-        if answer is None:
-            _no_answer(trials, limits)
-            _choose_rule()
-            return None
+        with words:
+            _told(study, space, trials, limits, target or space.first_target, answer)
+    return answer
+
+
+def _told(
+    study: Study,
+    space: Space,
+    trials: pd.DataFrame,
+    limits: Sequence[Limit],
+    target: str,
+    answer: Answer | None,
+) -> None:
+    if answer is None:
+        _no_answer(trials, limits)
+    else:
         st.markdown(f"#### {markdown(answer_line(answer), 400)}")
         st.markdown(markdown(others_line(answer), 600))
         n_left = study.trials_wanted - int(trials["finished_at"].notna().sum())
         if study.state in LIVE_STATES and n_left > 0:
             st.markdown(markdown(settled_line(answer, n_left), 300))
-        _ways_on(study, space, answer, target or space.first_target)
-        zipped = bundle_name(study.name, answer.number, target or space.first_target)
+        _ways_on(study, space, answer, target)
+        zipped = bundle_name(study.name, answer.number, target)
         st.code(f"search transcribe {zipped} recording.wav", language=None)
         st.caption(markdown(rule_line(answer), 400))
-    return answer
 
 
 def _no_answer(trials: pd.DataFrame, limits: Sequence[Limit]) -> None:
@@ -61,7 +73,7 @@ def _no_answer(trials: pd.DataFrame, limits: Sequence[Limit]) -> None:
         st.markdown(f"#### None of {n_complete} complete trials meets these budgets.")
         st.markdown("Loosen one, or let the search go on towards them.")
     else:
-        st.markdown(f"#### None of {n_complete} complete trials was measured on this target.")
+        st.markdown(f"#### None of {n_complete} complete trials was measured so on this target.")
 
 
 def _ways_on(study: Study, space: Space, answer: Answer, target: str) -> None:
@@ -78,16 +90,17 @@ def _ways_on(study: Study, space: Space, answer: Answer, target: str) -> None:
         if other is not None:
             both = f"{answer.number},{other.number}"
             link("compare", "Compare", ":material/compare_arrows:", study.name, compare=both)
-        _choose_rule()
 
 
-def _choose_rule() -> None:
-    st.segmented_control(
-        "Of those that are as good, ship the",
-        list(_RULES),
-        default="size_mb",
-        required=True,
-        format_func=_RULES.get,
-        key="by",
-        bind="query-params",
+def _choose_rule() -> str:
+    return str(
+        st.segmented_control(
+            "Of those that are as good, ship the",
+            list(_RULES),
+            default="size_mb",
+            required=True,
+            format_func=_RULES.get,
+            key="by",
+            bind="query-params",
+        )
     )

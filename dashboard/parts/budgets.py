@@ -17,6 +17,7 @@ from spaces.space import Space
 from storage.records import Study
 
 _STOPS = 60
+_MAY_BE_NEGATIVE = ("long_excess",)
 
 
 def choose_budgets(
@@ -53,7 +54,7 @@ def _typed(name: MetricRef) -> None:
     least = "at least" if name.known.higher_is_better else "at most"
     st.number_input(
         f"{metric_label(name)} {least}",
-        min_value=0.0,
+        min_value=None if name.name in _MAY_BE_NEGATIVE else 0.0,
         value=None,
         placeholder="any",
         format="%.4g",

@@ -45,7 +45,12 @@ def study_or_stop() -> Study:
         st.title("No such study")
         st.write(f"There is no study **{markdown(asked or '', 60)}** in this store. There is:")
         for study in studies[::-1][:_MOST]:
-            st.button(study.name, key=f"open-{study.id}", on_click=open_study, args=(study.name,))
+            st.button(
+                markdown(study.name, 60),
+                key=f"open-{study.id}",
+                on_click=open_study,
+                args=(study.name,),
+            )
     else:
         st.title("No studies yet")
         st.write("Start one, and it appears here by itself:")

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.auth import user_name, why_read_only
 from dashboard.context import store
+from dashboard.parts.choice import same_study
 from dashboard.queries import is_alive, notes
 from search.cli.towards import parse_towards
 from search.errors import UsageFault
@@ -70,14 +71,13 @@ def _extend(study: Study, more: int, towards: Mapping[str, str] | None = None) -
     if why_read_only() is not None:
         return
     store().studies.extend(study.id, more, towards)
-    if is_alive(study):
-        _command(study, "extend", more)
+    store().commands.add(study.id, "extend", more)  # for who runs it; the next launch drops it
+    name = markdown(study.name, 60)
+    if is_alive(same_study(study.name)):  # this page may have been drawn a while ago
+        st.toast(f"{name}: extend is asked for; it takes effect within seconds")
     else:
-        st.toast(
-            f"{markdown(study.name, 60)}: {more} trials are added. Nobody runs the study: "
-            f"`{_go_on(study)}` begins them",
-            duration="long",
-        )
+        how = markdown(_go_on(study), 300)
+        st.toast(f"{name}: {more} trials are added. Nobody runs the study: {how} begins them")
 
 
 def search_further(study: Study, limits: Mapping[str, float]) -> None:

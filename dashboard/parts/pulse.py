@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard.context import is_replaced, store
+from dashboard.context import is_gone, is_replaced, store
 from dashboard.queries import LIVE_STATES, is_alive
 from search.progress import LiveStatus, RunningStage
 from search.report.labels import clock
@@ -56,7 +56,7 @@ def pulse(name: str) -> Pulse:
         study = store().studies.get(name)
     except NoSuchStudy:
         return Pulse(None, (), ())
-    standing = (study.id, study.state, study.trials_wanted)
+    standing = (study.id, study.state, study.trials_wanted, is_alive(study))
     return Pulse(study, standing, store().trials.tally(study.id))
 
 
@@ -71,6 +71,9 @@ def watch(name: str) -> None:
 
 
 def _look(name: str, standing: Version, tally: Version) -> None:
+    if is_gone():  # it is not made anew by who only looks
+        st.warning("The file of the store is gone; what is shown is what was read of it.")
+        return
     if is_replaced():
         st.cache_resource.clear()
         st.cache_data.clear()

@@ -39,7 +39,9 @@ def trial_rows(
     columns["student"] = trials["label"]
     columns["state"] = trials["state"].str.replace("_", " ")
     if trials["reason"].notna().any():
-        columns["reason"] = trials["reason"].map(lambda r: redact(r, 300) if r else "")
+        columns["reason"] = trials["reason"].map(
+            lambda r: redact(r, 300) if isinstance(r, str) else ""
+        )
     if tags:
         columns["tags"] = trials["number"].map(lambda n: ", ".join(tags.get(int(n), ())))
     table = pd.DataFrame(columns).reset_index(drop=True)

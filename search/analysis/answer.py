@@ -17,6 +17,7 @@ from spaces.metrics import METRICS, MetricRef
 from storage.records import TrialState
 
 _USUAL = ("size_mb", "wer", "wer_low", "wer_high", "latency_p95_ms")
+_TIMES = ("latency_p50_ms", "graph_p50_ms")
 _MOST_BACK = 64  # trials: an answer that is older is old enough
 
 
@@ -35,11 +36,6 @@ class Beside:
     high: float
     larger: float
 
-    @property
-    def is_told_apart(self) -> bool:
-        """Whether chance does not explain the difference in errors."""
-        return not self.low <= 0 <= self.high
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -47,19 +43,22 @@ class Answer:
 
     Attributes:
         by: what the rule minimises among those that dev does not tell from the fewest errors.
-        figures: of the trial: errors with their interval, size, p95 and what has limits.
+        figures: of the trial on the target: `wer` with its ends, `size_mb`, `latency_p95_ms`.
+        asked: the other figures that have limits.
         is_steady: whether its times were measured in quiet; None where they were not measured.
         fewest: the trial with the fewest errors, where it is another.
         below: the largest that is smaller (or the slowest that is faster) on the front.
         n_tied: trials within the limits that dev does not tell from the fewest errors.
-        stands: complete trials that have ended since it became the answer; 64 means more.
+        stands: so many complete trials ago it was the answer as well, as it was at each look in
+            between (1, 2, 4 … trials ago).
     """
 
     number: int
     label: str
     by: MetricRef
     target: str
-    figures: dict[MetricRef, float]
+    figures: dict[str, float]
+    asked: dict[MetricRef, float]
     is_steady: bool | None
     fewest: Beside | None
     below: Beside | None
@@ -85,25 +84,28 @@ def answer_of(
     Returns:
         None where no complete trial is within the limits.
     """
-    wer, cost = (_column(frame, name, target) for name in ("wer", by))
+    wer, cost = _column(frame, "wer", target), _cost_column(frame, by, target)
     if wer is None or cost is None:
         return None
     complete = frame[frame["state"] == TrialState.COMPLETE]
-    within = complete[fits(complete, limits)].dropna(subset=[wer, cost]).reset_index(drop=True)
+    within = complete[fits(complete, limits) & _was_measured_on(complete, target)]
+    within = within.dropna(subset=[wer, cost]).reset_index(drop=True)
     place = _place(within, wer, cost)
     if place is None:
         return None
     best = int(within[wer].to_numpy(float).argmin())
     row = within.iloc[place]
     is_fewest = row[wer] <= within[wer].iloc[best]
-    smaller = within[within["on_front"] & (_costs(within, cost) < _costs(within, cost)[place])]
+    is_less = _costs(within, cost) < _costs(within, cost)[place]
+    smaller = within[within["on_front"] & is_less & ~not_told_apart(within, cost, place)]
     below = None if smaller.empty else int(_costs(within, cost)[smaller.index].argmax())
     return Answer(
         number=int(row["number"]),
         label=str(row["label"]),
         by=cost,
         target=target,
-        figures=_figures(frame, row, target, [limit.metric for limit in limits]),
+        figures=_figures(frame, row, target),
+        asked=_asked(row, target, limits),
         is_steady=_is_steady(frame, row, target),
         fewest=None if is_fewest else _beside(within, wer, cost, place, best),
         below=None if below is None else _beside(within, wer, cost, place, smaller.index[below]),
@@ -126,8 +128,13 @@ def trial_to_ship(frame: pd.DataFrame, where: str | None = None, target: str = "
         complete = frame[frame["state"] == TrialState.COMPLETE]
         if complete.empty:
             raise UsageFault("the study has no complete trial yet")
-        misses = "; ".join(nearest_misses(complete, limits)) or f"none was measured on {target}"
-        raise UsageFault(f"no complete trial meets {where or 'that'} ({misses})")
+        if not limits:
+            raise UsageFault(
+                f"no complete trial was measured {f'on {target}' if target else 'yet'}"
+            )
+        raise UsageFault(
+            f"no complete trial meets {where} ({'; '.join(nearest_misses(complete, limits))})"
+        )
     return answer.number
 
 
@@ -138,6 +145,21 @@ def _column(frame: pd.DataFrame, name: str, target: str) -> MetricRef | None:
     is_timed = name in METRICS and METRICS[name].noisy
     metrics = [own] if is_timed or not target else [own, MetricRef(name)]
     return next((m for m in metrics if m in frame and frame[m].notna().any()), None)
+
+
+def _cost_column(frame: pd.DataFrame, by: str, target: str) -> MetricRef | None:
+    """What the rule minimises; the network alone where a runtime times no more, as by adb."""
+    names = (by, "graph_p95_ms") if by.startswith("latency") else (by,)
+    return next((c for name in names if (c := _column(frame, name, target)) is not None), None)
+
+
+def _was_measured_on(complete: pd.DataFrame, target: str) -> pd.Series:
+    """Which trials have a time of a target; all where none is named."""
+    times = [m for m in (MetricRef(name, target) for name in _TIMES) if m in complete]
+    if not target:
+        return pd.Series(True, index=complete.index)
+    found: pd.Series = complete[times].notna().any(axis=1)
+    return found
 
 
 def _costs(within: pd.DataFrame, cost: MetricRef) -> np.ndarray:
@@ -174,12 +196,17 @@ def _beside(
     )
 
 
-def _figures(
-    frame: pd.DataFrame, row: pd.Series, target: str, asked: Sequence[MetricRef]
-) -> dict[MetricRef, float]:
-    usual = [_column(frame, name, target) for name in _USUAL]
-    wanted = [m for m in (*usual, *asked) if m is not None]
-    return {m: float(row[m]) for m in wanted if m in row and pd.notna(row[m])}
+def _figures(frame: pd.DataFrame, row: pd.Series, target: str) -> dict[str, float]:
+    found = {name: _column(frame, name, target) for name in _USUAL}
+    return {n: float(row[m]) for n, m in found.items() if m is not None and pd.notna(row[m])}
+
+
+def _asked(row: pd.Series, target: str, limits: Sequence[Limit]) -> dict[MetricRef, float]:
+    """Figures that have limits and are none of the usual ones."""
+    metrics = dict.fromkeys(limit.metric for limit in limits)
+    return {
+        m: float(row[m]) for m in metrics if not (m.name in _USUAL and m.target in ("", target))
+    }
 
 
 def _is_steady(frame: pd.DataFrame, row: pd.Series, target: str) -> bool | None:
@@ -191,7 +218,7 @@ def _is_steady(frame: pd.DataFrame, row: pd.Series, target: str) -> bool | None:
 
 
 def _stands(within: pd.DataFrame, wer: MetricRef, cost: MetricRef, number: int) -> int:
-    """How many trials have ended within the limits since it became the answer."""
+    """How many trials ago, of those within the limits, it was the answer already."""
     ended = within.sort_values("finished_at", kind="stable").reset_index(drop=True)
     back, most = 0, min(_MOST_BACK, len(ended) - 1)
     while back < most:

@@ -1,4 +1,4 @@
-"""Which student to ship under these limits, how sure that is, and what going smaller costs."""
+"""Who makes the fewest errors under limits, how sure that is, and what going smaller costs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The trials within limits by their word errors, the first of them the one to ship.
+    """The trials within limits by their word errors, the first of them with the fewest.
 
     `cheaper` are members of the front that are smaller than it, whatever the limits on errors.
     `near` are timed limits that the first meets by less than times vary from hour to hour.
@@ -108,7 +108,7 @@ def choose(
     return Choice(
         candidates=_candidates(best, wer, size_mb, scores),
         cheaper=_candidates(cheaper, wer, size_mb, scores, against=int(first["number"])),
-        near=tuple(str(m.metric) for m in limits if _is_near(m, first)),
+        near=near_limits(limits, first),
         n_within=len(within),
         n_complete=len(complete),
         n_words=int(scores.words(int(first["number"])).sum()),
@@ -228,6 +228,11 @@ class _Drawn:
         apart = (self._errors[:, place] - self._errors[:, 0]) / self._words
         low, high = np.percentile(apart, _PERCENTILES)
         return float(low), float(high)
+
+
+def near_limits(limits: Sequence[Limit], row: pd.Series) -> tuple[str, ...]:
+    """Timed limits that a trial meets by less than times vary from hour to hour."""
+    return tuple(str(limit.metric) for limit in limits if _is_near(limit, row))
 
 
 def _is_near(limit: Limit, row: pd.Series) -> bool:

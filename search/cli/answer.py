@@ -29,6 +29,7 @@ def print_answer(
     """
     from search.analysis.answer import answer_of
     from search.report.answer import answer_line, others_line, rule_line, settled_line
+    from storage.records import StudyState
 
     answer = answer_of(frame, limits, target)
     if answer is None:
@@ -36,7 +37,7 @@ def print_answer(
     click.secho(answer_line(answer), bold=True)
     click.echo(f"  {others_line(answer)}")
     n_left = study.trials_wanted - int(frame["finished_at"].notna().sum())
-    if n_left > 0:
+    if n_left > 0 and study.state in (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING):
         click.echo(f"  {settled_line(answer, n_left)}")
     click.echo(f"  {rule_line(answer)}")
     for other in others:

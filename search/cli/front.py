@@ -76,7 +76,9 @@ def front_command(
     elif as_json:
         click.echo(in_json(best, chances))
     elif not chosen:
-        click.echo("no such trial yet" if not limits else f"no trial meets {where}")
+        print_answer(study, frame, limits, others=list(space.targets)[1:])
+        which = "trial" if everything or not limits else "trial of the front"
+        click.echo(f"no such {which} yet" if not limits else f"no {which} meets {where}")
     else:
         print_answer(study, frame, limits, others=list(space.targets)[1:])
         title = f"{study.name}: {'trials' if everything else 'front'}"

@@ -73,7 +73,7 @@ def pick_command(
         click.echo(json.dumps(found, indent=1))
     else:
         print_answer(study, frame, limits, target or "")
-        _print(choice, answer, study.name, space, frame, target)
+        _print(choice, answer, limits, study.name, space, frame, target)
         for line in lines_on(frame, asked):
             click.echo(line)
 
@@ -98,11 +98,13 @@ def _as_json(choice: Choice) -> dict[str, object]:
 def _print(
     choice: Choice,
     answer: Answer | None,
+    limits: list[Limit],
     study: str,
     space: Space,
     frame: pd.DataFrame,
     target: str | None,
 ) -> None:
+    from search.analysis.choice import near_limits
     from search.report.labels import format_metric, metric_name
     from spaces.metrics import MetricRef
 
@@ -121,11 +123,14 @@ def _print(
         f"({choice.n_complete} complete); on {first.chance:.0%} of dev sets drawn anew from these "
         f"{choice.n_utterances} utterances ({choice.n_words} words) it would be again"
     )
-    for metric in choice.near:
-        click.echo(
-            f"  {metric_name(metric)} is within 5 % of its limit: another hour may say otherwise; "
-            f"search measure {study} --trial {first.number} takes it again"
-        )
+    rows = frame.set_index("number")
+    ship = first.number if answer is None else answer.number
+    for number in dict.fromkeys((ship, first.number)):
+        for metric in near_limits(limits, rows.loc[number]):
+            click.echo(
+                f"  trial {number}: {metric_name(metric)} is within 5 % of its limit: another hour "
+                f"may say otherwise; search measure {study} --trial {number} takes it again"
+            )
     if choice.ties:
         click.echo("not told apart from it by this dev set:")
         _list(choice.ties, first)
@@ -133,7 +138,6 @@ def _print(
         click.echo("smaller costs:")
         _list(choice.cheaper, first)
     where = f" --target {target}" if target else ""
-    ship = first.number if answer is None else answer.number
     click.echo(f"next: search export --study {study} --trial {ship}{where} OUT.zip")
 
 

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from search.analysis.answer import Answer, Beside
 from search.report.labels import format_metric, metric_name
-from spaces.metrics import MetricRef
 
 
 def answer_line(answer: Answer) -> str:
     """What to ship, and what its figures are; or that nothing is worth it."""
-    wer = next(v for m, v in answer.figures.items() if m.name == "wer")
+    wer = answer.figures["wer"]
     if wer >= 1:
         return (
             f"Ship none of these: trial {answer.number} makes as few errors as any, and its WER is "
             f"{wer:.1%}; writing nothing makes 100 %."
         )
-    told = [format_metric(m, v) for m, v in answer.figures.items() if m.name == "size_mb"]
-    told += [_errors(answer)]
-    told += [f"p95 {format_metric(m, v)}" for m, v in answer.figures.items() if m.name == _LATENCY]
-    told += [_further(m, v) for m, v in answer.figures.items() if m.name not in _USUAL]
+    known = {name: format_metric(name, value) for name, value in answer.figures.items()}
+    told = [known["size_mb"]] * ("size_mb" in known)
+    told.append(_errors(known))
+    told += [f"p95 {known['latency_p95_ms']}"] * ("latency_p95_ms" in known)
+    told += [f"{metric_name(m)} {format_metric(m, v)}" for m, v in answer.asked.items()]
     if answer.is_steady is not None:
         told.append("steady" if answer.is_steady else "times unsteady")
     where = f" on {answer.target}" if answer.target else ""
     return f"Ship trial {answer.number}{where}: {', '.join(told)}."
 
 
-_LATENCY = "latency_p95_ms"
-_USUAL = ("size_mb", "wer", "wer_low", "wer_high", _LATENCY)
-
-
-def _errors(answer: Answer) -> str:
-    known = {m.name: format_metric(m, v) for m, v in answer.figures.items()}
+def _errors(known: Mapping[str, str]) -> str:
     if "wer_low" not in known or "wer_high" not in known:
         return f"{known['wer']} WER"
     return f"{known['wer']} WER ({known['wer_low'].rstrip('%')} to {known['wer_high']})"
-
-
-def _further(metric: MetricRef, value: float) -> str:
-    return f"{metric_name(metric)} {format_metric(metric, value)}"
 
 
 def others_line(answer: Answer) -> str:
@@ -53,7 +45,7 @@ def others_line(answer: Answer) -> str:
             f"{_larger(answer, other)}."
         )
     else:
-        parts.append("None makes fewer errors.")
+        parts.append(f"None{_within(answer)} makes fewer errors.")
     if answer.below is not None:
         other = answer.below
         parts.append(
@@ -61,8 +53,13 @@ def others_line(answer: Answer) -> str:
             f"({_interval(other)})."
         )
     else:
-        parts.append(f"None of the front is {_LESS.get(answer.by.name, 'faster')}.")
+        less = _LESS.get(answer.by.name, "faster, beyond what chance explains")
+        parts.append(f"None of the front{_within(answer)} is {less}.")
     return " ".join(parts)
+
+
+def _within(answer: Answer) -> str:
+    return " within the budgets" if answer.n_within < answer.n_complete else ""
 
 
 _MORE = {"size_mb": "larger"}
@@ -95,7 +92,8 @@ def _interval(other: Beside) -> str:
 
 def rule_line(answer: Answer) -> str:
     """By which rule it is the answer."""
-    least = "smallest" if answer.by.name == "size_mb" else "fastest"
+    is_size = answer.by.name == "size_mb"
+    least = "smallest" if is_size else "smallest of those not told apart from the fastest"
     return (
         f"Rule: the {least} of the {answer.n_tied} whose errors this dev set does not tell from "
         f"the fewest (in pairs, 95 %), of {answer.n_within} within the budgets "
@@ -108,6 +106,5 @@ def settled_line(answer: Answer, n_left: int) -> str:
     if not answer.stands:
         since = "it has just become the answer"
     else:
-        often = "64 or more" if answer.stands >= 64 else str(answer.stands)
-        since = f"it has stood for the last {often} of {answer.n_within} within the budgets"
+        since = f"it was the answer {answer.stands} trials ago as well"
     return f"{n_left} trials are still to come; {since}."

@@ -76,7 +76,8 @@ def front_chart(
             if on_front and len(part) <= _MOST_BARS:
                 _add_intervals(trace, part, x, y)
             figure.add_trace(_brushed(trace, part, marks))
-    _add_steps(figure, known, x, y)
+    if not any(MetricRef.of(m).is_known and MetricRef.of(m).known.higher_is_better for m in (x, y)):
+        _add_steps(figure, known, x, y)  # of figures of which less is better
     _add_marks(figure, known, x, y, marks)
     for axes, name in ((figure.update_xaxes, x), (figure.update_yaxes, y)):
         others = [figures[name] for _, figures in _references(marks, name)]

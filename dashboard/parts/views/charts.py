@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,9 +17,10 @@ from dashboard.parts.table import trial_rows
 from dashboard.parts.views.seen import COLOURS, Seen
 from search.analysis.trial_frame import is_measured, metrics_in
 from search.report.front_charts import front_chart
-from search.report.labels import metric_label, scaled
+from search.report.labels import format_metric, metric_label, scaled
 from spaces.metrics import MetricRef
 
+_BAND = "band"  # the column of a colour that is a figure
 _HOLLOW = (
     "Large: on the front. Hollow: a place on the front that less than 95 % of draws give, or times "
     "that were not measured in quiet. Bars: 95 %, errors on other dev sets, times at another hour."
@@ -32,13 +34,13 @@ def charts(seen: Seen, is_narrow: bool) -> None:
     if len(costs) >= 2:
         pairs.append((costs[0], costs[1]))
     left, right = st.columns(2)
-    left.toggle("Logarithmic axes where they help", value=True, key="log", bind="query-params")
+    log = _logarithmic(left)
     colour = right.selectbox(
         "Colour and symbol", COLOURS, format_func=COLOURS.get, key="colour", bind="query-params"
     )
     cells = [st.container() for _ in pairs] if is_narrow else [*st.columns(2), *st.columns(2)]
     for place, (cell, (x, y)) in enumerate(zip(cells, pairs, strict=False)):
-        draw(cell, seen, x, y, str(colour), seen.log, legend=place == 0)
+        draw(cell, seen, x, y, str(colour), log, legend=place == 0)
     say_what_is_drawn(seen, [m for pair in pairs for m in pair])
     _boxed(seen)
 
@@ -60,13 +62,20 @@ def free(seen: Seen, is_narrow: bool) -> None:
             bind="query-params",
         )
     )
+    log = _logarithmic(st.container())
     areas = [st.container(), st.container()] if is_narrow else st.columns([3, 2])
-    draw(areas[0], seen, x, y, colour, seen.log, legend=True)
+    draw(areas[0], seen, x, y, colour, log, legend=True)
     with areas[1]:
         best = seen.trials[seen.trials["on_front"] & seen.trials["fits"]]
         shown = list(dict.fromkeys([x, y, *seen.names]))
         trial_rows(best.sort_values(y), shown, "free-rows")
     say_what_is_drawn(seen, [x, y])
+
+
+def _logarithmic(cell: DeltaGenerator) -> bool:
+    return cell.toggle(
+        "Logarithmic axes where they help", value=True, key="log", bind="query-params"
+    )
 
 
 def _axis(
@@ -91,10 +100,13 @@ def draw(
     """One chart whose points open their trials."""
     columns = dict.fromkeys([*seen.names, x, y])
     points = seen.points
-    lacking = [m for m in (x, y, colour) if m not in points]
+    lacking = [m for m in dict.fromkeys((x, y, colour)) if m not in points]
     if lacking:
         more = seen.trials.set_index("number")[lacking].loc[points["number"]]
         points = points.assign(**{m: more[m].to_numpy() for m in lacking})
+    if colour not in COLOURS:
+        points = points.assign(**{_BAND: _bands(points[colour], MetricRef.of(colour))})
+        colour = _BAND
     figure = front_chart(
         points, x, y, colour, seen.marks, list(columns), None if log else False, legend
     )
@@ -110,6 +122,21 @@ def draw(
             picked=open_trial,
             boxed=partial(_keep_box, seen.trials, x, y),
         )
+
+
+def _bands(values: pd.Series, metric: MetricRef) -> pd.Series:
+    """A figure as a colour: five ranges that hold as many trials each."""
+    known = values.dropna()
+    if known.empty:
+        return pd.Series("not measured", index=values.index)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, 6)))
+    names = [
+        f"{i}: {format_metric(metric, low)} to {format_metric(metric, high)}"
+        for i, (low, high) in enumerate(itertools.pairwise(edges), 1)
+    ] or [format_metric(metric, float(edges[0]))]
+    places = np.clip(np.searchsorted(edges, values.to_numpy(float), "left") - 1, 0, len(names) - 1)
+    told = pd.Series([names[place] for place in places], index=values.index)
+    return told.where(values.notna(), "not measured")
 
 
 def say_what_is_drawn(seen: Seen, metrics: Sequence[MetricRef]) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.caching import space_of
+from dashboard.context import store
 from dashboard.parts.views.seen import Seen
 from search.analysis.importance import FEWEST, Importance, axis_importances
 from search.analysis.trial_frame import rank_correlations
@@ -25,11 +26,11 @@ def matters(seen: Seen, is_narrow: bool) -> None:  # noqa: ARG001 - as every vie
         st.selectbox(
             "Among",
             [*counts.index, _ALL],
-            format_func=lambda f: f if f == _ALL else f"{f} ({counts[f]} trials)",
             key="among",
             bind="query-params",
         )
     )
+    st.caption("Complete trials: " + ", ".join(f"{n} of {family}" for family, n in counts.items()))
     if among != _ALL:
         complete = complete[complete["family"] == among]
     if len(complete) < FEWEST:
@@ -39,7 +40,8 @@ def matters(seen: Seen, is_narrow: bool) -> None:  # noqa: ARG001 - as every vie
         return
     cells = [*st.columns(3), *st.columns(3)]
     for cell, name in zip(cells, seen.names, strict=False):
-        found = _importances(seen.study, tuple(complete["number"]), name, complete)
+        version = store().events.last_id(seen.study.id)
+        found = _importances(seen.study.id, version, among, name, seen.study, complete)
         if found:
             cell.plotly_chart(
                 bars(
@@ -67,7 +69,11 @@ def matters(seen: Seen, is_narrow: bool) -> None:  # noqa: ARG001 - as every vie
 
 @st.cache_data(show_spinner="Which axis matters …", max_entries=64)
 def _importances(
-    _study: Study, numbers: tuple[int, ...], name: MetricRef, _complete: pd.DataFrame
+    study_id: int,  # noqa: ARG001 - by the first four it is kept
+    version: int,  # noqa: ARG001
+    among: str,  # noqa: ARG001
+    name: MetricRef,
+    _study: Study,
+    _complete: pd.DataFrame,
 ) -> dict[str, Importance]:
-    assert numbers  # what the answer is kept by, beside the metric
     return axis_importances(space_of(_study), _complete, name)

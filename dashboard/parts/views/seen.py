@@ -31,5 +31,4 @@ class Seen:
     points: pd.DataFrame
     names: list[MetricRef]
     marks: Marks
-    log: bool
     n_points: int  # of which `points` are some
