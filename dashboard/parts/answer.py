@@ -61,7 +61,7 @@ def _told(
             st.markdown(markdown(settled_line(answer, n_left), 300))
         _ways_on(study, space, answer, target)
         zipped = bundle_name(study.name, answer.number, target)
-        st.code(f"search transcribe {zipped} recording.wav", language=None)
+        st.code(f"search transcribe {zipped} recording.wav", language=None, wrap_lines=True)
         st.caption(markdown(rule_line(answer), 400))
 
 
