@@ -13,10 +13,9 @@ from search.progress import SILENT_S, LiveStatus
 from search.results import TrialResults
 from storage.artifacts import ArtifactStore
 from storage.errors import ArtifactError
-from storage.records import Note, Study, StudyState
+from storage.records import Note, Study
 from storage.store import Store
 
-LIVE_STATES = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
 _EVENTS = 200
 
 

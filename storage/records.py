@@ -22,6 +22,11 @@ class StudyState(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a coordinator runs it, or did until it was killed."""
+        return self in (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
+
 
 class TrialState(StrEnum):
     QUEUED = "queued"

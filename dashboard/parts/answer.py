@@ -9,7 +9,6 @@ import streamlit as st
 
 from dashboard.parts.address import link, open_trial
 from dashboard.parts.export import bundle_name, export_button
-from dashboard.queries import LIVE_STATES
 from search.analysis.answer import Answer, answer_of
 from search.analysis.pick import Limit
 from search.report.answer import answer_line, others_line, rule_line, settled_line
@@ -57,7 +56,7 @@ def _told(
         st.markdown(f"#### {markdown(answer_line(answer), 400)}")
         st.markdown(markdown(others_line(answer), 600))
         n_left = study.trials_wanted - int(trials["finished_at"].notna().sum())
-        if study.state in LIVE_STATES and n_left > 0:
+        if study.state.is_live and n_left > 0:
             st.markdown(markdown(settled_line(answer, n_left), 300))
         _ways_on(study, space, answer, target)
         zipped = bundle_name(study.name, answer.number, target)

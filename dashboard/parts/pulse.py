@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from dashboard.context import is_gone, is_replaced, store
-from dashboard.queries import LIVE_STATES, is_alive
+from dashboard.queries import is_alive
 from search.progress import LiveStatus, RunningStage
 from search.report.labels import clock
 from search.report.redaction import markdown
@@ -64,7 +64,7 @@ def pulse(name: str) -> Pulse:
 def watch(name: str) -> None:
     """Draw the page anew when it would look otherwise; meanwhile a line tells what goes on."""
     found = pulse(name)
-    is_live = found.study is not None and found.study.state in LIVE_STATES
+    is_live = found.study is not None and found.study.state.is_live
     st.session_state[_DRAWN] = time.monotonic()
     with st.sidebar:
         every_s = _LOOK_S if is_live else _LOOK_IDLE_S

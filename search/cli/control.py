@@ -9,17 +9,16 @@ from search.cli.common import home_of, open_store, study_named, whole_number
 from search.cli.towards import parse_towards
 from search.errors import UsageFault
 from search.results import TrialResults
-from storage.records import REOPENED, Study, StudyState, Trial, TrialState
+from storage.records import REOPENED, Study, Trial, TrialState
 from storage.store import Store
 
 _STUDY = click.argument("name", metavar="[STUDY]", required=False)
-_LIVE = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
 
 
 def _send(ctx: click.Context, name: str | None, kind: str, outcome: str) -> None:
     with open_store(ctx) as store:
         study = study_named(store, name)
-        if study.state not in _LIVE:
+        if not study.state.is_live:
             raise UsageFault(
                 f'study "{study.name}" is {study.state}, not running; continue it with '
                 "`search launch`"
@@ -84,10 +83,10 @@ def extend_command(
         wanted = store.studies.extend(study.id, trials, limits)
         store.commands.add(study.id, "extend", trials)
         study = store.studies.get(study.name)
-        if study.state not in _LIVE:  # nobody else writes it down
+        if not study.state.is_live:  # nobody else writes it down
             store.events.add(study.id, "study", extended(study))
         focus = f"; {study.focuses[-1]}" if limits else ""
-        hint = "" if study.state in _LIVE else "; go on with `search launch`"
+        hint = "" if study.state.is_live else "; go on with `search launch`"
         click.echo(f"{study.name}: {wanted} trials{focus}{hint}")
 
 
@@ -131,7 +130,7 @@ def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None)
         for trial in chosen:
             _check_retried(ctx, store, study, trial)
         for trial in chosen:
-            if study.state in _LIVE:
+            if study.state.is_live:
                 store.commands.add(study.id, "retry", trial.number)
             else:
                 store.trials.save(trial.evolve(**REOPENED))
@@ -139,7 +138,7 @@ def retry_command(ctx: click.Context, trials: tuple[str, ...], name: str | None)
             click.echo(f"{study.name}: no trial has failed, so there is nothing to try again")
             return
         listed = ", ".join(str(trial.number) for trial in chosen)
-        hint = "" if study.state in _LIVE else "; go on with `search launch`"
+        hint = "" if study.state.is_live else "; go on with `search launch`"
         click.echo(f"{study.name}: trial {listed} will be tried again{hint}")
 
 
@@ -168,12 +167,12 @@ def promote_command(ctx: click.Context, trials: tuple[str, ...], name: str | Non
                     "be promoted"
                 )
         for trial in chosen:
-            if study.state in _LIVE:
+            if study.state.is_live:
                 store.commands.add(study.id, "promote", trial.number)
             else:
                 again = trial.evolve(rungs=promoted(trial.rungs, "hand"))
                 store.trials.save(again.evolve(**REOPENED))
-        hint = "" if study.state in _LIVE else "; go on with `search launch`"
+        hint = "" if study.state.is_live else "; go on with `search launch`"
         listed = ", ".join(map(str, numbers))
         click.echo(f"{study.name}: trial {listed} will be trained to the end{hint}")
 

@@ -33,8 +33,8 @@ class _Standing:
 
     @property
     def state(self) -> StudyState:
-        going = self.study.state in (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
-        return StudyState.STOPPED if going and self.live is None else self.study.state
+        is_dead = self.study.state.is_live and self.live is None
+        return StudyState.STOPPED if is_dead else self.study.state
 
     @property
     def n_ended(self) -> int:

@@ -44,8 +44,6 @@ from storage.store import Store
 from workers.jobs import Job, Prepare
 from workers.results import Reading
 
-_LIVE = (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING)
-
 
 class AddedMeasurements:
     """Owns a study while its trials are measured on targets that were added.
@@ -132,7 +130,7 @@ class AddedMeasurements:
     def _state_afterwards(self) -> StudyState:
         """That of the search itself, which stands where it stood."""
         ledger = self._ledger
-        if self._before not in _LIVE:
+        if not self._before.is_live:
             return self._before
         has_more = len(ledger.trials) < ledger.study.trials_wanted or ledger.open_trials()
         return StudyState.STOPPED if has_more else StudyState.FINISHED
