@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.analysis.answer import Answer
     from search.analysis.pick import Limit
     from storage.records import Study
 
@@ -20,7 +21,7 @@ def print_answer(
     limits: Sequence[Limit] = (),
     target: str = "",
     others: Sequence[str] = (),
-) -> None:
+) -> Answer | None:
     """The answer, what others would bring, and the rule; nothing where no trial is within.
 
     Args:
@@ -29,17 +30,17 @@ def print_answer(
     """
     from search.analysis.answer import answer_of
     from search.report.answer import answer_line, others_line, rule_line, settled_line
-    from storage.records import StudyState
 
     answer = answer_of(frame, limits, target)
     if answer is None:
-        return
+        return None
     click.secho(answer_line(answer), bold=True)
     click.echo(f"  {others_line(answer)}")
     n_left = study.trials_wanted - int(frame["finished_at"].notna().sum())
-    if n_left > 0 and study.state in (StudyState.RUNNING, StudyState.PAUSED, StudyState.STOPPING):
+    if n_left > 0 and study.state.is_live:
         click.echo(f"  {settled_line(answer, n_left)}")
     click.echo(f"  {rule_line(answer)}")
     for other in others:
         if (there := answer_of(frame, limits, other)) is not None:
             click.secho(answer_line(there), bold=True)
+    return answer

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from spaces.space import Space
-    from storage.records import Study
+    from storage.records import Study, Trial
 
 
 @click.command("front")
@@ -39,17 +39,14 @@ def front_command(
     """Which student to ship, and the Pareto front of a study: trials that more likely than not
     nothing beats in every objective. Word errors are drawn anew over dev; times that their
     intervals do not tell apart are ties. Sure is who is on the front in 95 % of the draws."""
-    from rich.console import Console
-
-    from search.analysis.elsewhere import lines_on, targets_asked, times_on
-    from search.analysis.front import front_numbers, knee_number
+    from search.analysis.elsewhere import lines_on, targets_asked
+    from search.analysis.front import front_numbers
     from search.analysis.pick import fits, parse_where
     from search.analysis.trial_frame import trial_frame
     from search.cli.answer import print_answer
     from search.policy import policy_of
     from search.report.export import as_csv as in_csv
     from search.report.tables import as_json as in_json
-    from search.report.tables import front_table
 
     if as_csv and as_json:
         raise UsageFault("--csv and --json: choose one")
@@ -75,21 +72,35 @@ def front_command(
         click.echo(in_csv(rows.rename(columns={"number": "trial"})), nl=False)
     elif as_json:
         click.echo(in_json(best, chances))
-    elif not chosen:
-        print_answer(study, frame, limits, others=list(space.targets)[1:])
-        which = "trial" if everything or not limits else "trial of the front"
-        click.echo(f"no such {which} yet" if not limits else f"no {which} meets {where}")
     else:
         print_answer(study, frame, limits, others=list(space.targets)[1:])
-        title = f"{study.name}: {'trials' if everything else 'front'}"
-        knee = knee_number(frame, space.objectives, policy)
-        further = times_on(frame, study.added_targets)
-        table = front_table(space, best, knee, title, study.teacher_metrics, chances, further)
-        Console().print(table)
-        _print_notes(study, space, frame, everything)
-    if not (as_csv or as_json):
+        if best:
+            _print_front(study, space, frame, best, everything)
+        elif limits:
+            click.echo(f"no {'trial' if everything else 'trial of the front'} meets {where}")
+        else:
+            click.echo("no such trial yet")
         for line in lines_on(frame, targets_asked(limits)):
             click.echo(line)
+
+
+def _print_front(
+    study: Study, space: Space, frame: pd.DataFrame, best: list[Trial], everything: bool
+) -> None:
+    from rich.console import Console
+
+    from search.analysis.elsewhere import times_on
+    from search.analysis.front import knee_number
+    from search.policy import policy_of
+    from search.report.tables import front_table
+
+    chances = dict(zip(frame["number"], frame["front_chance"], strict=True))
+    title = f"{study.name}: {'trials' if everything else 'front'}"
+    knee = knee_number(frame, space.objectives, policy_of(study.deterministic))
+    further = times_on(frame, study.added_targets)
+    table = front_table(space, best, knee, title, study.teacher_metrics, chances, further)
+    Console().print(table)
+    _print_notes(study, space, frame, everything)
 
 
 def _print_notes(study: Study, space: Space, frame: pd.DataFrame, everything: bool) -> None:

@@ -52,27 +52,23 @@ def launch_command(
     if as_json:
         return 0 if state is StudyState.FINISHED else 130
     if state is StudyState.FINISHED:
-        if plain or not sys.stdout.isatty():  # the live page ends with its front
+        if plain or not sys.stdout.isatty():
             ctx.invoke(front_command, name=study.name)
-            _say_next(ctx, study.name, with_answer=False)
-        else:
-            _say_next(ctx, study.name, with_answer=True)
+        else:  # the live page ends with its front
+            _say_answer(ctx, study.name)
+        name = study.name
+        click.echo(f"next: search front {name} · search export --study {name} --ship OUT.zip")
         return 0
     click.echo(f"stopped. To continue: search launch --space {path} (with the same options)")
     return 130
 
 
-def _say_next(ctx: click.Context, name: str, *, with_answer: bool) -> None:
-    """What to do with a search that has ended."""
-    from search.analysis.answer import answer_of
+def _say_answer(ctx: click.Context, name: str) -> None:
+    """Which student to ship."""
     from search.analysis.trial_frame import study_frame
     from search.cli.answer import print_answer
 
     with open_store(ctx) as store:
         study = study_named(store, name)
-        frame = study_frame(store, study, space_of(study))
-    if with_answer:
-        print_answer(study, frame)
-    answer = answer_of(frame)
-    which = "--best wer" if answer is None else f"--trial {answer.number}"
-    click.echo(f"next: search front {name} · search export --study {name} {which} OUT.zip")
+        space = space_of(study)
+        print_answer(study, study_frame(store, study, space), others=list(space.targets)[1:])

@@ -64,15 +64,15 @@ def pick_command(
         limits = _limits(budgets, where, target)
         frame = study_frame(store, study, space)
         choice = choose(store, study, space, frame, limits, target)
-    answer = answer_of(frame, limits, target or "")
     asked = targets_asked(limits, target)
     if as_json:
         lacking = {name: not_measured_on(frame, name) for name in asked}
+        answer = answer_of(frame, limits, target or "")
         ship = None if answer is None else answer.number
         found = {"ship": ship, **_as_json(choice), "not_measured_on": lacking}
         click.echo(json.dumps(found, indent=1))
     else:
-        print_answer(study, frame, limits, target or "")
+        answer = print_answer(study, frame, limits, target or "")
         _print(choice, answer, limits, study.name, space, frame, target)
         for line in lines_on(frame, asked):
             click.echo(line)

@@ -18,8 +18,8 @@ def sentence(d: Difference, a: str, b: str) -> str:
     about = f"{metric_name(MetricRef(d.metric, d.target))}"
     if not d.is_comparable:
         return (
-            f"{about}: {b} seems {_amount(d)} than {a}, but not both were measured in quiet: "
-            "it cannot be told."
+            f"{about}: {b} {_amount(d)} than {a}, but not both were measured in quiet, so that it "
+            "cannot be told."
         )
     if not (math.isfinite(d.low) and math.isfinite(d.high)):
         return f"{about}: {b} {_amount(d)} than {a}; of a single restart nothing can be told."
@@ -43,9 +43,9 @@ def size_sentence(a: Side, b: Side) -> str | None:
 
 def _amount(d: Difference) -> str:
     if d.relative:
-        return f"{abs(d.difference):.1%} {'more' if d.difference > 0 else 'less'}"
+        return f"takes {abs(d.difference):.1%} {'more' if d.difference > 0 else 'less'}"
     more = "more" if d.difference > 0 else "fewer"
-    return f"makes {100 * abs(d.difference):.1f} points {more}"
+    return f"makes {100 * abs(d.difference):.1f} points {more} errors"
 
 
 def _signed(d: Difference, value: float) -> str:
