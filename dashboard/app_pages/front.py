@@ -19,7 +19,6 @@ from dashboard.parts.views.charts import charts, free
 from dashboard.parts.views.matters import matters
 from dashboard.parts.views.rows import rows
 from dashboard.parts.views.seen import COLOURS, Seen
-from dashboard.queries import LIVE_STATES
 from search.analysis.answer import Answer
 from search.analysis.elsewhere import lines_on
 from search.analysis.front import chances_on_front, knee_number, members_of
@@ -57,8 +56,8 @@ def _choose(name: str, space: Space) -> None:
     study = same_study(name)
     trials = frame(study)
     if not is_measured(trials).any():
-        more = "the front appears with the first" if study.state in LIVE_STATES else "no front"
-        st.info(f"No trial has been measured{' yet' * (study.state in LIVE_STATES)}; {more}.")
+        more = "the front appears with the first" if study.state.is_live else "no front"
+        st.info(f"No trial has been measured{' yet' * (study.state.is_live)}; {more}.")
         return
     target = choose_target(space, "target", bind=True)
     names = _columns(space, target, trials)
@@ -98,7 +97,7 @@ def _views(seen: Seen) -> None:
     if right is not None and number is not None:
         with right, st.container(key="trial-panel"):
             st.button("Close", on_click=close_trial, icon=":material/close:", key="close-trial")
-            show_trial(seen.study, seen.space, number, seen.trials)
+            show_trial(seen.study, seen.space, number, seen.trials, seen.marks.ship)
 
 
 def _seen(

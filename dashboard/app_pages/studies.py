@@ -17,7 +17,7 @@ from dashboard.parts.choice import study_or_stop
 from dashboard.parts.control import steer_study, write_notes
 from dashboard.parts.pulse import pulse
 from dashboard.parts.trial import no_such_trial, show_trial
-from dashboard.queries import LIVE_STATES, events, is_alive
+from dashboard.queries import events, is_alive
 from search.analysis.front import hypervolumes, reference_point
 from search.progress import LiveStatus
 from search.report.charts import over_time
@@ -36,8 +36,8 @@ def page() -> None:
     st.title(markdown(study.name))
     trials = frame(study)
     if len(trials):
-        answer_card(study, space_of(study), trials)
-        _opened(study, trials)
+        answer = answer_card(study, space_of(study), trials)
+        _opened(study, trials, None if answer is None else answer.number)
         st.download_button(
             "Report",
             lambda: _report(study),
@@ -62,14 +62,14 @@ def _report(study: Study) -> bytes:
         return path.read_bytes()
 
 
-def _opened(study: Study, trials: pd.DataFrame) -> None:
+def _opened(study: Study, trials: pd.DataFrame, ship: int | None) -> None:
     """A trial that was opened from here, in sight."""
     number = chosen_trial(trials["number"])
     no_such_trial(study, trials)
     if number is not None:
         with st.container(border=True, key="trial-here"):
             st.button("Close", on_click=close_trial, icon=":material/close:", key="close-trial")
-            show_trial(study, space_of(study), number, trials)
+            show_trial(study, space_of(study), number, trials, ship)
 
 
 def _progress(study: Study, trials: pd.DataFrame) -> None:
@@ -103,14 +103,14 @@ def _progress(study: Study, trials: pd.DataFrame) -> None:
 
 
 def _state(study: Study) -> str:
-    if study.state in LIVE_STATES and not is_alive(study):
+    if study.state.is_live and not is_alive(study):
         return "not running"
     return str(study.state)
 
 
 def _eta(study: Study) -> str:
     if not is_alive(study):
-        hint = "continue it with search launch" if study.state in LIVE_STATES else ""
+        hint = "continue it with search launch" if study.state.is_live else ""
         return hint or f"{study.state}"
     live = LiveStatus.of(study)
     eta_s = None if live is None else live.eta_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.context import store
-from dashboard.parts.address import open_study, study_asked
+from dashboard.parts.address import STUDY, open_study, study_asked
 from search.report.redaction import markdown
 from spaces.space import Space
 from storage.errors import NoSuchStudy
@@ -23,7 +23,7 @@ def choose_study() -> str | None:
         return None
     name = asked or names[-1]
     if asked is None:
-        st.query_params["study"] = name
+        st.query_params[STUDY] = name
     st.session_state[_CHOSEN] = name
     st.selectbox("Study", names, key=_CHOSEN, on_change=_other_study)
     return name

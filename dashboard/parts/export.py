@@ -30,7 +30,7 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     if (lacking := why_not_exported(study, space, number, target)) is not None:
         st.warning(f"It cannot be exported: {markdown(lacking)}")
         return
-    export_button(study, space, number, target, key=f"export-{number}")
+    _download(study, number, target, key=f"export-{number}")
     zipped = bundle_name(study.name, number, target)
     name = shlex.quote(plain(study.name))
     command = f"search export --study {name} --trial {number} --target {target} {zipped}"
@@ -44,7 +44,11 @@ def export_button(study: Study, space: Space, number: int, target: str, key: str
     """One click to the package of a trial for a target; the reason where there is none."""
     if (lacking := why_not_exported(study, space, number, target)) is not None:
         st.button("Export", disabled=True, help=markdown(lacking), key=key)
-        return
+    else:
+        _download(study, number, target, key)
+
+
+def _download(study: Study, number: int, target: str, key: str) -> None:
     st.download_button(
         f"Export trial {number}",
         lambda: bundle_bytes(study.name, number, target),

@@ -17,7 +17,6 @@ from dashboard.parts.address import (
     trial_asked,
 )
 from dashboard.parts.export import export_trial
-from search.analysis.answer import answer_of
 from search.analysis.trial_frame import is_measured
 from search.report.doubt import doubts
 from search.report.labels import TOLD_OF_TEST, format_metric, line_of_test, metric_name
@@ -29,12 +28,18 @@ from storage.records import MEASURED, Study
 _TILES = ("wer", "latency_p50_ms", "latency_p95_ms", "size_mb", "peak_memory_mb", "qoi")
 
 
-def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
-    """What it is worth, the way to its package, figures by target, and a link to the rest."""
+def show_trial(
+    study: Study, space: Space, number: int, trials: pd.DataFrame, ship: int | None
+) -> None:
+    """What it is worth, the way to its package, figures by target, and a link to the rest.
+
+    Args:
+        ship: the trial that the page says to ship, to compare it with.
+    """
     trial_head(study, space, number, trials)
     with st.container(horizontal=True):
         link("trial", "Everything about this trial", ":material/search:", study.name)
-        if (other := _other(number, trials)) is not None:
+        if (other := _other(number, trials, ship)) is not None:
             link(
                 "compare",
                 f"Compare with trial {other}",
@@ -48,7 +53,7 @@ def show_trial(study: Study, space: Space, number: int, trials: pd.DataFrame) ->
     by_target(row, space)
 
 
-def _other(number: int, trials: pd.DataFrame) -> int | None:
+def _other(number: int, trials: pd.DataFrame, ship: int | None) -> int | None:
     """Whom one would compare it with: the trial that was open before, or the one to ship."""
     measured = trials[is_measured(trials)]["number"]
     if number not in set(measured):
@@ -56,8 +61,7 @@ def _other(number: int, trials: pd.DataFrame) -> int | None:
     before = opened_before(measured)
     if before is not None:
         return before
-    answer = answer_of(trials)
-    return None if answer is None or answer.number == number else answer.number
+    return None if ship == number else ship
 
 
 def trial_head(study: Study, space: Space, number: int, trials: pd.DataFrame) -> None:
