@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import zipfile
@@ -100,6 +101,12 @@ def test_a_bundle_is_the_same_as_folder_and_as_zip_and_transcribes(call, tmp_pat
     assert set(folder) >= {"CARD.md", "LICENSE-NOTICE.txt", "bundle.json", "features.json"}
     from_folder = call("transcribe", tmp_path / "student", recording)
     assert call("transcribe", tmp_path / "student.zip", recording) == from_folder
+
+
+def test_what_the_front_says_to_ship_is_what_is_exported(call, tmp_path):
+    ship = re.search(r"(?:Ship|none of these:) trial (\d+)", call("front"))
+    assert f"trial {ship[1]} of tiny: wrote" in call("export", "--ship", tmp_path / "ship.zip")
+    assert json.loads(call("pick", "tiny", "--json"))["ship"] == int(ship[1])
 
 
 def test_what_the_store_says_was_measured_on_the_file_that_ships(call, finished, tmp_path):

@@ -110,6 +110,22 @@ def test_a_study_that_is_deleted_while_it_is_looked_at_is_said_to_be_gone(
         expect(page.get_by_role("heading", name="stays: front")).to_be_visible()
 
 
+def test_a_page_is_not_drawn_while_something_is_measured(page: Page, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    doing = [{"trial": 30, "stage": "measure@cpu", "elapsed_s": 1.0, "progress": None}]
+    live = {"state": StudyState.RUNNING, "wanted": 90, "live": alive(doing)}
+    with_store(home, lambda store: fabricate(store, "live", 30, **live))
+    with serving(home) as url:
+        go(page, url, study="live")
+        hear(page, "30 of 90", "this page waits until it is measured")
+        with_store(home, lambda store: add_like(store, "live", 3))
+        page.wait_for_timeout(24_000)  # time enough to be drawn
+        with_store(home, lambda s: s.studies.change(s.studies.get("live").id, live=alive(doing)))
+        assert "30 of 90" in said(page)
+        with_store(home, lambda s: s.studies.change(s.studies.get("live").id, live=alive([])))
+        hear(page, "33 of 90")
+
+
 def test_a_store_that_is_replaced_is_noticed(page: Page, tmp_path: Path) -> None:
     homes = [tmp_path / name / "home" for name in ("first", "second")]
     for home, name in zip(homes, ("before", "after"), strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import hear, serving, settled
+from browser import hear, said, serving, settled
 from fabricated import fabricate
 from pages import click_point, go, with_store
 from playwright.sync_api import Browser, Page, expect
@@ -46,12 +46,14 @@ def test_the_student_to_ship_comes_first_with_the_rule(
     page: Page, deciding: str, path: str
 ) -> None:
     go(page, deciding, path, study="edge")
-    said = _ship(page)
-    assert re.fullmatch(r"Ship trial \d+: [\d.]+ MB, [\d.]+% WER \(.*\), p95 .* ms, steady\.", said)
+    answer = _ship(page)
+    assert re.fullmatch(
+        r"Ship trial \d+: [\d.]+ MB, [\d.]+% WER \(.*\), p95 .* ms, steady\.", answer
+    )
     hear(
         page, r"Rule: the smallest of the \d+ whose errors", "within noise|None makes fewer errors"
     )
-    box = page.get_by_role("heading", name=said).bounding_box()
+    box = page.get_by_role("heading", name=answer).bounding_box()
     assert box is not None and box["y"] + box["height"] < 300
 
 
@@ -172,11 +174,11 @@ def test_any_figure_is_drawn_over_any_other_with_the_front_beside(
 
 def test_the_report_is_a_click_and_says_the_same(page: Page, deciding: str) -> None:
     go(page, deciding, study="edge")
-    said = _ship(page)
+    answer = _ship(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report").click()
     assert download.value.suggested_filename == "edge.html"
-    assert said in Path(download.value.path()).read_text()
+    assert answer in Path(download.value.path()).read_text()
 
 
 def test_the_link_to_a_view_is_copied(page: Page, deciding: str) -> None:
@@ -189,5 +191,6 @@ def test_the_link_to_a_view_is_copied(page: Page, deciding: str) -> None:
 
 def test_the_compute_by_stage_is_told(page: Page, deciding: str) -> None:
     go(page, deciding, study="edge")
+    assert "found done" not in said(page)
     page.get_by_text("Compute by stage").click()
-    expect(page.get_by_label("Compute by stage").first).to_be_visible()
+    hear(page, "found done", "measure")
