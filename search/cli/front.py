@@ -41,7 +41,7 @@ def front_command(
     intervals do not tell apart are ties. Sure is who is on the front in 95 % of the draws."""
     from search.analysis.elsewhere import lines_on, targets_asked
     from search.analysis.front import front_numbers
-    from search.analysis.pick import fits, parse_where
+    from search.analysis.pick import fits, nearest_misses, parse_where
     from search.analysis.trial_frame import trial_frame
     from search.cli.answer import print_answer
     from search.policy import policy_of
@@ -77,7 +77,8 @@ def front_command(
         if best:
             _print_front(study, space, frame, best, everything)
         elif limits:
-            click.echo(f"no {'trial' if everything else 'trial of the front'} meets {where}")
+            who = "trial" if everything else "trial of the front"
+            click.echo(f"no {who} meets {where} ({'; '.join(nearest_misses(frame, limits))})")
         else:
             click.echo("no such trial yet")
         for line in lines_on(frame, targets_asked(limits)):

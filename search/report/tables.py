@@ -93,8 +93,8 @@ def costs_table(costs: Sequence[StageCost]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in ("", "stage"):
         table.add_column(column, no_wrap=True)
-    for column in ("done", "found done", "failed", "compute", "share", "wall"):
-        table.add_column(column, justify="right")
+    for column in ("done", "found\ndone", "failed", "compute", "share", "wall"):
+        table.add_column(column, justify="right", no_wrap=True)
     for before, cost in zip([None, *costs], costs, strict=False):
         is_first = before is None or before.of_trials != cost.of_trials
         if is_first and before is not None:
