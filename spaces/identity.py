@@ -41,6 +41,7 @@ def space_digest(space: Space) -> str:
             "budgets": True,
             "forbid": True,
             "data": {"test": True, "synthetic": {"test_utterances": True}},  # tells at the end
+            "teacher": {"at_once", "time_limit_s"},
             "targets": {"__all__": WHERE_IT_IS_REACHED},
             "search": _HOW_IT_IS_RUN,
         },
@@ -51,6 +52,9 @@ def space_digest(space: Space) -> str:
     for name, default in _LATER.items():
         if content["search"][name] == default:
             del content["search"][name]
+    for name in ("waveform", "sherpa", "command", "language"):
+        if content["teacher"][name] is None:
+            del content["teacher"][name]
     if space.search.weight_sharing == "off":
         del content["search"]["slice_epochs"]
     for name in ("losses", "stages"):

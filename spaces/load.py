@@ -114,13 +114,15 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
         if (paths := getattr(data, name)) is not None
     }
     data = data.model_copy(update=splits)
-    update = {
+    update: dict[str, object] = {
         key: absolute(value)
-        for key in ("checkpoint", "onnx", "tokens")
+        for key in ("checkpoint", "onnx", "waveform", "tokens", "sherpa")
         if (value := getattr(teacher, key)) is not None
     }
     if teacher.huggingface and (folder / teacher.huggingface).exists():
         update["huggingface"] = absolute(teacher.huggingface)
+    if teacher.command and os.sep in teacher.command[0]:
+        update["command"] = (absolute(teacher.command[0]), *teacher.command[1:])
     gate = space.gate
     if gate.regression is not None:
         against = absolute(gate.regression.against)

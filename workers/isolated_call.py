@@ -35,6 +35,8 @@ _OPERATIONS = {
     "machine": "workers.probe.machine:report_of",
     "open_doors": "workers.confinement:open_doors",
     "speak": "workers.data.synthetic:speak",
+    "count_symbols": "workers.teachers.waveform_onnx:count_symbols",
+    "transcribe": "workers.teachers.sherpa_folder:transcribe",
     "calibration_student": "workers.export.calibration_student:write",
 }
 _LAST_LINES = 3

@@ -255,15 +255,21 @@ class TeacherTargets(StageJob):
     """
 
     stage: Literal["teacher_targets"] = "teacher_targets"
-    not_in_key: ClassVar[frozenset[str]] = frozenset(("location",))
+    not_in_key: ClassVar[frozenset[str]] = frozenset(("location", "at_once", "time_limit_s"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("waveform", "command", "language"))
     corpus: str
     threads: int = 1
     checkpoint: str | None = None
     model: str | None = None
+    waveform: str | None = None
     tokens: str | None = None
-    source: Literal["huggingface", "torchaudio"] | None = None
+    source: Literal["huggingface", "torchaudio", "sherpa"] | None = None
     source_name: str | None = None  # on a hub; a digest where it is a folder
     location: str | None = None
+    command: tuple[str, ...] | None = None
+    at_once: int | None = None
+    time_limit_s: float | None = None
+    language: str | None = None
     speeds: tuple[float, ...] = (1.0,)  # of the augmentations, the plain one first
     hidden: bool = False  # whether hidden layers are wanted as well
     subsampling_factor: int

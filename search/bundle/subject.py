@@ -84,10 +84,11 @@ def of_teacher(store: Store, study: Study, space: Space) -> Subject:
         UsageFault: for one that runs in torch only, or was not measured.
     """
     source = space.teacher
-    if source.huggingface is not None or source.torchaudio is not None:
+    if not source.has_file:
         raise UsageFault(
-            f"the teacher ({source.source()}) runs in torch only, so there is no file of it to "
-            f"export; choose a student: `search front {study.name}` lists the best"
+            f"the teacher ({source.source()}) has no file that takes what students take, so "
+            "there is none of it to export; choose a student: "
+            f"`search front {study.name}` lists the best"
         )
     if not study.teacher_metrics:
         raise UsageFault(

@@ -104,8 +104,14 @@ def import_teacher(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
         check_files(config)
     except TeacherFault as error:
         raise TeacherFault(f"teacher: {error}") from error
-    files = {"checkpoint": config.checkpoint, "model": config.onnx, "tokens": config.tokens}
+    files = {
+        "checkpoint": config.checkpoint,
+        "model": config.onnx,
+        "waveform": config.waveform,
+        "tokens": config.tokens,
+    }
     imported = {role: artifacts.put(Path(path)) for role, path in files.items() if path is not None}
-    if config.huggingface is not None and Path(config.huggingface).is_dir():
-        imported["folder"] = folder_digest(Path(config.huggingface))
+    folder = config.huggingface or config.sherpa
+    if folder is not None and Path(folder).is_dir():
+        imported["folder"] = folder_digest(Path(folder))
     return imported

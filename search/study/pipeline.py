@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from search.objectives import metrics_of
@@ -98,13 +98,18 @@ def teacher_subject(space: Space, settings: StudySettings, results: TrialResults
     return Subject(model, model, Quantize(), checkpoint, tokens, None, is_teacher=True)
 
 
+_LOADED_BY_NAME: Mapping[str, Literal["huggingface", "torchaudio", "sherpa"]] = {
+    "huggingface": "huggingface",
+    "torchaudio": "torchaudio",
+    "sherpa": "sherpa",
+}
+
+
 def _teacher_targets(
     space: Space, settings: StudySettings, corpus: str, checkpoint: str | None
 ) -> TeacherTargets:
     source = space.teacher
-    kind: Literal["huggingface", "torchaudio"] | None = None
-    if source.huggingface or source.torchaudio:
-        kind = "huggingface" if source.huggingface else "torchaudio"
+    name = source.huggingface or source.torchaudio or source.sherpa
     folder = settings.imported.get("folder")
     return TeacherTargets(
         corpus=corpus,
@@ -112,9 +117,14 @@ def _teacher_targets(
         checkpoint=checkpoint,
         model=settings.imported.get("model"),
         tokens=settings.imported.get("tokens"),
-        source=kind,
-        source_name=folder or source.huggingface or source.torchaudio,
-        location=source.huggingface if folder else None,
+        waveform=settings.imported.get("waveform"),
+        source=_LOADED_BY_NAME.get(source.kind),
+        source_name=folder or name,
+        location=name if folder else None,
+        command=source.command,
+        at_once=source.at_once,
+        time_limit_s=source.time_limit_s,
+        language=source.language,
         speeds=tuple(s for s, noise in augmentations_of(space.data) if noise is None),
         hidden=any(float(v) > 0 for v in space.distil.hidden_weight.values_in_order()),
         subsampling_factor=space.contract.subsampling_factor,

@@ -13,10 +13,11 @@ from spaces.space.targets import (
     Target,
     check_target_names,
 )
-from spaces.space.teacher import TeacherSource, TeacherTraining
+from spaces.space.teacher import TEACHER_KINDS, TeacherSource, TeacherTraining
 
 __all__ = [
     "LOOPBACK",
+    "TEACHER_KINDS",
     "WHERE_IT_IS_REACHED",
     "Budget",
     "Data",

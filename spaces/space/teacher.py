@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from spaces.families import SeparableConv, StudentDims
 from spaces.recipe import Training
@@ -21,8 +21,15 @@ class TeacherTraining(Record):
     """as under `training:`, fixed values"""
 
 
+_AUDIO = "{audio}"  # stands in a command for the path of what is to be transcribed
+TEACHER_KINDS = (
+    "train", "checkpoint", "onnx", "waveform", "huggingface", "torchaudio", "sherpa", "command"
+)  # fmt: skip
+_OF_TEXT = ("huggingface", "sherpa")  # kinds that may be told a language
+
+
 class TeacherSource(Record):
-    """The big network: trained here, or brought along. Exactly one key."""
+    """The big network: trained here, or brought along. Exactly one of the keys up to `command`."""
 
     train: TeacherTraining | None = None
     """train one here: `{}`, or its network and training"""
@@ -30,28 +37,62 @@ class TeacherSource(Record):
     """a checkpoint of this program (safetensors)"""
     onnx: str | None = None
     """an ONNX CTC model with sherpa-onnx's inputs"""
+    waveform: str | None = None
+    """an ONNX CTC model on raw samples, as wav2vec 2.0 and HuBERT are exported"""
     tokens: str | None = None
-    """the tokens.txt of `onnx:`"""
+    """the tokens.txt of `onnx:` or `waveform:`; of the latter a vocab.json will do"""
     huggingface: str | None = None
-    """a CTC model: a local folder, or a name on the hub (extra `hf`)"""
+    """a CTC model, or one with a decoder (Whisper, Moonshine, Speech2Text): a local folder, or a
+    name on the hub (extra `hf`)"""
     torchaudio: str | None = None
     """a CTC pipeline, such as WAV2VEC2_ASR_BASE_960H"""
+    sherpa: str | None = None
+    """a folder of an offline model of sherpa-onnx (extra `sherpa`)"""
+    command: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """any program, as `["my-asr", "{audio}"]`: prints on one line what a WAV file says"""
+    language: str | None = Field(default=None, min_length=2, max_length=20)
+    """told to models that know several, such as `en`"""
+    at_once: int | None = Field(default=None, ge=1, le=64)
+    """processes of `command` at the same time (default 1)"""
+    time_limit_s: float | None = Field(default=None, gt=0, le=3600)
+    """of one call of `command` (default 60)"""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> TeacherSource:
-        kinds = ("train", "checkpoint", "onnx", "huggingface", "torchaudio")
-        given = [k for k in kinds if getattr(self, k) is not None]
+        given = [k for k in TEACHER_KINDS if getattr(self, k) is not None]
         if len(given) != 1:
             has = " and ".join(given) or "none"
-            raise ValueError(f"needs exactly one of {', '.join(kinds)}; has {has}")
-        if (self.tokens is not None) != (self.onnx is not None):
-            raise ValueError("onnx: and tokens: (its tokens.txt) go together")
+            raise ValueError(f"needs exactly one of {', '.join(TEACHER_KINDS)}; has {has}")
+        if (self.tokens is not None) != (given[0] in ("onnx", "waveform")):
+            raise ValueError("onnx: or waveform: and tokens: (its tokens.txt) go together")
+        if self.language is not None and given[0] not in _OF_TEXT:
+            raise ValueError(f"language: is told to {' and '.join(_OF_TEXT)} only")
+        if self.command is None and (self.at_once, self.time_limit_s) != (None, None):
+            raise ValueError("at_once: and time_limit_s: are of command:")
+        if self.command is not None and not any(_AUDIO in part for part in self.command[1:]):
+            raise ValueError(
+                f'command: has no "{_AUDIO}" after the program, so it cannot know what to '
+                f'transcribe: ["my-asr", "{_AUDIO}"]'
+            )
         return self
 
+    @property
+    def kind(self) -> str:
+        return next(k for k in TEACHER_KINDS if getattr(self, k) is not None)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether it is an ONNX file with the students' inputs, or becomes one."""
+        return self.kind in ("train", "checkpoint", "onnx")
+
     def source(self) -> str:
-        for kind in ("checkpoint", "onnx", "huggingface", "torchaudio"):
-            value = getattr(self, kind)
-            if value is not None:
-                return f"{kind} {value}"
-        assert self.train is not None
-        return f"trained here: {self.train.student.family}"
+        if self.train is not None:
+            return f"trained here: {self.train.student.family}"
+        # of a command not what comes after the program: there may be secrets
+        name = self.command[0] if self.command is not None else getattr(self, self.kind)
+        return f"{self.kind} {name}"
+
+
+def command_for(command: tuple[str, ...], audio: str) -> list[str]:
+    """The words of a command for one file; no shell sees them."""
+    return [command[0], *(part.replace(_AUDIO, audio) for part in command[1:])]

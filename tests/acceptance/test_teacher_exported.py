@@ -107,8 +107,9 @@ def test_a_teacher_that_was_brought_as_onnx_is_exported_as_it_came_with_the_blan
     [
         (
             "torchaudio: WAV2VEC2_ASR_BASE_960H",
-            "the teacher (torchaudio WAV2VEC2_ASR_BASE_960H) runs in torch only, so there is no "
-            "file of it to export; choose a student: `search front tiny` lists the best",
+            "the teacher (torchaudio WAV2VEC2_ASR_BASE_960H) has no file that takes what "
+            "students take, so there is none of it to export; choose a student: "
+            "`search front tiny` lists the best",
         ),
         ("train: {}", "the teacher is not measured yet, and only then it can be exported: "),
     ],

@@ -8,7 +8,13 @@ import onnx
 from onnx import TensorProto, helper
 
 
-def write_onnx(path: Path, n_mels: int = 80, n_symbols: int = 3, has_lengths: bool = True) -> None:
+def write_onnx(
+    path: Path,
+    n_mels: int = 80,
+    n_symbols: int = 3,
+    has_lengths: bool = True,
+    model_type: str | None = None,
+) -> None:
     """A model in the contract of the exports: every fourth frame, its first mel bins."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "T", n_mels])
     lengths = helper.make_tensor_value_info("x_lens", TensorProto.INT64, ["N"])
@@ -22,6 +28,25 @@ def write_onnx(path: Path, n_mels: int = 80, n_symbols: int = 3, has_lengths: bo
         [y],
         constants,
     )
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    if model_type is not None:
+        helper.set_model_props(model, {"model_type": model_type})
+    onnx.save(model, path)
+
+
+def write_samples_onnx(path: Path) -> None:
+    """A model on raw samples: of 320 of them the first three are its logits."""
+    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["N", "n"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", "S", 3])
+    numbers = {"starts": [0], "ends": [3 * 2**10], "axes": [1]}
+    constants = [helper.make_tensor(k, TensorProto.INT64, [1], v) for k, v in numbers.items()]
+    constants.append(helper.make_tensor("shape", TensorProto.INT64, [3], [1, -1, 3]))
+    nodes = [
+        helper.make_node("Slice", ["samples", *numbers], ["some"]),
+        helper.make_node("Reshape", ["some", "shape"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "samples", [samples], [y], constants)
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 

@@ -151,13 +151,19 @@ def _is_fp16_recurrent(content: bytes) -> bool:
     return any(n.op_type in ("LSTM", "GRU") and half.intersection(n.input) for n in graph.node)
 
 
+def _if_samples(form: list[tuple[str, int]]) -> str:
+    if form[:1] == [("tensor(float)", 2)]:
+        return "; a teacher that takes raw samples is brought as waveform:"
+    return ""
+
+
 def _check_contract(model: Path, session: ort.InferenceSession) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     form = [(i.type, len(i.shape)) for i in inputs]
     if form != [("tensor(float)", 3), ("tensor(int64)", 1)]:
         raise UserFault(
             f"{model}: takes {[(i.name, i.type, i.shape) for i in inputs]}; the contract is "
-            "float features [N, T, 80] and int64 lengths [N]"
+            f"float features [N, T, 80] and int64 lengths [N]{_if_samples(form)}"
         )
     n_mels = inputs[0].shape[2]
     if isinstance(n_mels, int) and n_mels != 80:

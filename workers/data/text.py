@@ -204,6 +204,13 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     return tuple(symbols[i] for i in range(len(symbols)))
 
 
+def folded(symbol: str, space: str = "|") -> str:
+    """A symbol of another program's as ours are: small letters, and its space as ▁."""
+    if symbol == space:
+        return WORD_START
+    return symbol if symbol.startswith(("<", "[")) else symbol.lower()
+
+
 @dataclass(frozen=True)
 class BlankFirst:
     """Symbols with the blank, by its one name, in front; `order` is where each was before."""

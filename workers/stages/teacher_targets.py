@@ -11,6 +11,7 @@ from workers.jobs import TeacherTargets, key_of
 from workers.measure.readings import accuracy_readings
 from workers.results import Reading, TeacherTargetsResult
 from workers.stages.context import StageContext
+from workers.teachers.base import Transcriber
 from workers.teachers.load import load_teacher
 from workers.teachers.runner import TeacherRunner
 from workers.teachers.targets import infer_targets, targets_index
@@ -24,7 +25,7 @@ def run(job: TeacherTargets, context: StageContext) -> TeacherTargetsResult:
     """
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
-    teacher = load_teacher(_source(job, context))
+    teacher = load_teacher(_source(job, context), job.threads)
     runner = TeacherRunner(teacher, corpus, job.speeds)
     folder = context.workspace.soft_targets(key_of(job)[:32])
     infer_targets(
@@ -36,11 +37,13 @@ def run(job: TeacherTargets, context: StageContext) -> TeacherTargetsResult:
     )
     index = targets_index(folder)
     texts, readings = None, []
-    if teacher.wants_samples:  # runs in torch only, so this is where it is scored
-        written = [corpus.normalise(runner.text(u)) for u in corpus.dev]
+    # one that is no file with the students' inputs is scored here, where it runs
+    if isinstance(teacher, Transcriber) or teacher.wants_samples:
+        written = list(runner.texts(corpus.dev))
         texts = context.put_texts(written)
         readings = accuracy_readings(corpus, written, None)
-        readings.append(Reading(metric="params", value=float(teacher.n_parameters or 0)))
+        if teacher.n_parameters is not None:
+            readings.append(Reading(metric="params", value=float(teacher.n_parameters)))
     return TeacherTargetsResult(
         soft_targets=folder.name,
         target_kind=index["kind"],
@@ -64,7 +67,14 @@ def _source(job: TeacherTargets, context: StageContext) -> TeacherSource:
         return TeacherSource(
             onnx=stored(job.model, "teacher.onnx"), tokens=stored(job.tokens, "tokens.txt")
         )
-    name = job.location or job.source_name
-    if job.source == "torchaudio":
-        return TeacherSource(torchaudio=name)
-    return TeacherSource(huggingface=name)
+    if job.waveform is not None and job.tokens is not None:
+        return TeacherSource(
+            waveform=stored(job.waveform, "teacher.onnx"), tokens=stored(job.tokens, "tokens.txt")
+        )
+    if job.command is not None:
+        return TeacherSource(
+            command=job.command, at_once=job.at_once, time_limit_s=job.time_limit_s
+        )
+    assert job.source is not None
+    named = {job.source: job.location or job.source_name, "language": job.language}
+    return TeacherSource.model_validate(named)

@@ -9,7 +9,10 @@ from safetensors import SafetensorError, safe_open
 from spaces.space import TeacherSource
 from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
 from workers.errors import TeacherFault
+from workers.teachers.command import TIME_LIMIT_S, check_command
 from workers.teachers.onnx import check_onnx
+from workers.teachers.sherpa import sherpa_teacher
+from workers.teachers.waveform_onnx import check_waveform_onnx
 
 
 def check_files(config: TeacherSource) -> None:
@@ -23,6 +26,13 @@ def check_files(config: TeacherSource) -> None:
     if config.onnx is not None:
         assert config.tokens is not None
         check_onnx(Path(config.onnx), Path(config.tokens))
+    if config.waveform is not None:
+        assert config.tokens is not None
+        check_waveform_onnx(Path(config.waveform), Path(config.tokens))
+    if config.sherpa is not None:
+        sherpa_teacher(config.sherpa, config.language, threads=1).close()
+    if config.command is not None:
+        check_command(config.command, config.time_limit_s or TIME_LIMIT_S)
 
 
 def _check_checkpoint(path: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from workers.atomic import new_folder, whole_or_removed
 from workers.data.text import Unencodable, tokenizer_of
+from workers.teachers.base import Transcriber
 from workers.teachers.runner import TeacherRunner
 
 _SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
@@ -65,7 +66,9 @@ def infer_targets(
     """
     if whole_or_removed(folder):
         return
-    columns = columns_for(runner.corpus.symbols, runner.teacher.symbols)
+    columns = None
+    if not isinstance(runner.teacher, Transcriber):
+        columns = columns_for(runner.corpus.symbols, runner.teacher.symbols)
     with new_folder(folder) as partial:
         if columns is None:
             index = _transcripts(runner, progress)
@@ -107,8 +110,8 @@ def _frames(
 def _transcripts(runner: TeacherRunner, progress: Progress) -> TargetsIndex:
     tokenizer = tokenizer_of(runner.corpus.folder, runner.corpus.symbols)
     targets, n_pseudo_labels = [], 0
-    for i, utterance in enumerate(runner.corpus.train):
-        text = runner.corpus.normalise(runner.text(utterance))
+    train = runner.corpus.train
+    for i, (utterance, text) in enumerate(zip(train, runner.texts(train), strict=True)):
         ids = list(utterance.ids)
         if text and jiwer.wer(utterance.text, text) <= PSEUDO_LABEL_WER:
             try:
@@ -117,7 +120,7 @@ def _transcripts(runner: TeacherRunner, progress: Progress) -> TargetsIndex:
             except Unencodable:
                 pass  # the reference itself stands in, as for transcripts too far from it
         targets.append(ids)
-        progress(i + 1, len(runner.corpus.train))
+        progress(i + 1, len(train))
     return {"kind": "transcripts", "targets": targets, "n_pseudo_labels": n_pseudo_labels}
 
 

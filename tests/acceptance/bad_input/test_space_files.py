@@ -10,7 +10,10 @@ from refusals import LIMIT, NO_MAPPING, SPACE, Refused
 CHANNELS, AXIS = "students.separable_conv.channels", "[32, 64]"
 STUDENTS = SPACE[SPACE.index("students:") : SPACE.index("objectives:")]
 SYNTHETIC = "  synthetic: {train_utterances: 20, dev_utterances: 5, speakers: 4}"
-ONE_TEACHER = "needs exactly one of train, checkpoint, onnx, huggingface, torchaudio; has"
+ONE_TEACHER = (
+    "needs exactly one of train, checkpoint, onnx, waveform, huggingface, torchaudio, sherpa, "
+    "command; has"
+)
 
 # a fault: what is replaced in the space, by what, and what is said of which line
 SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
@@ -227,13 +230,75 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         "teacher:\n  train: {}",
         "teacher:",
         4,
-        "teacher: is not a mapping of keys; known: train, checkpoint, onnx, tokens, huggingface,",
+        "teacher: is not a mapping of keys; known: train, checkpoint, onnx, waveform, tokens,",
     ),
     "an ONNX teacher without tokens": (
         "train: {}",
         "onnx: teacher.onnx",
         4,
-        "teacher: onnx: and tokens: (its tokens.txt) go together",
+        "teacher: onnx: or waveform: and tokens: (its tokens.txt) go together",
+    ),
+    "a teacher on raw samples without tokens": (
+        "train: {}",
+        "waveform: teacher.onnx",
+        4,
+        "teacher: onnx: or waveform: and tokens: (its tokens.txt) go together",
+    ),
+    "tokens of a folder of sherpa-onnx": (
+        "train: {}",
+        "{sherpa: folder, tokens: tokens.txt}",
+        4,
+        "teacher: onnx: or waveform: and tokens: (its tokens.txt) go together",
+    ),
+    "a command that is not told the audio": (
+        "train: {}",
+        "command: [my-asr, --fast]",
+        4,
+        'teacher: command: has no "{audio}" after the program, so it cannot know what to',
+    ),
+    "a command that is the audio": (
+        "train: {}",
+        'command: ["{audio}"]',
+        4,
+        'teacher: command: has no "{audio}" after the program, so it cannot know what to',
+    ),
+    "a command of no words": ("train: {}", "command: []", 5, "teacher.command: "),
+    "a command as one text": ("train: {}", 'command: "my-asr {audio}"', 5, "teacher.command: "),
+    "no command at once": (
+        "train: {}",
+        '{command: [a, "{audio}"], at_once: 0}',
+        5,
+        "teacher.at_once: ",
+    ),
+    "a time limit of the wrong sign": (
+        "train: {}",
+        '{command: [a, "{audio}"], time_limit_s: -5}',
+        5,
+        "teacher.time_limit_s: ",
+    ),
+    "a time limit of what is no command": (
+        "train: {}",
+        "{huggingface: model, time_limit_s: 5}",
+        4,
+        "teacher: at_once: and time_limit_s: are of command:",
+    ),
+    "a language that nobody is told": (
+        "train: {}",
+        "{torchaudio: WAV2VEC2_ASR_BASE_960H, language: en}",
+        4,
+        "teacher: language: is told to huggingface and sherpa only",
+    ),
+    "a language of one letter": (
+        "train: {}",
+        "{huggingface: model, language: e}",
+        5,
+        "teacher.language: ",
+    ),
+    "a command beside a folder": (
+        "train: {}",
+        '{command: [a, "{audio}"], sherpa: folder}',
+        4,
+        f"teacher: {ONE_TEACHER} sherpa and command",
     ),
     "a rule on an unknown axis": (
         "[]",

@@ -1,0 +1,108 @@
+"""Teachers of Hugging Face transformers: a CTC model, or one with a decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from workers.data.features import SAMPLE_RATE_HZ
+from workers.data.text import BLANK, folded
+from workers.errors import MissingExtra, TeacherFault
+from workers.teachers.base import Transcript
+from workers.teachers.waveform import WaveformTeacher
+
+_WINDOW_S = 30.0  # Whisper hears so much at once; longer audio it goes through with timestamps
+
+
+class DecoderTeacher:
+    """Whisper, Moonshine, Speech2Text …: the transcripts of transformers' pipeline."""
+
+    def __init__(self, pipeline: Any, language: str | None) -> None:
+        self._pipeline = pipeline
+        self.n_parameters: int | None = sum(p.numel() for p in pipeline.model.parameters())
+        is_whisper = pipeline.model.config.model_type == "whisper"
+        self._is_windowed = is_whisper
+        is_multilingual = getattr(pipeline.model.generation_config, "is_multilingual", False)
+        asks = {"language": language, "task": "transcribe"} if language and is_multilingual else {}
+        self._generate = {**asks, "do_sample": False, "num_beams": 1}
+
+    def transcribe(self, utterances: Iterable[np.ndarray]) -> Iterator[Transcript]:
+        for samples in utterances:
+            is_long = self._is_windowed and len(samples) > _WINDOW_S * SAMPLE_RATE_HZ
+            with torch.inference_mode():
+                found = self._pipeline(
+                    {"raw": samples, "sampling_rate": SAMPLE_RATE_HZ},
+                    generate_kwargs=self._generate,
+                    **({"return_timestamps": True} if is_long else {}),
+                )
+            yield Transcript(str(found["text"]).strip())
+
+
+def huggingface_teacher(name: str, language: str | None = None) -> WaveformTeacher | DecoderTeacher:
+    """A model from a local folder, or from the hub where the network allows.
+
+    Only safetensors weights are read: the older format is pickle.
+
+    Raises:
+        TeacherFault: when it cannot be loaded, or is no speech-to-text model.
+        MissingExtra: naming the extra.
+    """
+    try:
+        import transformers
+        from transformers.models.auto import modeling_auto
+    except ModuleNotFoundError as error:
+        raise MissingExtra("a Hugging Face teacher", "hf") from error
+    try:
+        kind = type(transformers.AutoConfig.from_pretrained(name))
+        if kind in modeling_auto.MODEL_FOR_CTC_MAPPING:
+            return _ctc(transformers, name)
+        if kind in modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
+            return _with_decoder(transformers, name, language)
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file: of safetensors, torch and Python, of many types
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+        raise TeacherFault(f"huggingface: {name}: cannot be loaded ({reason})") from error
+    raise TeacherFault(
+        f"huggingface: {name}: is a {kind.model_type} model, which writes no text of speech; it "
+        "has to have a CTC head or a decoder"
+    )
+
+
+def _with_decoder(transformers: Any, name: str, language: str | None) -> DecoderTeacher:
+    auto = transformers.AutoModelForSpeechSeq2Seq
+    network = auto.from_pretrained(name, use_safetensors=True).eval()
+    return DecoderTeacher(
+        transformers.pipeline(
+            "automatic-speech-recognition",
+            model=network,
+            tokenizer=transformers.AutoTokenizer.from_pretrained(name),
+            feature_extractor=transformers.AutoFeatureExtractor.from_pretrained(name),
+        ),
+        language,
+    )
+
+
+def _ctc(transformers: Any, name: str) -> WaveformTeacher:
+    network = transformers.AutoModelForCTC.from_pretrained(name, use_safetensors=True).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
+    vocabulary = tokenizer.get_vocab()
+    space = getattr(tokenizer, "word_delimiter_token", "|")
+    by_id = {i: s for s, i in vocabulary.items()}
+    n_symbols = int(network.config.vocab_size)
+    symbols = [folded(by_id.get(i, f"<{i}>"), space) for i in range(n_symbols)]
+    blank = network.config.pad_token_id
+    symbols = [s if i != blank else BLANK for i, s in enumerate(symbols)]
+    normalises = bool(getattr(extractor, "do_normalize", True))
+
+    def run(samples: torch.Tensor) -> torch.Tensor:
+        if normalises:
+            samples = (samples - samples.mean()) / (samples.var() + 1e-7).sqrt()
+        logits: torch.Tensor = network(samples).logits
+        return logits
+
+    return WaveformTeacher(network, tuple(symbols), run, name)
