@@ -122,7 +122,9 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
     if teacher.huggingface and (folder / teacher.huggingface).exists():
         update["huggingface"] = absolute(teacher.huggingface)
     if teacher.command and os.sep in teacher.command[0]:
-        update["command"] = (absolute(teacher.command[0]), *teacher.command[1:])
+        # not resolved: what a link is called is what a virtual environment goes by
+        program = os.path.abspath(folder / os.path.expanduser(teacher.command[0]))
+        update["command"] = (program, *teacher.command[1:])
     gate = space.gate
     if gate.regression is not None:
         against = absolute(gate.regression.against)
