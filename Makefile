@@ -13,7 +13,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent,dashboard]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent]"
 	$(BIN)/search backends install litert mnn executorch
 	$(BIN)/python tests/support/chromium.py
 	touch $@
@@ -25,6 +25,7 @@ demo: $(VENV)/core
 	$(BIN)/search --home $(DEMO)/home front quickstart --plot $(DEMO)/front.html > $(DEMO)/front.txt
 	$(BIN)/search --home $(DEMO)/home export --study quickstart --ship --overwrite $(DEMO)/student.zip
 	@echo "the front: $(DEMO)/front.html and $(DEMO)/front.png; a student: $(DEMO)/student.zip"
+	@echo "to look at it, listen and export: $(BIN)/search --home $(DEMO)/home dashboard"
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

@@ -9,12 +9,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from spaces.checks import check_budgets, check_rules, check_sections, check_students, check_targets
+from spaces.checks import (
+    check_budgets,
+    check_rules,
+    check_sections,
+    check_students,
+    check_targets,
+    unknown,
+)
 from spaces.document import Document, parse_yaml
 from spaces.errors import Fault, SpaceError
 from spaces.files import why_not_a_file
 from spaces.messages import report_fault
 from spaces.space import Space, Target
+from spaces.space.like import LIKE, taken_over
 
 SHIPPED_FOLDER = Path(__file__).parent
 _MAX_BYTES = 1_000_000
@@ -82,6 +90,7 @@ def parse_space(text: str, path: str | Path, folder: Path | None = None) -> Spac
         SpaceError: listing every fault with its line.
     """
     document = parse_yaml(text, path)
+    _take_over(document)
     check_students(document)
     check_sections(document)
     check_budgets(document)
@@ -92,6 +101,18 @@ def parse_space(text: str, path: str | Path, folder: Path | None = None) -> Spac
     if document.faults or space is None:
         raise SpaceError(path, document.faults)
     return _with_absolute_paths(space, folder or Path(path).resolve().parent)
+
+
+def _take_over(document: Document) -> None:
+    """With `like:`, what the file does not say is as a shipped space has it."""
+    if LIKE not in document.sections:
+        return
+    name, shipped = document.sections.pop(LIKE), shipped_spaces()
+    if not isinstance(name, str) or name not in shipped:
+        document.add((LIKE,), unknown(str(name), list(shipped), "shipped space"))
+        return
+    other = parse_yaml(read_text(shipped[name]), shipped[name])
+    document.sections.update(taken_over(document.sections, other.sections))
 
 
 def _validate(document: Document) -> Space | None:

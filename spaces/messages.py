@@ -23,7 +23,8 @@ def _message(detail: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         return unknown(str(loc[-1]), _known_keys(loc[:-1]), "key")
     if kind == "missing":
-        return "is missing"
+        from_other = "; `like: edge` takes over those of the shipped space"
+        return "is missing" + (from_other if loc == ("students",) else "")
     if kind == "too_short":
         return "is empty: it needs at least one"
     if kind in ("model_type", "dict_type"):

@@ -41,10 +41,6 @@ def dashboard_command(
     Streamlit's own sign-in ([auth] and [roles] operators = [...] in .streamlit/secrets.toml), or
     --insecure. Behind a proxy name what it is reached under with --allow-host.
     """
-    if importlib.util.find_spec("streamlit") is None:
-        from workers.errors import MissingExtra
-
-        raise MissingExtra("the dashboard", "dashboard")
     spec = importlib.util.find_spec("dashboard")
     if spec is None or spec.origin is None:
         raise UsageFault("the dashboard's pages are not installed")

@@ -23,7 +23,6 @@ _EXTRAS = {
     "postgresql": "psycopg",
     "sherpa": "sherpa_onnx",
     "agent": "starlette",
-    "dashboard": "streamlit",
 }
 
 

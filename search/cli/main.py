@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "word errors of exported students on transcribed audio",
     "validate": "check a space, its data and its budgets, and say what a search costs",
     "init": "write a commented space to start from",
+    "schema": "what editors complete and check space files by",
     "stop": "end a running study; it can be continued",
     "pause": "start nothing new until resumed",
     "resume": "go on after a pause",

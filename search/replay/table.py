@@ -23,7 +23,6 @@ from spaces.space import Space
 from storage.partial import partial_name
 from storage.records import Study
 from storage.store import Store
-from workers.errors import MissingExtra
 from workers.results import RESULT, AnyResult, MeasureResult
 
 _FORMAT = 1
@@ -162,7 +161,6 @@ def check_place(path: Path) -> None:
 
     Raises:
         UsageFault: when there is no such folder, or a file that is no table.
-        MissingExtra: when pyarrow is not installed.
     """
     _pyarrow()
     if not path.parent.is_dir():
@@ -175,11 +173,7 @@ def check_place(path: Path) -> None:
 
 
 def write_table(table: RecordedTable, path: Path) -> None:
-    """Write a table as Parquet.
-
-    Raises:
-        MissingExtra: when pyarrow is not installed.
-    """
+    """Write a table as Parquet."""
     arrow, parquet = _pyarrow()
     subjects: list[tuple[int | None, str, Mapping[str, Recorded]]] = [
         (None, "", table.study_stages)
@@ -220,7 +214,6 @@ def read_table(path: Path) -> RecordedTable:
 
     Raises:
         UsageFault: when the file is not one, naming the row that is wrong.
-        MissingExtra: when pyarrow is not installed.
     """
     arrow, parquet = _pyarrow()
     fault = why_not_a_file(path)
@@ -262,7 +255,4 @@ def _take(
 
 def _pyarrow() -> tuple[Any, ModuleType]:
     """pyarrow brings no types."""
-    try:
-        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtra("a recorded table", "dashboard") from error
+    return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 
 import pandas as pd
 
 from search.analysis.trial_frame import ERROR_GROUPS
 from search.report.redaction import redact
-from workers.errors import MissingExtra
 
 
 def as_csv(frame: pd.DataFrame) -> str:
@@ -34,12 +32,7 @@ def _no_formula(value: object) -> object:
 def as_parquet(frame: pd.DataFrame) -> bytes:
     """A frame as Parquet to share, without the folders of this machine; columns of mixed kinds
     become text.
-
-    Raises:
-        MissingExtra: when pyarrow is not installed.
     """
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtra("Parquet", "dashboard")
     buffer, frame = io.BytesIO(), _shared(frame)
     mixed = [c for c in frame.columns if pd.api.types.infer_dtype(frame[c]).startswith("mixed")]
     frame.astype(dict.fromkeys(mixed, str)).to_parquet(buffer, index=False)

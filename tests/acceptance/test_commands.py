@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,11 +137,17 @@ def test_transcribe_takes_other_rates_and_channels(call, tmp_path, recording):
     assert call("transcribe", tmp_path / "b", tmp_path / "stereo.wav").endswith("\n")
 
 
-def test_init_writes_a_space_that_validates(call, tmp_path):
-    call("init", tmp_path / "mine.yaml")
+@pytest.mark.parametrize("more", [(), ("--minimal",), ("--minimal", "--like", "quickstart")])
+def test_init_writes_a_space_that_validates_and_names_its_schema(call, tmp_path, more):
+    call("init", *more, tmp_path / "mine.yaml")
     said = call("validate", "--quick", tmp_path / "mine.yaml")
     assert "no faults" in said
-    assert "name: mine\n" in (tmp_path / "mine.yaml").read_text()
+    written = (tmp_path / "mine.yaml").read_text()
+    assert "name: mine\n" in written
+    assert written.count("yaml-language-server") == 1
+    schema = written.splitlines()[0].partition("$schema=")[2]
+    assert Path(schema).read_text() == call("schema")
+    assert len(written.splitlines()) == 7 or not more
 
 
 def test_validate_tells_size_data_budgets_and_cost(call, tmp_path):

@@ -225,6 +225,24 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         4,
         f"teacher: {ONE_TEACHER} none",
     ),
+    "no students": (
+        STUDENTS,
+        "",
+        1,
+        "students: is missing; `like: edge` takes over those of the shipped space",
+    ),
+    "a space that is like none": (
+        "teacher:\n",
+        "like: egde\nteacher:\n",
+        4,
+        'like: unknown shipped space; did you mean "edge"?',
+    ),
+    "a space that is like a number": (
+        "teacher:\n",
+        "like: 5\nteacher:\n",
+        4,
+        "like: unknown shipped space; known: ",
+    ),
     "no teacher": ("teacher:\n  train: {}\n", "", 1, "teacher: is missing"),
     "a teacher left empty": (
         "teacher:\n  train: {}",
