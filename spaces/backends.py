@@ -53,6 +53,8 @@ class BackendInfo:
         """Why a student of this family, its parts in these formats, cannot run here; or None."""
         if self.families is not None and family not in self.families:
             return f"{self.name} does not run {family}"
+        if self.needs_network and family == "teacher":
+            return f"{self.name} is prepared from networks of ours, not from a teacher's ONNX file"
         unknown = sorted(set(formats) - set(self.formats))
         if unknown:
             return f"{self.name} has no {', '.join(unknown)} (has {', '.join(self.formats)})"

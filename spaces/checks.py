@@ -148,6 +148,12 @@ def _check_families(document: Document, space: Space) -> None:
                 f"no target combination runs it ({reason}); take the family, the format or the "
                 "target out",
             )
+    if "teacher" in space.students and not space.teacher.has_file:
+        document.add(
+            ("students", "teacher"),
+            f"a teacher of the kind {space.teacher.kind}: has no file with the students' inputs to "
+            "be made smaller; bring it as checkpoint: or onnx:",
+        )
     contracts = set()
     for family in space.students:
         with suppress(UnknownName):  # told already

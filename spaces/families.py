@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
 from pydantic_core import PydanticCustomError
 
 from spaces.record import Record
-from spaces.registry import Registry
+from spaces.registry import Registry, UnknownName
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Dims(Record):
     family: str
 
     contract: ClassVar[StudentContract] = StudentContract()
+    is_trained: ClassVar[bool] = True  # else it is there already, and formats are all there is
     network: ClassVar[str]  # the module with its class Network
     label_axis: ClassVar[str] = "channels"  # the dimension that tells students apart best
     # dimensions that make a student bigger or smaller: initial designs and bounds move along these
@@ -167,6 +168,20 @@ class Recurrent(Dims):
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "hidden": 8}
 
 
+class TeacherGraph(Dims):
+    """The teacher's own graph, as it is or in fewer bits: nothing of it is trained."""
+
+    family: Literal["teacher"] = "teacher"
+
+    network: ClassVar[str] = ""
+    is_trained: ClassVar[bool] = False
+    capacity: ClassVar[frozenset[str]] = frozenset()
+    prunable: ClassVar[Mapping[str, int]] = {}
+
+    def label(self) -> str:
+        return self.family
+
+
 FAMILIES: Registry[type[Dims]] = Registry(
     "compression_search.families",
     "student family",
@@ -176,8 +191,17 @@ FAMILIES: Registry[type[Dims]] = Registry(
         "conformer": Conformer,
         "dsconv_lstm": DsconvLstm,
         "recurrent": Recurrent,
+        "teacher": TeacherGraph,
     },
 )
+
+
+def is_trained(family: str) -> bool:
+    """Whether students of a family are trained; so it is where nobody knows the family."""
+    try:
+        return FAMILIES[family].is_trained
+    except UnknownName:  # told elsewhere
+        return True
 
 
 def parse_dims(raw: object) -> Dims:

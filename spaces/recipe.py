@@ -89,6 +89,8 @@ class Recipe(Record):
         """As JSON. What later versions added is left out where it changes nothing, so that a
         recipe is written, and has the digest, as older studies know it."""
         content = self.model_dump(mode="json")
+        if not self.student.is_trained:
+            return {name: content[name] for name in ("student", "quantize")}
         if not self.losses:
             del content["losses"]
         if self.prune.rule == "l1":

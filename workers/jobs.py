@@ -135,10 +135,17 @@ class Compress(StageJob):
 
 
 class Export(StageJob):
-    """ONNX, checked against its network, then quantized."""
+    """ONNX, checked against its network, then quantized; of the teacher's own graph, which is
+    `onnx` already, with its `tokens` and what it costs, quantized only."""
 
     stage: Literal["export"] = "export"
-    checkpoint: str
+    not_in_key: ClassVar[frozenset[str]] = frozenset(("macs", "params"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("onnx", "tokens"))
+    checkpoint: str | None = None
+    onnx: str | None = None
+    tokens: str | None = None
+    macs: float | None = None
+    params: float | None = None
     quantize: Quantize
     corpus: str
 

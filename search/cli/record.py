@@ -45,6 +45,7 @@ def record_command(
     Example:
       search record quickstart.yaml quickstart.parquet --trials 400
     """
+    from search.errors import UsageFault
     from search.replay.table import check_place, table_of, write_table
     from search.report.terminal import open_view
     from search.study.launch import launch
@@ -55,6 +56,8 @@ def record_command(
 
     check_place(Path(target))
     space = load_space(path)
+    if len(space.trained_families) < len(space.students):
+        raise UsageFault(f"{path}: a table is of trainings; take students.teacher out")
     agree_to_hosts(ctx, space, yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     name = study or f"{space.name}-table"

@@ -51,7 +51,7 @@ def cost_lines(space: Space, report: SpaceReport) -> list[str]:
 
 
 def _time_lines(space: Space, report: SpaceReport, epoch_s: float) -> list[str]:
-    family = next(iter(space.students))
+    family = space.trained_families[0]
     training = recipe_of(sized_values(space, family, 0.5)).training
     sharing = decide(space, space.search.trials)
     whole_s = epoch_s * training.epochs
@@ -73,7 +73,7 @@ def _time_lines(space: Space, report: SpaceReport, epoch_s: float) -> list[str]:
     if sharing.is_shared:
         cpu_s, threads = SUPERNET_TRAININGS * whole_s, threads_of(space, AS_MEASURED)[1]
         out.append(
-            f"      a supernet of each of {len(space.students)} families first, about "
+            f"      a supernet of each of {len(space.trained_families)} families first, about "
             f"{cpu_s / threads / 60:.0f} min each on {threads} threads, unless it is there already"
         )
     return out

@@ -179,7 +179,7 @@ class Lookup:
     def _exported(self, job: Export) -> Answer:
         """Of this network, in the nearest of the formats in which it was exported; of one that was
         only exported pruned, as it was then."""
-        owners = self._by_network.get(job.checkpoint, [])
+        owners = self._by_network.get(job.checkpoint or "", [])
         wanted = {"is_final": True, **_format_traits(job.quantize)}
         return self._nearest(
             "export",

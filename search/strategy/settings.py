@@ -68,6 +68,8 @@ def with_settings(
         trials: with what stopped ones would have come to.
     """
     family = str(values["family"])
+    if family not in space.trained_families:
+        return values
     model = _model_of(space, family, trials)
     if model is None:
         return values
@@ -88,7 +90,7 @@ def with_settings(
 def findings(space: Space, trials: Sequence[Trial]) -> list[Finding]:
     """What the trials tell of each setting, those that are told first."""
     found = []
-    for family in space.students:
+    for family in space.trained_families:
         model = _model_of(space, family, trials)
         if model is not None:
             found += [model.finding(name, axis) for name, axis in model.columns.items()]

@@ -29,7 +29,7 @@ def ends_of(space: Space) -> dict[str, Recipe]:
         f"{'smallest' if smallest else 'largest'} {family}": recipe_of(
             extreme_values(space, family, smallest)
         )
-        for family in space.students
+        for family in space.trained_families
         for smallest in (True, False)
     }
 
@@ -47,7 +47,8 @@ def next_end(
         StudyFault: when no student can meet the budgets.
     """
     assert results.prepare is not None
-    if not any(budget.metric.known.known_untrained for budget in policy.budgets(space)):
+    is_known = any(budget.metric.known.known_untrained for budget in policy.budgets(space))
+    if not space.trained_families or not is_known:
         return None
     seen: dict[str, Metrics] = {}
     unmet: list[Budget] = []

@@ -9,7 +9,7 @@ from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
 from search.strategy.weight_sharing import supernet_of, training_of_slice
 from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
-from search.study.settings import StudyContext, StudySettings
+from search.study.settings import StudyContext, StudySettings, TeacherFile
 from spaces.metrics import MetricRef
 from spaces.recipe import Quantize, Recipe
 from spaces.space import Space
@@ -63,10 +63,11 @@ def next_study_step(
         if isinstance(step, Submit):
             return step
         waiting = step.targets if isinstance(step, Wait) else ()
-    if results.teacher_targets is None:
+    if results.teacher_targets is None and space.trained_families:
         return Submit(_teacher_targets(space, settings, corpus, checkpoint))
     for family in shared:
         if family not in results.supernets:
+            assert results.teacher_targets is not None
             soft_targets = results.teacher_targets.soft_targets
             return Submit(_supernet(space, settings, corpus, soft_targets, family))
     return Wait(waiting) if waiting else Complete()
@@ -161,7 +162,9 @@ def teacher_readings(space: Space, settings: StudySettings, results: TrialResult
 
 def study_context(space: Space, settings: StudySettings, results: TrialResults) -> StudyContext:
     """What trials need of the study's finished stages."""
-    assert results.prepare is not None and results.teacher_targets is not None
+    assert results.prepare is not None
+    targets = results.teacher_targets
+    texts = None if targets is None else targets.texts
     onnx = space.runtimes()[0]
     scored = results.score(onnx.label)
     metrics = metrics_of(space, teacher_readings(space, settings, results))
@@ -171,10 +174,11 @@ def study_context(space: Space, settings: StudySettings, results: TrialResults) 
             metrics.setdefault(metric.name, value)
     return StudyContext(
         corpus=results.prepare.corpus,
-        soft_targets=results.teacher_targets.soft_targets,
-        teacher_texts=results.teacher_targets.texts if scored is None else scored.texts,
+        soft_targets=None if targets is None else targets.soft_targets,
+        teacher_texts=texts if scored is None else scored.texts,
         teacher_metrics=metrics,
         supernets={family: made.checkpoint for family, made in results.supernets.items()},
+        teacher_file=_teacher_file(space, settings, results),
     )
 
 
@@ -195,6 +199,10 @@ def next_trial_step(
         to_end: it is trained to its end at once; else it pauses at the rungs of the space.
         is_trained: its network is there already: nothing would be saved by screening it.
     """
+    if not recipe.student.is_trained:
+        return _next_of_teacher_graph(
+            space, settings, context, recipe, results, unavailable_targets
+        )
     if results.screen is None and not is_trained:
         corpus, host = context.corpus, settings.host
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
@@ -228,17 +236,54 @@ def next_trial_step(
     return next_measurement(space, settings, corpus, texts, student, results, unavailable_targets)
 
 
+def _teacher_file(
+    space: Space, settings: StudySettings, results: TrialResults
+) -> TeacherFile | None:
+    teacher = teacher_subject(space, settings, results)
+    if teacher is None or teacher.tokens is None:
+        return None
+    params = None if results.export is None else results.export.value("params")
+    return TeacherFile(teacher.onnx, teacher.tokens, teacher.macs, params)
+
+
+def _next_of_teacher_graph(
+    space: Space,
+    settings: StudySettings,
+    context: StudyContext,
+    recipe: Recipe,
+    results: TrialResults,
+    unavailable_targets: Collection[str],
+) -> Step:
+    """The teacher's own graph is quantized, scored and measured as a student is."""
+    file = context.teacher_file
+    assert file is not None  # `spaces.checks` sees to it
+    if results.export is None:
+        export = Export(
+            onnx=file.onnx,
+            tokens=file.tokens,
+            macs=file.macs,
+            params=file.params,
+            quantize=recipe.quantize,
+            corpus=context.corpus,
+        )
+        return Submit(export)
+    subject = student_subject(recipe, results)
+    assert subject is not None
+    texts, corpus = context.teacher_texts, context.corpus
+    return next_measurement(space, settings, corpus, texts, subject, results, unavailable_targets)
+
+
 def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
     """A student as it is scored and measured; None where it is not exported."""
-    exported, network = results.export, results.checkpoint
-    if exported is None or exported.float32 is None or network is None:
+    exported, is_trained = results.export, recipe.student.is_trained
+    if exported is None or exported.float32 is None or (is_trained and not results.checkpoint):
         return None
     return Subject(
         onnx=exported.model,
         float32=exported.float32,
         quantize=recipe.quantize,
         network=results.checkpoint,
-        tokens=None,
+        tokens=None if is_trained else exported.tokens,
         macs=exported.value("macs"),
     )
 

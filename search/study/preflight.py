@@ -73,7 +73,7 @@ def check_space(
         progress("exporting the ends of the space", i, len(ends))
         extremes.append(_extreme(space, end, recipe, corpus.name, executor))
     progress("exporting the ends of the space", len(ends), len(ends))
-    middling = [recipe_of(sized_values(space, family, 0.5)) for family in space.students]
+    middling = [recipe_of(sized_values(space, family, 0.5)) for family in space.trained_families]
     epoch_s = [_epoch_s(recipe, corpus.name, executor) for recipe in middling]
     teacher_s = None
     if space.teacher.train is not None:
@@ -83,7 +83,7 @@ def check_space(
     return SpaceReport(
         report,
         tuple(extremes),
-        sum(epoch_s) / len(epoch_s),
+        sum(epoch_s) / len(epoch_s) if epoch_s else None,
         teacher_s,
         hopeless=tuple(map(str, hopeless(space.budgets, [e.metrics for e in extremes]))),
     )

@@ -23,11 +23,22 @@ class StudySettings:
 
 
 @dataclass(frozen=True)
+class TeacherFile:
+    """The teacher as a float32 ONNX file: digests of it and of its tokens."""
+
+    onnx: str
+    tokens: str
+    macs: float | None
+    params: float | None
+
+
+@dataclass(frozen=True)
 class StudyContext:
     """What the study's own stages made."""
 
     corpus: str
-    soft_targets: str
+    soft_targets: str | None  # None where no student is trained
     teacher_texts: str | None
     teacher_metrics: Mapping[str, float]
     supernets: Mapping[str, str] = field(default_factory=dict)  # checkpoints by family
+    teacher_file: TeacherFile | None = None

@@ -54,7 +54,7 @@ class TeacherPhase:
             self._sharing = decide(self._space, self._ledger.study.trials_wanted)
             if self._space.search.weight_sharing != "off":
                 self._ledger.event("supernet", f"weight sharing: {self._sharing.reason}")
-        return tuple(self._space.students) if self._sharing.is_shared else ()
+        return self._space.trained_families if self._sharing.is_shared else ()
 
     def _is_first(self, results: TrialResults) -> bool:
         """Whether nothing but the data is there."""

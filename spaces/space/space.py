@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from spaces.axes import Axis
 from spaces.extensions import LOSSES, STAGES
-from spaces.families import FAMILIES, StudentContract
+from spaces.families import FAMILIES, StudentContract, is_trained
 from spaces.gates import Gates
 from spaces.metrics import MetricRef
 from spaces.recipe import PARTS
@@ -79,6 +79,11 @@ class Space(Record):
         return next(iter(self.targets))
 
     @property
+    def trained_families(self) -> tuple[str, ...]:
+        """Those whose students are trained; the teacher's own graph is not."""
+        return tuple(filter(is_trained, self.students))
+
+    @property
     def contract(self) -> StudentContract:
         """What all its students have in common; `spaces.checks` sees to that."""
         return FAMILIES[next(iter(self.students))].contract
@@ -125,12 +130,13 @@ class Space(Record):
     def axes_of(self, family: str) -> dict[str, Axis]:
         """Every axis open to one family, by its dotted name, in a fixed order."""
         axes: dict[str, Axis] = {f"{family}.{k}": a for k, a in self.students[family].items()}
-        for section in ("training", "distil", "prune"):
+        for section in ("training", "distil", "prune") if is_trained(family) else ():
             part = getattr(self, section)
             for name in type(part).model_fields:
                 if (section, name) != ("prune", "rule") or part.rule != ONLY_L1:
                     axes[f"{section}.{name}"] = getattr(part, name)
-        axes |= {f"losses.{name}": axis for name, axis in self.losses.items()}
+        if is_trained(family):
+            axes |= {f"losses.{name}": axis for name, axis in self.losses.items()}
         parts = [part for part in PARTS if getattr(self.quantize, part) is not None]
         for name in parts if len(parts) == len(PARTS) else ("scheme", *parts):
             axis = getattr(self.quantize, name)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from spaces.families import SeparableConv, StudentDims
+from spaces.families import Dims, SeparableConv, StudentDims
 from spaces.recipe import Training
 from spaces.record import Record
 
@@ -19,6 +19,13 @@ class TeacherTraining(Record):
         epochs=40, learning_rate=3e-3, intermediate_ctc=0.3, consistency=0.2
     )
     """as under `training:`, fixed values"""
+
+    @field_validator("student")
+    @classmethod
+    def _can_be_trained(cls, student: Dims) -> Dims:
+        if not student.is_trained:
+            raise ValueError(f"{student.family} is no network that could be trained")
+        return student
 
 
 _AUDIO = "{audio}"  # stands in a command for the path of what is to be transcribed

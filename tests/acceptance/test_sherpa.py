@@ -72,7 +72,7 @@ def corpus(cache):
     return Corpus(folder)
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=sorted(SMALL))
 def students(request, corpus, tmp_path_factory):
     """One trained student of a family, exported in every number format."""
     torch.set_num_threads(1)

@@ -134,7 +134,11 @@ def _moves(page: Any) -> list[float]:
 def _clicks(page: Any) -> list[float]:
     spent = []
     for i in range(CLICKS):
-        headings = page.get_by_role("heading", level=3).all_inner_texts()
+        headings = [
+            text
+            for text in page.get_by_role("heading", level=3).all_inner_texts()
+            if text.startswith("Trial")
+        ]
         page.mouse.move(*page.evaluate(POINT, 7 * i + 3))
         page.locator(".hoverlayer .hovertext").first.wait_for()
         before = headings[0] if headings else ""

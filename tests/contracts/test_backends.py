@@ -70,13 +70,14 @@ def _backend(info: BackendInfo, *more: str) -> object:
 
 def _students(info: BackendInfo) -> list[tuple[str, str]]:
     """Every family in every format, kinds of int8 for one only; two if they take long."""
-    first, *others = info.families or tuple(FAMILIES)
+    first, *others = info.families or TRAINED
     if info.slow_to_prepare:
         return [(first, info.formats[0]), (others[0], info.formats[-1])]
     formats = [q for q in info.formats if q not in ("int8_dynamic", "int8_static")]
     return [*itertools.product([first], info.formats), *itertools.product(others, formats)]
 
 
+TRAINED = tuple(family for family in FAMILIES if FAMILIES[family].is_trained)
 REAL = [info for info in BACKENDS.values() if info.status != "for tests"]
 EACH = [_backend(info) for info in REAL]
 CASES = [_backend(i, *student) for i in REAL for student in _students(i)]
@@ -133,7 +134,7 @@ def prepared(
     made: dict[tuple[str, str, str], Path] = {}
 
     def prepare(backend: str, family: str | None = None, number_format: str = "fp32") -> Path:
-        family = family or (BACKENDS[backend].families or tuple(FAMILIES))[0]
+        family = family or (BACKENDS[backend].families or TRAINED)[0]
         key = backend, family, number_format
         if key not in made:
             student, target = students(family), folder / "-".join(key)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from workers.backends.base import Source, load_backend
 from workers.checkpoint import load_network
-from workers.compress.quantization.quantize import sizes_by_part
+from workers.compress.quantization.calibration import calibration_features
+from workers.compress.quantization.quantize import count_weights, sizes_by_part
+from workers.data.corpus import Corpus
 from workers.export.student import export_student
 from workers.jobs import Export
 from workers.measure.cost import cost_readings
@@ -21,6 +24,8 @@ def run(job: Export, context: StageContext) -> ExportResult:
         ParityError: when the file disagrees with its network.
     """
     corpus = context.corpus(job.corpus)
+    if job.checkpoint is None:
+        return _quantized(job, context, corpus)
     network, symbols, _ = load_network(context.fetch(job.checkpoint, "network.safetensors"))
     torch.set_num_threads(1)
     with context.lock.shared():
@@ -33,4 +38,28 @@ def run(job: Export, context: StageContext) -> ExportResult:
         readings=(size, *cost_readings(network)),
         parity=exported.parity,
         sizes=sizes_by_part(exported.model),
+    )
+
+
+def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResult:
+    """A file that is there, in the number format of the recipe."""
+    assert job.onnx is not None and job.tokens is not None
+    float32 = context.fetch(job.onnx, "float.onnx")
+    with context.lock.shared():
+        features = calibration_features(corpus)
+        source = Source(onnx=float32, formats=job.quantize.formats, calibration=features)
+        (name,) = load_backend("onnxruntime").prepare(source, context.folder)
+    model = context.folder / name
+    params = float(count_weights(float32)) if job.params is None else job.params
+    macs = () if job.macs is None else (Reading(metric="macs", value=job.macs),)
+    return ExportResult(
+        model=context.artifacts.put(model),
+        float32=job.onnx,
+        tokens=job.tokens,
+        readings=(
+            Reading(metric="size_mb", value=size_mb(model)),
+            Reading(metric="params", value=params),
+            *macs,
+        ),
+        sizes=sizes_by_part(model),
     )

@@ -225,6 +225,24 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         4,
         f"teacher: {ONE_TEACHER} none",
     ),
+    "a graph of a teacher that has no file": (
+        "train: {}\nstudents:\n",
+        'command: [my-asr, "{audio}"]\nstudents:\n  teacher: {}\n',
+        7,
+        "students.teacher: a teacher of the kind command: has no file with the students' inputs",
+    ),
+    "a teacher's graph with dimensions": (
+        STUDENTS,
+        "students: {teacher: {channels: 16}}\n",
+        6,
+        "students.teacher.channels: unknown axis; known: ",
+    ),
+    "a teacher's graph as the network of a teacher": (
+        "train: {}",
+        "train: {student: {family: teacher}}",
+        5,
+        "teacher.train.student: teacher is no network that could be trained",
+    ),
     "no students": (
         STUDENTS,
         "",

@@ -19,7 +19,9 @@ from workers.students.base import build
 
 
 def test_every_family_is_tried_here() -> None:
-    assert {type(dims).model_fields["family"].default for dims in DIMS.values()} == set(FAMILIES)
+    assert {type(dims).model_fields["family"].default for dims in DIMS.values()} == {
+        family for family in FAMILIES if FAMILIES[family].is_trained
+    }
 
 
 # padding

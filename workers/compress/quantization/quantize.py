@@ -104,6 +104,11 @@ def sizes_by_part(path: Path) -> tuple[PartSize, ...]:
     return tuple(sorted(sizes, key=lambda size: -size.bytes))
 
 
+def count_weights(path: Path) -> int:
+    """How many numbers its weights are."""
+    return sum(int(np.prod(weight.dims)) for weight in onnx.load(str(path)).graph.initializer)
+
+
 def int8_mode(source: Path) -> str:
     """The 8-bit flavour that was faster on networks of this kind (BENCHMARKS.md).
 
