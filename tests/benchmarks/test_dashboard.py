@@ -41,8 +41,8 @@ REDRAWN = """before => {
 }"""
 POINT = """place => {
   const chart = document.querySelector('.js-plotly-plot'), box = chart.getBoundingClientRect();
-  const d = chart._fullData.filter(d => d.ids && d.marker?.size === 12).at(-1);
-  const i = place % d.ids.length, {xaxis, yaxis} = chart._fullLayout;
+  const [d] = chart._fullData.filter(d => d.ids).sort((a, b) => b.ids.length - a.ids.length);
+  const i = 37 * place % d.ids.length, {xaxis, yaxis} = chart._fullLayout;
   return [box.left + xaxis._offset + xaxis.d2p(d.x[i]), box.top + yaxis._offset + yaxis.d2p(d.y[i])]
 }"""
 OPENED = """before => {
