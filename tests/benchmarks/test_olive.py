@@ -21,7 +21,7 @@ import yaml
 
 from search.home import Home
 from search.results import TrialResults
-from spaces.load import parse_space
+from storage.artifacts import ArtifactStore
 from storage.store import Store
 from workers.backends.base import open_session
 from workers.compress.quantization.calibration import calibration_features
@@ -57,8 +57,7 @@ def ours(place: Path) -> tuple[Corpus, dict[str, Path]]:
     command = [sys.executable, "-c", "from search.cli import main; main()", "--home", home.folder]
     subprocess.run([*command, "launch", "--plain", "--space", place / "own.yaml"], check=True)
     print(f"\nthe whole search: {time.monotonic() - begun:.0f} s, the teacher included if new")
-    parse_space((place / "own.yaml").read_text(), place / "own.yaml")
-    artifacts, files = home.artifacts(), {}
+    artifacts, files = ArtifactStore(home.artifacts_url), {}
     with closing(Store(home.store_url)) as store:
         study = store.studies.get("own")
         for trial in store.trials.of(study.id):
