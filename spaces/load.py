@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
 from pydantic import ValidationError
 
 from spaces.checks import (
@@ -81,6 +82,15 @@ def read_text(found: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise SpaceError(found, [Fault(line, "", "is not UTF-8 text; save it as UTF-8")]) from error
+
+
+def stored_text(text: str, path: str | Path) -> str:
+    """The text as a study keeps it: what `like:` takes over is in it, whatever is shipped later."""
+    document = parse_yaml(text, path)
+    if LIKE not in document.sections:
+        return text
+    _take_over(document)
+    return yaml.safe_dump(document.sections, sort_keys=False, allow_unicode=True)
 
 
 def parse_space(text: str, path: str | Path, folder: Path | None = None) -> Space:

@@ -30,6 +30,8 @@ def _message(detail: ErrorDetails) -> str:
     if kind in ("model_type", "dict_type"):
         known = _known_keys(loc)
         return "is not a mapping of keys" + (f"; known: {', '.join(known)}" if known else "")
+    if kind == "tuple_type":
+        return "is no list: write [one, or, more]"
     message = detail["msg"].removeprefix("Value error, ")
     is_plain = isinstance(given, str | int | float | bool) and kind not in _OUR_OWN
     if is_plain and str(given) not in message:

@@ -131,7 +131,8 @@ def _dimensions(fields: Mapping[str, FieldInfo], value: JsonSchemaValue) -> Json
 
 
 def modeline() -> str:
-    """The comment by which editors find the schema of this installation."""
+    """The comment by which editors find the schema of this installation (families of other
+    packages are not in the file that ships; `search schema OUT.json` writes them as well)."""
     return f"# yaml-language-server: $schema={SCHEMA_FILE}"
 
 

@@ -139,8 +139,7 @@ class Export(StageJob):
     `onnx` already, with its `tokens` and what it costs, quantized only."""
 
     stage: Literal["export"] = "export"
-    not_in_key: ClassVar[frozenset[str]] = frozenset(("macs", "params"))
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("onnx", "tokens"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("onnx", "tokens", "macs", "params"))
     checkpoint: str | None = None
     onnx: str | None = None
     tokens: str | None = None

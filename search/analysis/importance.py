@@ -43,7 +43,7 @@ def axis_importances(
     axis cannot act on it does not explain: settings of training are no axes of times and sizes.
     Empty where it cannot be told, as of fewer than 30 trials.
     """
-    known = complete.dropna(subset=[objective]).tail(_MOST)
+    known = _trained(space, complete.dropna(subset=[objective])).tail(_MOST)
     shared = _shared_axes(space, known, objective)
     if len(known) < FEWEST or not shared:
         return {}
@@ -98,6 +98,12 @@ def _shares(trials: list[FrozenTrial], higher_is_better: bool) -> dict[str, floa
         return {}
     total = sum(found.values())
     return {k: v / total for k, v in found.items()} if total > 0 else {}
+
+
+def _trained(space: Space, trials: pd.DataFrame) -> pd.DataFrame:
+    """Without the teacher's own graph, which has next to no axes, where there are others."""
+    is_trained = trials["family"].isin(space.trained_families)
+    return trials[is_trained] if is_trained.any() else trials
 
 
 def _shared_axes(space: Space, known: pd.DataFrame, objective: str) -> dict[str, Axis]:

@@ -107,7 +107,9 @@ def licence_notice(space: Space, subject: Subject) -> str:
     )
     source = _public(space.teacher.source())
     made = f"was trained on {data}"
-    if not subject.is_teacher:
+    if not subject.is_teacher and not subject.is_trained:
+        made = f"is this teacher in other number formats: {source}"
+    elif not subject.is_teacher:
         made += f", with this teacher: {source}"
     elif subject.recipe is None:
         made = f"was brought along: {source}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from search.errors import UsageFault
 from search.results import TrialResults, how_to_make_anew, model_of
+from spaces.families import is_trained
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Study, Trial
@@ -28,6 +29,7 @@ class Subject:
     recipe: Mapping[str, Any] | None
     metrics: Mapping[str, float]
     results: TrialResults
+    is_trained: bool = True  # here, on the data of the study
     imported: Mapping[str, str] = field(default_factory=dict)  # of a teacher: files by role
 
     @property
@@ -37,7 +39,7 @@ class Subject:
     @property
     def subsampling_factor(self) -> int | None:
         """Frames in per frame out; None where the file alone knows."""
-        if self.recipe is None:
+        if self.recipe is None or not self.is_trained:
             return None
         return Recipe.model_validate(self.recipe).student.contract.subsampling_factor
 
@@ -74,6 +76,7 @@ def of_trial(store: Store, study: Study, trial: Trial) -> Subject:
         recipe=trial.recipe,
         metrics=trial.metrics,
         results=results,
+        is_trained=is_trained(str(trial.values["family"])),
     )
 
 

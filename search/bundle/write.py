@@ -131,7 +131,8 @@ def _fill(
     if subject.recipe is not None:
         _write_json(folder / "recipe.json", dict(subject.recipe))
         prepared = TrialResults.of(store.stage_runs.of(study.id, None)).prepare
-        bandwidth = None if prepared is None else prepared.bandwidth_hz
+        is_known = prepared is not None and (subject.is_trained or space.teacher.train is not None)
+        bandwidth = prepared.bandwidth_hz if is_known and prepared else None
     contract = features_contract(subject.subsampling_factor, bandwidth)
     _write_json(folder / "features.json", contract)
     _write_json(folder / "measurements.json", measurements(store, study, space, subject))

@@ -29,6 +29,8 @@ budgets: {{size_mb: "<= 15", latency_p95_ms: "<= 50"}}    # <<< hard limits of a
 def init_command(path: str, like: str, minimal: bool, overwrite: bool) -> None:
     """Write a space file to start from: a commented copy of a shipped one, or with --minimal six
     lines that lean on it. It names a schema, by which editors complete and check what is typed."""
+    import yaml
+
     from spaces.load import find_space, load_space
     from spaces.schema import modeline
 
@@ -39,8 +41,10 @@ def init_command(path: str, like: str, minimal: bool, overwrite: bool) -> None:
     source = find_space(like)
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in target.stem).lstrip("-_.")
     name = stem or "my-space"
+    if not isinstance(yaml.safe_load(name), str):  # 2024 and true are names, too
+        name = f'"{name}"'
     if minimal:
-        text = _minimal(name, source.stem)
+        text = _minimal(name, source)
     else:
         text = source.read_text(encoding="utf-8")
         text = text.replace(f"name: {load_space(source).name}\n", f"name: {name}\n", 1)
@@ -50,9 +54,10 @@ def init_command(path: str, like: str, minimal: bool, overwrite: bool) -> None:
     click.echo(f"wrote {target}; next: search validate {target}")
 
 
-def _minimal(name: str, like: str) -> str:
+def _minimal(name: str, source: Path) -> str:
     from spaces.load import shipped_spaces
 
-    if like not in shipped_spaces():
-        raise UsageFault(f"--like {like}: a minimal file leans on a shipped space")
+    like = source.stem
+    if shipped_spaces().get(like) != source:
+        raise UsageFault(f"--like {source}: a minimal file leans on a shipped space, not on a file")
     return _MINIMAL.format(name=name, like=like, pad=" " * max(1, 21 - len(like)))

@@ -58,6 +58,11 @@ def record_command(
     space = load_space(path)
     if len(space.trained_families) < len(space.students):
         raise UsageFault(f"{path}: a table is of trainings; take students.teacher out")
+    if space.teacher.command is not None:
+        raise UsageFault(
+            f"{path}: a table holds the space as it is written, and the words of a command may be "
+            "secret; record with a teacher of another kind"
+        )
     agree_to_hosts(ctx, space, yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     name = study or f"{space.name}-table"

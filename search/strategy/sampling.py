@@ -112,6 +112,14 @@ def _untried(space: Space, seed: int, tried: set[str]) -> Propose | Nothing:
     return Propose(rng.choice(left), "random") if left else Nothing(is_exhausted=True)
 
 
+def _with_axes(space: Space, trials: Sequence[Trial]) -> Sequence[Trial]:
+    """What a sampler learns from that knows only axes which every trial has: not from the teacher's
+    graph, which has next to none."""
+    if space.search.sampler not in ("gp", "nsga2"):
+        return trials
+    return [t for t in trials if t.values["family"] in space.trained_families] or trials
+
+
 def _ask(space: Space, seed: int, trials: Sequence[Trial], frozen: FrozenTrials) -> Propose:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental arguments
@@ -120,7 +128,7 @@ def _ask(space: Space, seed: int, trials: Sequence[Trial], frozen: FrozenTrials)
                 "maximize" if o.known.higher_is_better else "minimize" for o in space.objectives
             ],
             sampler=_sampler(space.search.sampler, seed),
-            storage=RecordStorage(frozen.of(trials)),
+            storage=RecordStorage(frozen.of(_with_axes(space, trials))),
         )
         trial = study.ask()
     families = tuple(space.students)

@@ -92,7 +92,7 @@ def usable(space: Space, policy: Policy, trials: Sequence[Trial]) -> list[Trial]
         t
         for t in trials
         if t.state.is_measured
-        and t.values.get("family") in space.students
+        and t.values.get("family") in space.trained_families  # the teacher may be another
         and all(metric in t.metrics for metric in metrics)
     ]
 

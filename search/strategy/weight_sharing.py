@@ -107,7 +107,7 @@ def decide(space: Space, n_trials: int) -> Decision:
     if mode != "auto":
         return Decision(mode == "on", f"{mode}, as the space says")
     saved = 1 - space.search.slice_epochs - _OVERHEAD
-    n_trainings = n_trials / len(space.students) / _formats(space)
+    n_trainings = n_trials / len(space.trained_families) / _formats(space)
     pays_from = math.inf if saved <= 0 else math.ceil(SUPERNET_TRAININGS / saved)
     is_shared = n_trainings >= pays_from
     verb = "pays" if is_shared else "does not pay"

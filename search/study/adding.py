@@ -215,10 +215,11 @@ class AddedMeasurements:
         runs = self._store.stage_runs.of(ledger.study.id, None)
         infers = TrialResults.of(runs).teacher_targets
         ledger.take_up_ended(None)
-        if prepared is None or infers is None:
+        if prepared is None or (infers is None and self._space.trained_families):
             raise StudyFault("the study has no teacher yet", is_user_fault=True)
         results = ledger.results(None).having("prepare", prepared)
-        results = results.having("teacher_targets", infers)
+        if infers is not None:
+            results = results.having("teacher_targets", infers)
         self._context = study_context(self._space, self._settings, results)
         teacher = teacher_subject(self._space, self._settings, results)
         if teacher is not None:

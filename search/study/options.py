@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from search.errors import UsageFault
 from spaces.gates import Gates
-from spaces.load import find_space, parse_space, read_text
+from spaces.load import find_space, parse_space, read_text, stored_text
 from spaces.space import Search, Space, check_name
 
 
@@ -27,7 +27,7 @@ class Options:
 
 
 def read_space(path: str, options: Options) -> tuple[Space, str, str]:
-    """The space with the options applied, its text and the path it was read from.
+    """The space with the options applied, the text that is kept of it, and its path.
 
     Raises:
         SpaceError: with every fault of the file.
@@ -35,7 +35,7 @@ def read_space(path: str, options: Options) -> tuple[Space, str, str]:
     found = find_space(path).resolve()
     text = read_text(found)
     space = parse_space(text, found)
-    return with_options(space, options), text, str(found)
+    return with_options(space, options), stored_text(text, found), str(found)
 
 
 def with_options(space: Space, options: Options) -> Space:

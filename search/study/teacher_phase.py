@@ -157,6 +157,7 @@ class TeacherPhase:
                     "so nobody can be twice as fast; take the gate or the target out",
                     is_user_fault=True,
                 )
+        self._check_counted(context)
         self._check_told(context, results)
         undecided = self._policy.undecided(self._space)
         if undecided:
@@ -182,6 +183,19 @@ class TeacherPhase:
         target = metric.target or self._space.first_target
         is_later = metric.known.noisy and target in pending
         return metric not in context.teacher_metrics and not is_later
+
+    def _check_counted(self, context: StudyContext) -> None:
+        """Of a file that was brought nobody has counted the operations."""
+        file = context.teacher_file
+        deciding = [m.name for m in deciding_metrics(self._space, self._policy)]
+        is_family = "teacher" in self._space.students
+        if is_family and "macs" in deciding and file is not None and file.macs is None:
+            raise StudyFault(
+                "students.teacher: macs decide here (as objective, as budget, or for times with "
+                "--deterministic), and those of an ONNX file are not known; take them or the "
+                "family out",
+                is_user_fault=True,
+            )
 
     def _check_told(self, context: StudyContext, results: TrialResults) -> None:
         """Figures that a target did not tell of the teacher though it was measured there."""

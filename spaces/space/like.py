@@ -10,10 +10,13 @@ LIKE = "like"
 # Data, teacher, targets, objectives, budgets and gates are for who writes the file to say.
 _TAKEN_OVER = ("students", "training", "distil", "prune", "quantize", "search")
 
+_RULED = ("students", "training", "distil", "prune", "quantize", "losses")
+
 
 def taken_over(
     own: Mapping[str, JsonValue], other: Mapping[str, JsonValue]
 ) -> dict[str, JsonValue]:
-    """The sections of another space that a file does not have; its rules go with its students."""
-    names = _TAKEN_OVER if "students" in own else (*_TAKEN_OVER, "forbid")
+    """The sections of another space that a file does not have; its rules only with all of what
+    they may be about."""
+    names = _TAKEN_OVER if any(name in own for name in _RULED) else (*_TAKEN_OVER, "forbid")
     return {name: other[name] for name in names if name in other and name not in own}

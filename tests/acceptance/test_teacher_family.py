@@ -76,6 +76,15 @@ def test_a_format_is_shown_compared_and_exported_as_a_student_is(
     assert cli("transcribe", tmp_path / "0", recording).returncode == 0
 
 
+def test_a_target_that_comes_later_is_measured_without_a_training(
+    home: Path, cli: Cli, tmp_path: Path
+) -> None:
+    target = tmp_path / "target.yaml"
+    target.write_text("{name: slow, graph_level: off, runs: 10, restarts: 1, max_s: 0.5}")
+    done = cli("--home", home, "measure", "--plain", "--target-file", target, "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_brought_onnx_teacher_is_made_smaller_without_a_training(
     home: Path, cli: Cli, tmp_path: Path
 ) -> None:
@@ -94,6 +103,11 @@ def test_a_brought_onnx_teacher_is_made_smaller_without_a_training(
     for scheme in FORMATS:
         assert theirs[scheme]["wer"] == pytest.approx(ours[scheme]["wer"])
         assert theirs[scheme]["params"] > 0
+    counted = tmp_path / "counted.yaml"
+    counted.write_text(f"{space.read_text()}objectives: [wer, macs]\n")
+    refused = cli("--home", tmp_path / "third", "launch", "--space", counted)
+    assert refused.returncode == 2
+    assert "students.teacher: macs decide here" in refused.stderr
     validated = cli("--home", other, "validate", space)
     assert validated.returncode == 0, validated.stderr
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 import soundfile
 import torch
@@ -19,8 +22,11 @@ from spaces.space import TeacherSource
 from workers.data.audio import read_audio
 from workers.data.text import write_tokens
 from workers.errors import TeacherFault
+from workers.export import names
+from workers.export.names import with_our_names
 from workers.export.onnx import export_onnx
 from workers.students.base import untrained_student
+from workers.teachers import sherpa_folder
 from workers.teachers.base import Transcriber, Transcript
 from workers.teachers.load import load_teacher
 from workers.teachers.onnx import OnnxTeacher
@@ -310,3 +316,86 @@ def test_a_wav_file_of_a_program_holds_the_samples(tmp_path):
     list(command(tmp_path, said).transcribe([_TONE]))
     found, _ = soundfile.read(kept, dtype="float32")
     assert np.abs(found - _TONE).max() < 1e-4
+
+
+def test_a_program_ends_with_the_stage_that_runs_it(tmp_path):
+    pid = tmp_path / "pid"
+    body = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    (tmp_path / "asr.py").write_text(body)
+    words = (sys.executable, str(tmp_path / "asr.py"), "{audio}")
+    stage = (
+        "import numpy as np; from workers.teachers.command import CommandTeacher; "
+        f"list(CommandTeacher({words!r}, 1, 600.0).transcribe([np.zeros(1600, np.float32)]))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", stage])
+    wait_until(lambda: pid.exists() and pid.read_text())
+    program = psutil.Process(int(pid.read_text()))
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not program.is_running() or program.status() == psutil.STATUS_ZOMBIE)
+
+
+def wait_until(holds, time_s=60.0):
+    end = time.monotonic() + time_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+TOLD = {
+    "from_whisper": ({"language": "de"}, {"language": ""}),
+    "from_sense_voice": ({"language": "de"}, {"language": ""}),
+    "from_nemo_canary": ({"src_lang": "de", "tgt_lang": "de"}, {}),
+    "from_paraformer": ({}, {}),
+    "from_transducer": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("language", ["de", ""])
+@pytest.mark.parametrize("constructor", TOLD)
+def test_a_language_is_told_to_who_knows_several(constructor, language, tmp_path, monkeypatch):
+    sherpa_onnx = pytest.importorskip("sherpa_onnx", reason="the extra sherpa is not installed")
+    for name, model_type in FOLDERS[constructor].items():
+        fake_model(tmp_path / name, model_type)
+    (tmp_path / "tokens.txt").write_text("<blk> 0\n")
+    monkeypatch.setattr(
+        sherpa_onnx.OfflineRecognizer, constructor, staticmethod(lambda **given: given)
+    )
+    given = sherpa_folder._opened.__wrapped__(str(tmp_path), language, 1)
+    files = recognizer_of(tmp_path)[1]
+    told = {k: v for k, v in given.items() if k not in files and k != "num_threads"}
+    assert told == TOLD[constructor][0 if language else 1]
+
+
+def test_a_transducer_of_nemo_is_told_that_it_is_one(tmp_path, monkeypatch):
+    sherpa_onnx = pytest.importorskip("sherpa_onnx", reason="the extra sherpa is not installed")
+    for name in ("encoder.onnx", "decoder.onnx", "joiner.onnx"):
+        fake_model(tmp_path / name, "EncDecRNNTBPEModel")
+    (tmp_path / "tokens.txt").write_text("<blk> 0\n")
+    monkeypatch.setattr(
+        sherpa_onnx.OfflineRecognizer, "from_transducer", staticmethod(lambda **given: given)
+    )
+    given = sherpa_folder._opened.__wrapped__(str(tmp_path), "", 1)
+    assert given["model_type"] == "nemo_transducer"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_utterance_that_a_model_with_a_decoder_does_not_take_is_a_fault_of_it(whisper):
+    teacher = load_teacher(TeacherSource(huggingface=str(whisper)))
+    first, second = teacher.transcribe([np.zeros((2, 2, 2), np.float32), _TONE])
+    assert first.fault and not first.text
+    assert second.fault is None
+
+
+def test_a_file_with_other_names_is_the_same_under_ours(student, tmp_path):
+    model = onnx.load(student / "model.onnx")
+    sherpa_names = {"x": "speech", "x_lens": "speech_lengths", "log_probs": "x"}
+    names._rename(model.graph, sherpa_names)
+    onnx.save(model, tmp_path / "other.onnx")
+    renamed = with_our_names(tmp_path / "other.onnx", tmp_path / "ours.onnx")
+    assert [i.name for i in onnx.load(renamed).graph.input] == ["x", "x_lens"]
+    assert with_our_names(renamed, tmp_path / "again.onnx") == renamed
+    tokens = student / "tokens.txt"
+    features = np.random.default_rng(0).normal(size=(50, 80)).astype(np.float32)
+    expected = OnnxTeacher(student / "model.onnx", tokens).infer(features).log_probs
+    assert np.allclose(OnnxTeacher(renamed, tokens).infer(features).log_probs, expected)

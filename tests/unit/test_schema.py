@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from shell import SMALLEST_SPACE, TINY_SPACE
 
-from spaces.load import load_space, parse_space, shipped_spaces
+from spaces.load import load_space, parse_space, shipped_spaces, stored_text
 from spaces.schema import SCHEMA_FILE, schema_text
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +103,19 @@ def test_its_own_sections_go_before_and_the_rules_go_with_the_students() -> None
     assert mine.search.trials == 3 and mine.search.warm_start == ()
     assert not mine.forbid
     assert mine.quantize == load_space("edge").quantize
+
+
+def test_a_study_keeps_what_was_taken_over_whatever_is_shipped_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = MINE + "like: edge"
+    before = parse_space(text, "mine.yaml")
+    kept = stored_text(text, "mine.yaml")
+    monkeypatch.setattr("spaces.load.shipped_spaces", dict)
+    assert parse_space(kept, "mine.yaml") == before
+    assert stored_text(MINE, "mine.yaml") == MINE
+
+
+def test_rules_of_another_space_are_left_where_they_may_not_fit() -> None:
+    parts = "{frontend: fp32, encoder: [fp32, int8_dynamic], head: fp32}"
+    assert not parse_space(f"{MINE}like: edge\nquantize: {parts}", "mine.yaml").forbid

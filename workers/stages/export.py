@@ -9,6 +9,7 @@ from workers.checkpoint import load_network
 from workers.compress.quantization.calibration import calibration_features
 from workers.compress.quantization.quantize import count_weights, sizes_by_part
 from workers.data.corpus import Corpus
+from workers.export.names import with_our_names
 from workers.export.student import export_student
 from workers.jobs import Export
 from workers.measure.cost import cost_readings
@@ -44,7 +45,7 @@ def run(job: Export, context: StageContext) -> ExportResult:
 def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResult:
     """A file that is there, in the number format of the recipe."""
     assert job.onnx is not None and job.tokens is not None
-    float32 = context.fetch(job.onnx, "float.onnx")
+    float32 = with_our_names(context.fetch(job.onnx, "brought.onnx"), context.folder / "float.onnx")
     with context.lock.shared():
         features = calibration_features(corpus)
         source = Source(onnx=float32, formats=job.quantize.formats, calibration=features)
@@ -54,7 +55,7 @@ def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResu
     macs = () if job.macs is None else (Reading(metric="macs", value=job.macs),)
     return ExportResult(
         model=context.artifacts.put(model),
-        float32=job.onnx,
+        float32=context.artifacts.put(float32),
         tokens=job.tokens,
         readings=(
             Reading(metric="size_mb", value=size_mb(model)),

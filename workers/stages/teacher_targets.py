@@ -39,7 +39,10 @@ def run(job: TeacherTargets, context: StageContext) -> TeacherTargetsResult:
     texts, readings = None, []
     # one that is no file with the students' inputs is scored here, where it runs
     if isinstance(teacher, Transcriber) or teacher.wants_samples:
-        written = list(runner.texts(corpus.dev))
+        written = []
+        for text in runner.texts(corpus.dev):
+            written.append(text)
+            context.report("teacher on dev", len(written), len(corpus.dev))
         texts = context.put_texts(written)
         readings = accuracy_readings(corpus, written, None)
         if teacher.n_parameters is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +72,17 @@ def check_command(command: tuple[str, ...], time_limit_s: float) -> None:
         raise TeacherFault(f"command: {command[0]} on a second of a tone: {found.fault}")
 
 
+# Loaded here: between fork and exec of a process with threads nothing may be loaded.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+def _end_with_parent() -> None:
+    """Linux ends the program when the stage that started it is gone, however it went."""
+    if _LIBC is not None:
+        _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def _run(words: list[str], time_limit_s: float) -> Transcript:
     # Files, not pipes: a child that the program leaves behind could hold a pipe open for ever.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
@@ -80,6 +93,7 @@ def _run(words: list[str], time_limit_s: float) -> Transcript:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         except (OSError, ValueError) as error:
             return Transcript("", f"cannot be started ({error})")

@@ -31,14 +31,23 @@ class DecoderTeacher:
 
     def transcribe(self, utterances: Iterable[np.ndarray]) -> Iterator[Transcript]:
         for samples in utterances:
-            is_long = self._is_windowed and len(samples) > _WINDOW_S * SAMPLE_RATE_HZ
-            with torch.inference_mode():
-                found = self._pipeline(
-                    {"raw": samples, "sampling_rate": SAMPLE_RATE_HZ},
-                    generate_kwargs=self._generate,
-                    **({"return_timestamps": True} if is_long else {}),
-                )
-            yield Transcript(str(found["text"]).strip())
+            try:
+                yield Transcript(self._text(samples))
+            except MemoryError:
+                raise
+            except Exception as error:  # of utterances too short or long for it, of many types
+                reason = next(iter(str(error).strip().splitlines()), "")
+                yield Transcript("", f"{type(error).__name__}: {reason}"[:300])
+
+    def _text(self, samples: np.ndarray) -> str:
+        is_long = self._is_windowed and len(samples) > _WINDOW_S * SAMPLE_RATE_HZ
+        with torch.inference_mode():
+            found = self._pipeline(
+                {"raw": samples, "sampling_rate": SAMPLE_RATE_HZ},
+                generate_kwargs=self._generate,
+                **({"return_timestamps": True} if is_long else {}),
+            )
+        return str(found["text"]).strip()
 
 
 def huggingface_teacher(name: str, language: str | None = None) -> WaveformTeacher | DecoderTeacher:

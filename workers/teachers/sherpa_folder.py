@@ -30,10 +30,11 @@ _SINGLE = {
     "dolphin": ("from_dolphin_ctc", "model"),
 }
 _PARTS = ("preprocess", "uncached_decode", "cached_decode", "encode", "decode", "join")
-_LANGUAGE = {
-    "from_whisper": "language",
-    "from_sense_voice": "language",
-    "from_nemo_canary": "src_lang",
+# Whisper's own default is English, whatever is spoken; Canary translates between two languages.
+_LANGUAGE: dict[str, tuple[str, ...]] = {
+    "from_whisper": ("language",),
+    "from_sense_voice": ("language",),
+    "from_nemo_canary": ("src_lang", "tgt_lang"),
 }
 
 
@@ -53,7 +54,11 @@ def _opened(folder: str, language: str, threads: int) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra("a teacher of sherpa-onnx", "sherpa") from error
     constructor, files = recognizer_of(Path(folder))
-    told = {_LANGUAGE[constructor]: language} if language and constructor in _LANGUAGE else {}
+    told = dict.fromkeys(_LANGUAGE.get(constructor, ()), language)
+    if not language and constructor == "from_nemo_canary":
+        told = {}
+    if constructor == "from_transducer" and _is_nemo(Path(files["encoder"])):
+        told["model_type"] = "nemo_transducer"
     try:
         return getattr(OfflineRecognizer, constructor)(**files, **told, num_threads=threads)
     except (ValueError, RuntimeError, AssertionError) as error:
@@ -128,6 +133,10 @@ def _of_encoder(encoder: Path) -> str:
     if model_type.startswith("whisper"):
         return "from_whisper"
     return "from_nemo_canary" if model_type.startswith("EncDecMultiTask") else "from_fire_red_asr"
+
+
+def _is_nemo(encoder: Path) -> bool:
+    return _model_type(encoder).startswith("EncDec")
 
 
 def _model_type(model: Path) -> str:

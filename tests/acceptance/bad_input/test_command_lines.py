@@ -79,7 +79,7 @@ NOTHING_INITED = {
     "mine.txt": "mine.txt: a space file ends in .yaml",
     "folder.yaml": "File 'folder.yaml' is a directory.",
     "mine.yaml --like egde": 'egde: no such file (did you mean the shipped space "edge.yaml"?)',
-    "mine.yaml --minimal --like there.yaml": "--like there: a minimal file leans on a shipped",
+    "mine.yaml --minimal --like there.yaml": "--like there.yaml: a minimal file leans on a shipped",
     "mine.yaml --like there.yaml": f"there.yaml:1: {NO_MAPPING}",
 }
 
