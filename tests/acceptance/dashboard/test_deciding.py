@@ -169,7 +169,7 @@ def test_any_figure_is_drawn_over_any_other_with_the_front_beside(
     assert "x=peak" in page.url
     assert page.locator(".front-chart").count() == 1
     title = "document.querySelector('.js-plotly-plot')?._fullLayout?.xaxis.title.text"
-    page.wait_for_function(f"({title}).startsWith('peak memory')")
+    page.wait_for_function(f"({title})?.startsWith('peak memory')")
 
 
 def test_the_report_is_a_click_and_says_the_same(page: Page, deciding: str) -> None:
