@@ -152,7 +152,7 @@ def _is_fp16_recurrent(content: bytes) -> bool:
 
 
 def _if_samples(form: list[tuple[str, int]]) -> str:
-    if form[:1] == [("tensor(float)", 2)]:
+    if form in ([("tensor(float)", 2)], [("tensor(float)", 2), ("tensor(int64)", 2)]):
         return "; a teacher that takes raw samples is brought as waveform:"
     return ""
 
