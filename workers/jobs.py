@@ -16,6 +16,7 @@ from spaces.families import StudentDims
 from spaces.recipe import Distil, LossWeight, Quantize, Training, digest_of
 from spaces.record import Record
 from spaces.space import Data, Target, TeacherSource, Tokens
+from spaces.space.teacher import TeacherKind
 from workers.results import Model
 
 _VERSION = 3
@@ -269,7 +270,7 @@ class TeacherTargets(StageJob):
     model: str | None = None
     waveform: str | None = None
     tokens: str | None = None
-    source: Literal["huggingface", "torchaudio", "sherpa"] | None = None
+    source: TeacherKind | None = None
     source_name: str | None = None  # on a hub; a digest where it is a folder
     location: str | None = None
     command: tuple[str, ...] | None = None

@@ -104,7 +104,7 @@ def decide(space: Space, n_trials: int) -> Decision:
         n_trials: wanted of the study.
     """
     mode = space.search.weight_sharing
-    if mode != "auto":
+    if mode != "auto" or not space.trained_families:
         return Decision(mode == "on", f"{mode}, as the space says")
     saved = 1 - space.search.slice_epochs - _OVERHEAD
     n_trainings = n_trials / len(space.trained_families) / _formats(space)

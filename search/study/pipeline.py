@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Collection
 
 from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
@@ -99,13 +98,6 @@ def teacher_subject(space: Space, settings: StudySettings, results: TrialResults
     return Subject(model, model, Quantize(), checkpoint, tokens, None, is_teacher=True)
 
 
-_LOADED_BY_NAME: Mapping[str, Literal["huggingface", "torchaudio", "sherpa"]] = {
-    "huggingface": "huggingface",
-    "torchaudio": "torchaudio",
-    "sherpa": "sherpa",
-}
-
-
 def _teacher_targets(
     space: Space, settings: StudySettings, corpus: str, checkpoint: str | None
 ) -> TeacherTargets:
@@ -119,7 +111,7 @@ def _teacher_targets(
         model=settings.imported.get("model"),
         tokens=settings.imported.get("tokens"),
         waveform=settings.imported.get("waveform"),
-        source=_LOADED_BY_NAME.get(source.kind),
+        source=None if name is None else source.kind,
         source_name=folder or name,
         location=name if folder else None,
         command=source.command,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from pydantic import Field, field_validator, model_validator
 
 from spaces.families import Dims, SeparableConv, StudentDims
@@ -29,9 +31,10 @@ class TeacherTraining(Record):
 
 
 _AUDIO = "{audio}"  # stands in a command for the path of what is to be transcribed
-TEACHER_KINDS = (
+TeacherKind = Literal[
     "train", "checkpoint", "onnx", "waveform", "huggingface", "torchaudio", "sherpa", "command"
-)  # fmt: skip
+]
+TEACHER_KINDS: tuple[TeacherKind, ...] = get_args(TeacherKind)
 _OF_TEXT = ("huggingface", "sherpa")  # kinds that may be told a language
 
 
@@ -84,7 +87,7 @@ class TeacherSource(Record):
         return self
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> TeacherKind:
         return next(k for k in TEACHER_KINDS if getattr(self, k) is not None)
 
     @property

@@ -12,11 +12,6 @@ import onnx
 INPUTS, OUTPUTS = ("x", "x_lens"), ("log_probs",)
 
 
-def has_our_names(model: onnx.ModelProto) -> bool:
-    wanted = _wanted(model)
-    return all(old == new for old, new in wanted.items())
-
-
 def with_our_names(source: Path, target: Path) -> Path:
     """The file itself where it has them, else a copy that has.
 
@@ -25,9 +20,9 @@ def with_our_names(source: Path, target: Path) -> Path:
             its outputs.
     """
     model = onnx.load(str(source))
-    if has_our_names(model):
-        return source
     wanted = _wanted(model)
+    if all(old == new for old, new in wanted.items()):
+        return source
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
     aside = {new: f"{new}_before" for new in wanted.values() if new in taken and new not in wanted}
     _rename(model.graph, {**aside, **wanted})
