@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spaces.front_end import USUAL
 from spaces.registry import Registry
 
 Status = Literal["first class", "experimental", "untested", "for tests"]
@@ -42,6 +43,7 @@ class BackendInfo:
     extra: str | None = None
     requirements: tuple[str, ...] = ()
     limits: str = ""
+    any_mels: bool = False  # features of another size than the usual one
     needs_network: bool = False  # starts from the torch network, not from its ONNX file
     slow_to_prepare: bool = False  # tens of seconds: left out of screening
     fixed_lengths: bool = False  # an utterance is padded to the next of a few lengths
@@ -49,8 +51,10 @@ class BackendInfo:
     gpu: bool = False
     reads_onnx: bool = False  # what it loads is an ONNX file, whatever its name
 
-    def refuses(self, family: str, formats: tuple[str, ...]) -> str | None:
+    def refuses(self, family: str, formats: tuple[str, ...], mels: int = USUAL.mels) -> str | None:
         """Why a student of this family, its parts in these formats, cannot run here; or None."""
+        if mels != USUAL.mels and not self.any_mels:
+            return f"{self.name} is given {USUAL.mels} mel bins, not {mels}"
         if self.families is not None and family not in self.families:
             return f"{self.name} does not run {family}"
         if self.needs_network and family == "teacher":
@@ -72,6 +76,7 @@ _TABLE = (
         mixed_formats=True,
         settings=("graph_level", "arena", "spinning"),
         modules=("onnxruntime",),
+        any_mels=True,
         on_agents=True,
         reads_onnx=True,
     ),
@@ -84,6 +89,7 @@ _TABLE = (
         precisions=("fp32", "bf16"),
         modules=("openvino", "nncf"),
         extra="openvino",
+        any_mels=True,
         limits="int8 is static (NNCF); LSTM and GRU stay in fp16; fp16 saves size only",
     ),
     BackendInfo(
@@ -184,6 +190,7 @@ _TABLE = (
         status="for tests",
         formats=_ORT,
         mixed_formats=True,
+        any_mels=True,
         on_agents=True,
     ),
 )

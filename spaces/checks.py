@@ -7,13 +7,15 @@ import itertools
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from spaces.axes import Axis, AxisError, Choice, FloatRange, Value, parse_axis
 from spaces.document import Document, Loc
 from spaces.families import FAMILIES
+from spaces.front_end import FrontEnd
 from spaces.metrics import MetricRef
 from spaces.points import Values, random_values, refused_by_target
 from spaces.recipe import Distil, Prune, Training
@@ -22,7 +24,12 @@ from spaces.space import Space
 from spaces.space.budgets import parse_budgets
 from spaces.space.space import DEFAULT_TARGET
 
-_SECTIONS: dict[str, type[BaseModel]] = {"training": Training, "distil": Distil, "prune": Prune}
+_SECTIONS: dict[str, type] = {
+    "front_end": FrontEnd,
+    "training": Training,
+    "distil": Distil,
+    "prune": Prune,
+}
 
 
 def check_students(document: Document) -> None:
@@ -48,7 +55,7 @@ def check_students(document: Document) -> None:
             document.add(loc, str(error))
             students[family] = {}
             continue
-        dims = [name for name in record.model_fields if name != "family"]
+        dims = list(record.dimensions())
         for name, raw in list(axes.items()):
             if name not in dims:
                 document.add((*loc, str(name)), unknown(str(name), dims, "axis"))
@@ -62,16 +69,16 @@ def check_sections(document: Document) -> None:
     for section, record in _SECTIONS.items():
         axes = document.sections.get(section)
         for name, raw in axes.items() if isinstance(axes, dict) else ():
-            if name in record.model_fields:
+            if name in get_type_hints(record):
                 _check_axis(document, (section, name), raw, record)
 
 
-def _check_axis(document: Document, loc: Loc, raw: object, record: type[BaseModel]) -> None:
+def _check_axis(document: Document, loc: Loc, raw: object, record: type) -> None:
     try:
         axis = parse_axis(raw)
     except AxisError:
         return  # reported with its line by the validation of the whole
-    if isinstance(axis, FloatRange) and record.model_fields[str(loc[-1])].annotation is int:
+    if isinstance(axis, FloatRange) and get_type_hints(record)[str(loc[-1])] is int:
         document.add(loc, "takes whole numbers: write {int: [low, high]}")
         return
     if loc[-1] == "kernel" and any(int(v) % 2 == 0 for v in axis.values_in_order()):
@@ -79,9 +86,10 @@ def _check_axis(document: Document, loc: Loc, raw: object, record: type[BaseMode
         return
     for value in _bounds(axis):
         try:
-            record.model_validate({loc[-1]: value})
+            TypeAdapter(record).validate_python({loc[-1]: value})
         except ValidationError as error:
-            document.add(loc, f"{value!r}: {error.errors()[0]['msg'].lower()}")
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ").lower()
+            document.add(loc, f"{value!r}: {reason}")
             return
 
 
@@ -154,6 +162,7 @@ def _check_families(document: Document, space: Space) -> None:
             f"a teacher of the kind {space.teacher.kind}: has no file with the students' inputs to "
             "be made smaller; bring it as checkpoint: or onnx:",
         )
+    _check_front_end(document, space)
     contracts = set()
     for family in space.students:
         with suppress(UnknownName):  # told already
@@ -166,9 +175,34 @@ def _check_families(document: Document, space: Space) -> None:
         )
 
 
+def _check_front_end(document: Document, space: Space) -> None:
+    """What hears otherwise than a teacher or a baseline cannot be in one measurement with it, nor
+    in one supernet."""
+    trained = space.teacher.train
+    if trained is not None and not trained.student.front_end.is_usual:
+        loc: Loc = ("teacher", "train", "student", "front_end")
+        document.add(loc, "a teacher has the usual front end; take it out")
+    heard = space.front_end.varied()
+    rates = heard.get("sample_rate_hz")
+    if rates is not None and 8000 in rates.values_in_order() and space.gate.regression is not None:
+        document.add(
+            ("front_end", "sample_rate_hz"),
+            "a baseline of 16 kHz cannot be timed in turn with students of 8 kHz; take it or "
+            "gate.regression out",
+        )
+    several = [name for name, axis in heard.items() if len(set(axis.values_in_order())) > 1]
+    if several and space.search.weight_sharing == "on":
+        document.add(
+            ("front_end", several[0]),
+            "students that hear differently are no slices of one network; choose one value, or "
+            "weight_sharing: off",
+        )
+
+
 def _formats(space: Space, family: str) -> Iterator[Values]:
-    """Every choice of number formats, as axis values."""
-    axes = {n: a for n, a in space.axes_of(family).items() if n.startswith("quantize.")}
+    """Every choice of what a runtime may refuse, as axis values."""
+    may_be_refused = ("quantize.", "front_end.mels")
+    axes = {n: a for n, a in space.axes_of(family).items() if n.startswith(may_be_refused)}
     for chosen in itertools.product(*(axis.values_in_order() for axis in axes.values())):
         yield {"family": family, **dict(zip(axes, chosen, strict=True))}
 

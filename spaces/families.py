@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from spaces.front_end import USUAL, FrontEnd
 from spaces.record import Record
 from spaces.registry import Registry, UnknownName
 
@@ -33,9 +42,13 @@ class StudentContract:
 
 
 class Dims(Record):
-    """Dimensions of a network of one family, and what the family declares."""
+    """Dimensions of a network of one family, and what the family declares.
+
+    `front_end` is what the network hears; a space has it in a section of its own.
+    """
 
     family: str
+    front_end: FrontEnd = USUAL
 
     contract: ClassVar[StudentContract] = StudentContract()
     is_trained: ClassVar[bool] = True  # else it is there already, and formats are all there is
@@ -46,9 +59,24 @@ class Dims(Record):
     # widths that pruning may narrow, and the multiple that matrix kernels like
     prunable: ClassVar[Mapping[str, int]]
 
+    @classmethod
+    def dimensions(cls) -> dict[str, FieldInfo]:
+        """Those that are axes of the family in a space."""
+        fields = cls.model_fields.items()
+        return {name: field for name, field in fields if name not in ("family", "front_end")}
+
+    @model_serializer(mode="wrap")
+    def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The usual front end is not written: a network has the digest that older studies know."""
+        content: dict[str, Any] = fields(self)
+        if self.front_end.is_usual:
+            content.pop("front_end", None)
+        return content
+
     def label(self) -> str:
-        """A word or two for tables."""
-        return f"{self.family} {getattr(self, self.label_axis)}"
+        """A few words for tables."""
+        heard = self.front_end.label()
+        return f"{self.family} {getattr(self, self.label_axis)}{heard and f' {heard}'}"
 
     def pruned(self, ratio: float) -> Self:
         """With a share `ratio` of every prunable width removed."""

@@ -60,6 +60,8 @@ def space_digest(space: Space) -> str:
     for name in ("losses", "stages"):
         if not content[name]:
             del content[name]
+    if not space.front_end.varied():
+        del content["front_end"]
     if space.prune.rule == ONLY_L1:
         del content["prune"]["rule"]
     return digest_of(content)

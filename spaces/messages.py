@@ -42,7 +42,7 @@ def _message(detail: ErrorDetails) -> str:
 def _known_keys(loc: Loc) -> list[str]:
     """The keys of the section at a place; empty where any are allowed."""
     if loc[:1] == ("teacher",) and "student" in loc:
-        return sorted({k for record in FAMILIES.values() for k in record.model_fields})
+        return sorted({"family", *(k for dims in FAMILIES.values() for k in dims.dimensions())})
     if loc[:1] == ("targets",) and len(loc) == 2:
         return list(Target.model_fields)
     model: type[BaseModel] | None = Space

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from spaces.axes import Axis, Value
 from spaces.backends import backend_info
+from spaces.front_end import USUAL
 from spaces.recipe import PARTS, Recipe
 from spaces.space import Space
 
@@ -44,6 +45,7 @@ def recipe_of(values: Mapping[str, Value]) -> Recipe:
     }
     scheme = values.get("quantize.scheme", "fp32")
     sections["quantize"] = dict.fromkeys(PARTS, scheme)
+    heard: dict[str, Value] = {}
     losses = []
     for name, value in values.items():
         section, _, key = name.partition(".")
@@ -51,9 +53,12 @@ def recipe_of(values: Mapping[str, Value]) -> Recipe:
             continue
         if section == "losses":
             losses.append({"name": key, "weight": value})
+        elif section == "front_end":
+            heard[key] = value
         else:
             sections["student" if section == family else section][key] = value
-    return Recipe.model_validate({**sections, "losses": losses})
+    student = {**sections["student"], **({"front_end": heard} if heard else {})}
+    return Recipe.model_validate({**sections, "student": student, "losses": losses})
 
 
 def refusal(space: Space, values: Mapping[str, Value]) -> str | None:
@@ -68,7 +73,8 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
     scheme = str(values.get("quantize.scheme", "fp32"))
     formats = tuple(str(values.get(f"quantize.{part}", scheme)) for part in PARTS)
     for name, target in space.targets.items():
-        reason = backend_info(target.backend).refuses(str(values["family"]), formats)
+        mels = int(values.get("front_end.mels", USUAL.mels))
+        reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)
         if reason is not None:
             return f"{name}: {reason}"
     return None

@@ -20,7 +20,7 @@ from spaces.families import FAMILIES
 from spaces.gates import Gates
 from spaces.metrics import METRICS, Metric
 from spaces.space import Data, Search, Synthetic, Target, TeacherSource, TeacherTraining, Tokens
-from spaces.space.sections import DistilAxes, PruneAxes, QuantizeAxes, TrainingAxes
+from spaces.space.sections import DistilAxes, FrontEndAxes, PruneAxes, QuantizeAxes, TrainingAxes
 
 _ROOT = Path(__file__).parents[1]
 PAGES = (_ROOT / "spaces" / "README.md", _ROOT / "workers" / "backends" / "README.md")
@@ -30,6 +30,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "tokens": Tokens,
     "teacher": TeacherSource,
     "teacher.train": TeacherTraining,
+    "front_end": FrontEndAxes,
     "training": TrainingAxes,
     "distil": DistilAxes,
     "prune": PruneAxes,
@@ -53,11 +54,10 @@ def families_table() -> str:
     """Each family with its dimensions and their defaults."""
     rows = []
     for family, dims in FAMILIES.items():
-        for name, field in dims.model_fields.items():
-            if name != "family":
-                pruned = " (pruned)" if name in dims.prunable else ""
-                meaning = f"{field.description or ''}{pruned}"
-                rows.append((f"`{family}`", f"`{name}`", _default(field), meaning))
+        for name, field in dims.dimensions().items():
+            pruned = " (pruned)" if name in dims.prunable else ""
+            meaning = f"{field.description or ''}{pruned}"
+            rows.append((f"`{family}`", f"`{name}`", _default(field), meaning))
     return _table(("family", "dimension", "default", "meaning"), rows)
 
 

@@ -117,10 +117,7 @@ def _dims_schema() -> JsonSchemaValue:
 
 
 def _families() -> dict[str, dict[str, FieldInfo]]:
-    return {
-        family: {n: f for n, f in dims.model_fields.items() if n != "family"}
-        for family, dims in FAMILIES.items()
-    }
+    return {family: dims.dimensions() for family, dims in FAMILIES.items()}
 
 
 def _dimensions(fields: Mapping[str, FieldInfo], value: JsonSchemaValue) -> JsonSchemaValue:

@@ -10,19 +10,21 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
 from spaces.files import why_not_a_file
+from spaces.front_end import USUAL, FrontEnd
 from storage.artifacts import file_digest
 from workers.backends.base import Settings
 from workers.backends.isolated_session import IsolatedSession, open_isolated
 from workers.data.features import SAMPLE_RATE_HZ, fbank
+from workers.data.sources import at_rate_of
 from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
 
-MODEL, TOKENS, MANIFEST = "model.onnx", "tokens.txt", "bundle.json"
+MODEL, TOKENS, MANIFEST, FEATURES = "model.onnx", "tokens.txt", "bundle.json", "features.json"
 _MAX_BYTES = 4 << 30
 _MAX_MEMBERS = 100
 _T = TypeVar("_T")
@@ -44,6 +46,7 @@ class Recognizer:
 
     session: IsolatedSession
     symbols: tuple[str, ...]
+    front_end: FrontEnd = USUAL
 
     def transcribe(self, samples: np.ndarray) -> str:
         """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz.
@@ -52,7 +55,7 @@ class Recognizer:
             UserFault: when the model does not fit its tokens, or the utterance is too long for it.
             WorkError: when the runtime crashes on it, or takes far too long.
         """
-        heard = self.session.listen(fbank(samples))
+        heard = self.session.listen(fbank(at_rate_of(self.front_end, samples), self.front_end))
         if heard.n_symbols != len(self.symbols):
             raise BundleFault(
                 f"{MODEL} writes {heard.n_symbols} symbols, but {TOKENS} lists "
@@ -77,7 +80,9 @@ def open_bundle(path: Path, threads: int = 1) -> Recognizer:
         raise
 
 
-def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:
+def open_model(
+    model: Path, tokens: Path, threads: int = 1, front_end: FrontEnd = USUAL
+) -> Recognizer:
     """A bare model for ONNX Runtime and its tokens; both files may go afterwards.
 
     Raises:
@@ -87,7 +92,8 @@ def open_model(model: Path, tokens: Path, threads: int = 1) -> Recognizer:
         symbols = read_tokens(tokens)
     except ValueError as error:
         raise BundleFault(str(error)) from error
-    return Recognizer(open_isolated("onnxruntime", model, Settings(threads=threads)), symbols)
+    session = open_isolated("onnxruntime", model, Settings(threads=threads))
+    return Recognizer(session, symbols, front_end)
 
 
 def check_bundle(path: Path) -> None:
@@ -115,6 +121,8 @@ def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:
         main, backend, _ = _checked(folder)
         if backend != "onnxruntime":
             raise BundleFault(f"{folder}: is made for {backend}, not for ONNX Runtime")
+        if not _front_end(folder).is_usual:
+            raise BundleFault(f"{folder}: has another front end than the usual one")
         return folder / main, folder / TOKENS
 
     return _in_folder(path, work, paths)
@@ -180,22 +188,44 @@ def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recogniz
     except ValueError as error:
         raise BundleFault(str(error)) from error
     session = IsolatedSession(backend, work / main, Settings(threads=threads), shown_as=path)
-    return Recognizer(session, symbols)
+    return Recognizer(session, symbols, _front_end(folder))
+
+
+def _front_end(folder: Path) -> FrontEnd:
+    """What the model hears; the usual where nothing is said."""
+    path = folder / FEATURES
+    told = _read_json(path)
+    try:
+        return FrontEnd(
+            int(told.get("n_mels", USUAL.mels)),
+            float(told.get("frame_shift_ms", USUAL.shift_ms)),
+            int(told.get("sample_rate_hz", USUAL.sample_rate_hz)),
+        )
+    except (TypeError, ValueError) as error:
+        raise BundleFault(f"{path}: {error}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The bundle's own description; empty for a bare folder with a model and tokens."""
     path = folder / MANIFEST
+    content = _read_json(path)
+    if not isinstance(content.get("files", {}), dict):
+        raise BundleFault(f"{path}: is not a bundle's description")
+    manifest: Manifest = content  # type: ignore[assignment]
+    return manifest
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     if why := why_not_a_file(path, "a bundle's description"):
         raise BundleFault(f"{path}: {why}")
     try:
-        content: Manifest = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise BundleFault(f"{path}: is not JSON ({error})") from error
     except RecursionError as error:
         raise BundleFault(f"{path}: is not JSON (nested too deeply)") from error
-    if not isinstance(content, dict) or not isinstance(content.get("files", {}), dict):
+    if not isinstance(content, dict):
         raise BundleFault(f"{path}: is not a bundle's description")
     return content

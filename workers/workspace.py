@@ -17,6 +17,7 @@ class Workspace(Record):
     locks: Path
 
     def corpus(self, name: str) -> Path:
+        """Of a prepared corpus; as another front end heard it, where the name tells one."""
         return self.cache / "corpora" / name
 
     def soft_targets(self, name: str) -> Path:

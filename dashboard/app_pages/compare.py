@@ -16,6 +16,7 @@ from search.report.charts import scatter_by_utterance
 from search.report.differences import sentence, size_sentence
 from search.report.labels import format_metric, metric_name
 from search.report.redaction import markdown
+from spaces.front_end import FrontEnd
 from spaces.metrics import MetricRef
 from spaces.record import JsonObject
 from spaces.space import Space
@@ -134,7 +135,8 @@ def _figures(measured: pd.DataFrame, chosen: list[int]) -> None:
 def _side(study: Study, measured: pd.DataFrame, number: int) -> Side:
     row = measured.loc[measured["number"] == number].iloc[0]
     metrics = {str(m): float(row[m]) for m in metrics_in(measured) if pd.notna(row[m])}
-    return Side(f"trial {number}", metrics, results(study, number))
+    heard = FrontEnd.of_recipe(store().trials.get(study.id, number).recipe)
+    return Side(f"trial {number}", metrics, results(study, number), heard)
 
 
 def _verdicts(sides: list[Side]) -> None:

@@ -21,6 +21,7 @@ from search.analysis.answer import answer_of
 from search.errors import UsageFault
 from search.report.redaction import markdown, plain, redact
 from search.results import model_of
+from spaces.front_end import FrontEnd
 from storage.errors import ArtifactError
 from storage.records import Study
 from workers.data.audio import read_audio
@@ -177,7 +178,9 @@ def _recognizer(name: str, number: int) -> Recognizer:
         onnx, tokens = model_of(space, None, made, brought)
         model = onnx.files[onnx.main]
         at = artifacts().fetch(model, Path(folder) / "model.onnx")
-        return open_model(at, artifacts().fetch(tokens, Path(folder) / "tokens.txt"))
+        written = artifacts().fetch(tokens, Path(folder) / "tokens.txt")
+        recipe = None if who is None else store().trials.get(study.id, who).recipe
+        return open_model(at, written, front_end=FrontEnd.of_recipe(recipe))
 
 
 page()

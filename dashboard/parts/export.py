@@ -15,6 +15,7 @@ from search.bundle.write import write_bundle
 from search.errors import UsageFault
 from search.report.redaction import file_name, markdown, plain
 from search.results import how_to_make_anew, model_of
+from spaces.front_end import USUAL, FrontEnd
 from spaces.space import Space
 from storage.records import Study, TrialState
 from workers.recognizer import check_bundle
@@ -37,7 +38,8 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     with st.expander("Use it: commands and code"):
         st.caption(f"For {markdown(backend)}; the same contents as")
         st.code(command, language=None, wrap_lines=True)
-        _code(backend, zipped)
+        front_end = FrontEnd.of_recipe(store().trials.get(study.id, number).recipe)
+        _code(backend, zipped, front_end)
 
 
 def export_button(study: Study, space: Space, number: int, target: str, key: str) -> None:
@@ -98,15 +100,33 @@ def bundle_bytes(name: str, number: int, target: str) -> bytes:
         return path.read_bytes()
 
 
-def _code(backend: str, zipped: str) -> None:
+def _code(backend: str, zipped: str, front_end: FrontEnd) -> None:
     """How it is used, by the name that it was downloaded under."""
-    if backend != "onnxruntime":
-        st.code(_SNIPPETS["Shell"].replace("student.zip", zipped), language=None, wrap_lines=True)
-        return
-    kind = st.segmented_control(
-        "Use it from", list(_SNIPPETS), default="Shell", required=True, key="code-kind"
-    )
-    st.code(_SNIPPETS[kind].replace("student.zip", zipped), language=None, wrap_lines=True)
+    kinds = list(_SNIPPETS) if backend == "onnxruntime" else ["Shell"]
+    if backend == "onnxruntime" and not front_end.in_sherpa_onnx:
+        kinds = ["Shell", "Python"]
+        st.caption(f"Features every {front_end.shift_ms:g} ms: not for sherpa-onnx.")
+    kind = kinds[0]
+    if len(kinds) > 1:
+        kind = st.segmented_control(
+            "Use it from", kinds, default="Shell", required=True, key="code-kind"
+        )
+    code = _SNIPPETS[kind].replace("student.zip", zipped)
+    code = code.replace(_PYTHON_ARGUMENTS, _PYTHON_ARGUMENTS + front_end.sherpa_onnx_arguments)
+    st.code(code.replace(_CONFIG, _CONFIG + _told(front_end)), language=None, wrap_lines=True)
+
+
+def _told(front_end: FrontEnd) -> str:
+    """What sherpa-onnx's configuration in C++ says of the features."""
+    lines = ""
+    if front_end.mels != USUAL.mels:
+        lines += f"\nconfig.feat_config.feature_dim = {front_end.mels};"
+    if front_end.sample_rate_hz != USUAL.sample_rate_hz:
+        lines += f"\nconfig.feat_config.sample_rate = {front_end.sample_rate_hz};"
+    return lines
+
+
+_PYTHON_ARGUMENTS, _CONFIG = '"model.onnx", "tokens.txt"', "OfflineRecognizerConfig config;"
 
 
 _SNIPPETS = {

@@ -16,6 +16,7 @@ from scipy import stats
 
 from search.errors import UsageFault
 from search.results import TrialResults
+from spaces.front_end import USUAL, FrontEnd
 from storage.records import Study
 from storage.store import Store
 from workers.measure.bootstrap import CONFIDENCE, difference_interval, rate
@@ -59,6 +60,7 @@ class Side:
     name: str
     metrics: Mapping[str, float]
     results: TrialResults
+    front_end: FrontEnd = USUAL
 
 
 def side_of(store: Store, study: Study, text: str) -> Side:
@@ -78,7 +80,8 @@ def side_of(store: Store, study: Study, text: str) -> Side:
         raise UsageFault(
             f"trial {trial.number} is {trial.state.replace('_', ' ')}: nothing of it was measured"
         )
-    return Side(f"trial {trial.number}", trial.metrics, results)
+    heard = FrontEnd.of_recipe(trial.recipe)
+    return Side(f"trial {trial.number}", trial.metrics, results, heard)
 
 
 def compare(a: Side, b: Side) -> list[Difference]:

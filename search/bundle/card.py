@@ -82,6 +82,7 @@ def card_text(
         else f"; {differing:.1%} of the dev texts differ from its",
         band="" if bandwidth is None else f"{bandwidth / 1000:.1f} kHz",
         subsampling_factor=subject.subsampling_factor,
+        front_end=subject.front_end,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from search.errors import UsageFault
 from search.results import TrialResults, how_to_make_anew, model_of
 from spaces.families import is_trained
+from spaces.front_end import FrontEnd
 from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Study, Trial
@@ -35,6 +36,10 @@ class Subject:
     @property
     def is_teacher(self) -> bool:
         return self.name == TEACHER
+
+    @property
+    def front_end(self) -> FrontEnd:
+        return FrontEnd.of_recipe(self.recipe)
 
     @property
     def subsampling_factor(self) -> int | None:

@@ -17,15 +17,16 @@ from search.bundle.subject import TEACHER, Subject, of_teacher, of_trial
 from search.errors import UsageFault
 from search.results import TrialResults
 from spaces.files import why_not_a_file
+from spaces.front_end import USUAL, FrontEnd
 from spaces.metrics import TEST_METRICS, MetricRef
 from spaces.space import WHERE_IT_IS_REACHED, Space
 from storage.artifacts import ArtifactStore, file_digest
 from storage.errors import ArtifactError
 from storage.records import Study, Trial
 from storage.store import Store
-from workers.data.features import N_MELS, SAMPLE_RATE_HZ
+from workers.data.features import FRAMES_PER_SECOND
 from workers.data.text import BLANK, blank_named, read_tokens, write_tokens
-from workers.recognizer import MANIFEST, TOKENS, UNREADABLE_ZIP
+from workers.recognizer import FEATURES, MANIFEST, TOKENS, UNREADABLE_ZIP
 
 _FORMAT = "compression-search bundle"
 _MOST_MANIFEST_BYTES = 1_000_000
@@ -133,8 +134,8 @@ def _fill(
         prepared = TrialResults.of(store.stage_runs.of(study.id, None)).prepare
         is_known = prepared is not None and (subject.is_trained or space.teacher.train is not None)
         bandwidth = prepared.bandwidth_hz if is_known and prepared else None
-    contract = features_contract(subject.subsampling_factor, bandwidth)
-    _write_json(folder / "features.json", contract)
+    contract = features_contract(subject.subsampling_factor, bandwidth, subject.front_end)
+    _write_json(folder / FEATURES, contract)
     _write_json(folder / "measurements.json", measurements(store, study, space, subject))
     card = card_text(study, space, subject, name, model, symbols.index(BLANK), bandwidth)
     (folder / "CARD.md").write_text(card, encoding="utf-8")
@@ -188,7 +189,9 @@ def _of_test(subject: Subject, study: Study) -> dict[str, object]:
     return {"test": of_test} if any(of_test.values()) else {}
 
 
-def features_contract(subsampling_factor: int | None, bandwidth: float | None) -> dict[str, object]:
+def features_contract(
+    subsampling_factor: int | None, bandwidth: float | None, front_end: FrontEnd = USUAL
+) -> dict[str, object]:
     """What the model expects of its input, and what it gives back.
 
     Args:
@@ -198,10 +201,11 @@ def features_contract(subsampling_factor: int | None, bandwidth: float | None) -
     """
     return {
         "kind": "kaldi log-mel filter bank",
-        "sample_rate_hz": SAMPLE_RATE_HZ,
-        "n_mels": N_MELS,
+        "sample_rate_hz": front_end.sample_rate_hz,
+        "n_mels": front_end.mels,
         "frame_length_ms": 25,
-        "frame_shift_ms": 10,
+        "frame_shift_ms": front_end.shift_ms,
+        "frames_per_second": FRAMES_PER_SECOND,
         "window": "povey",
         "low_freq_hz": 20,
         "high_freq_hz": -400,

@@ -15,7 +15,7 @@ from spaces.space import Space
 from storage.artifacts import ArtifactStore
 from storage.records import Study
 from workers.data.corpus import Corpus
-from workers.measure.timed_audio import request_for
+from workers.measure.timed_audio import TimedModel, request_for
 from workers.models import fetch_model
 from workers.targets.reach import measure_on
 from workers.workspace import Workspace
@@ -40,7 +40,9 @@ def time_paired(
         raise UsageFault(f'no target "{name}" (targets: {", ".join(space.targets)})')
     if space.targets[name].metrics is not None:
         raise UsageFault(f"{name}: a phone by adb runs no anchor to compare by")
-    folder = workspace.corpus(study.corpus or "")
+    if sides[0].front_end.sample_rate_hz != sides[1].front_end.sample_rate_hz:
+        raise UsageFault("one hears 8 kHz and the other 16: no recording can be given to both")
+    folder = workspace.corpus(sides[0].front_end.heard(study.corpus or ""))
     if not (folder / "index.json").is_file():
         raise UsageFault("the prepared data of this study are gone; `search launch` makes them")
     corpus, artifacts = Corpus(folder), ArtifactStore(workspace.artifacts)
@@ -49,7 +51,8 @@ def time_paired(
         for side, into in zip(sides, (Path(work) / "a", Path(work) / "b"), strict=True):
             model, tokens = model_of(space, name, side.results)
             main = fetch_model(model, artifacts, into)
-            models.append((model.backend, main, artifacts.fetch(tokens, into / "tokens.txt")))
+            written = artifacts.fetch(tokens, into / "tokens.txt")
+            models.append(TimedModel(model.backend, main, written, side.front_end))
         request = request_for(space.targets[name], corpus, models)
         request = replace(request, restarts=_RESTARTS, details=False)
         a, b = measure_on(space.targets[name], request, workspace.locks)

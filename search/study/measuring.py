@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from search.results import TrialResults, onnx_model
 from search.study.settings import StudySettings
 from spaces.backends import backend_info
+from spaces.front_end import USUAL, FrontEnd
 from spaces.recipe import Quantize
 from spaces.space import Runtime, Space
 from workers.jobs import Convert, Job, Measure, Score, ScoreTest
@@ -48,6 +49,11 @@ class Subject:
     tokens: str | None
     macs: float | None
     is_teacher: bool = False
+    front_end: FrontEnd = USUAL
+
+    def heard(self, corpus: str) -> str:
+        """The name of a prepared corpus as it hears it."""
+        return self.front_end.heard(corpus)
 
 
 def next_measurement(
@@ -117,7 +123,7 @@ def _convert(
         onnx=subject.float32,
         network=subject.network,
         quantize=subject.quantize,
-        corpus=corpus,
+        corpus=subject.heard(corpus),
         long_audio=space.gate.long_audio is not None,
     )
 
@@ -138,7 +144,7 @@ def _score(
         model=model,
         precision=runtime.precision,
         tokens=subject.tokens,
-        corpus=corpus,
+        corpus=subject.heard(corpus),
         teacher_texts=teacher_texts,
         onnx_texts=onnx_texts,
         same_numbers=subject.quantize == Quantize() and runtime.precision == "fp32",
@@ -167,7 +173,7 @@ def jobs_on_test(
                     model=model,
                     precision=runtime.precision,
                     tokens=subject.tokens,
-                    corpus=corpus,
+                    corpus=subject.heard(corpus),
                 )
             )
     return jobs
@@ -217,7 +223,7 @@ def _measure(
         host="" if target.is_remote else settings.host,
         model=model,
         tokens=subject.tokens,
-        corpus=corpus,
+        corpus=subject.heard(corpus),
         macs=subject.macs,
         texts=scored.texts if target.is_remote else None,
         baseline=baseline,

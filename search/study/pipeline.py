@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
@@ -198,6 +199,7 @@ def next_trial_step(
     if results.screen is None and not is_trained:
         corpus, host = context.corpus, settings.host
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
+    context = replace(context, corpus=recipe.student.front_end.heard(context.corpus))
     if results.train is None:
         train, start = (
             _train(settings, context, recipe),
@@ -277,6 +279,7 @@ def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
         network=results.checkpoint,
         tokens=None if is_trained else exported.tokens,
         macs=exported.value("macs"),
+        front_end=recipe.student.front_end,
     )
 
 
@@ -303,7 +306,7 @@ def screen_job(
         host=host,
         student=recipe.student.pruned(recipe.prune.ratio),
         quantize=recipe.quantize,
-        corpus=corpus,
+        corpus=recipe.student.front_end.heard(corpus),
         targets={n: t for n, t in space.targets.items() if n not in without},
         end=end,
     )

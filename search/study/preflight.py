@@ -120,7 +120,8 @@ def _extreme(space: Space, end: str, recipe: Recipe, corpus: str, executor: Exec
 
 def _epoch_s(recipe: Recipe, corpus: str, executor: Executor) -> float:
     """CPU seconds of an epoch."""
-    job = Rehearse(student=recipe.student, training=recipe.training, corpus=corpus)
+    heard = recipe.student.front_end.heard(corpus)
+    job = Rehearse(student=recipe.student, training=recipe.training, corpus=heard)
     result = _result(job, executor)
     assert isinstance(result, RehearseResult)
     return result.epoch_s

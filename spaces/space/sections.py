@@ -1,4 +1,5 @@
-"""The axes that are open to every family: training, distillation, pruning, number formats."""
+"""The axes that are open to every family: front end, training, distillation, pruning, number
+formats."""
 
 from __future__ import annotations
 
@@ -13,6 +14,25 @@ from spaces.record import Record
 from spaces.space.names import AxisField
 
 ONLY_L1 = Choice(("l1",))
+
+
+class FrontEndAxes(Record):
+    """How samples become features: Kaldi filter banks of windows of 25 ms."""
+
+    mels: AxisField = Choice((80,))
+    """mel bins, 20 to 128; sherpa-onnx is told by feature_dim"""
+    shift_ms: AxisField = Choice((10.0,))
+    """between two windows, 10 to 20; other than 10 is for our own bundle only"""
+    sample_rate_hz: AxisField = Choice((16_000,))
+    """of the samples, 8000 or 16000; sherpa-onnx is told by sample_rate"""
+
+    def varied(self) -> dict[str, Axis]:
+        """The axes of what is not left as usual."""
+        return {
+            name: axis
+            for name, field in type(self).model_fields.items()
+            if (axis := getattr(self, name)) != field.default
+        }
 
 
 class PruneAxes(Record):

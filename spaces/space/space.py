@@ -18,7 +18,14 @@ from spaces.space.data import Data, Tokens
 from spaces.space.forbid import Rule, parse_rule
 from spaces.space.names import AxisField, Name, each_once
 from spaces.space.search import Search
-from spaces.space.sections import ONLY_L1, DistilAxes, PruneAxes, QuantizeAxes, TrainingAxes
+from spaces.space.sections import (
+    ONLY_L1,
+    DistilAxes,
+    FrontEndAxes,
+    PruneAxes,
+    QuantizeAxes,
+    TrainingAxes,
+)
 from spaces.space.targets import Runtime, Target, check_target_names
 from spaces.space.teacher import TeacherSource
 
@@ -35,6 +42,7 @@ class Space(Record):
     tokens: Tokens = Tokens()
     teacher: TeacherSource
     students: dict[str, dict[str, AxisField]] = Field(min_length=1)
+    front_end: FrontEndAxes = FrontEndAxes()
     training: TrainingAxes = TrainingAxes()
     distil: DistilAxes = DistilAxes()
     prune: PruneAxes = PruneAxes()
@@ -130,6 +138,9 @@ class Space(Record):
     def axes_of(self, family: str) -> dict[str, Axis]:
         """Every axis open to one family, by its dotted name, in a fixed order."""
         axes: dict[str, Axis] = {f"{family}.{k}": a for k, a in self.students[family].items()}
+        if is_trained(family):
+            heard = self.front_end.varied()
+            axes |= {f"front_end.{name}": axis for name, axis in heard.items()}
         for section in ("training", "distil", "prune") if is_trained(family) else ():
             part = getattr(self, section)
             for name in type(part).model_fields:

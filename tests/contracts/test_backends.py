@@ -334,7 +334,7 @@ def test_a_model_of_another_kind_is_refused(
 ) -> None:
     path = _model(tmp_path, inputs, outputs)
     with pytest.raises(UserFault) as caught:
-        open_session("onnxruntime", path)
+        open_session("onnxruntime", path).run(np.zeros((10, 80), np.float32))
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(message)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchaudio.compliance import kaldi
 
+from spaces.front_end import FrontEnd
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ, fbank, n_frames_of
 from workers.data.features_numpy import fbank_numpy
 
@@ -88,6 +89,46 @@ def test_numpy_computes_the_same_features_for_any_length(n_samples: int, seed: i
 def test_numpy_computes_the_same_features_at_every_edge(n_samples: int) -> None:
     samples = _speech_like(n_samples)
     np.testing.assert_allclose(fbank_numpy(samples), fbank(samples), atol=1e-3)
+
+
+@pytest.mark.parametrize("mels", [40, 64])
+@pytest.mark.parametrize("shift_ms", [10, 12.5, 15, 20])
+@pytest.mark.parametrize("sample_rate_hz", [8000, 16_000])
+def test_numpy_computes_the_same_features_for_any_front_end(
+    mels: int, shift_ms: float, sample_rate_hz: int
+) -> None:
+    front_end = FrontEnd(mels, shift_ms, sample_rate_hz)
+    for n_samples in (800, 16_001, 23_456):
+        samples = _speech_like(n_samples)
+        features = fbank_numpy(samples, front_end)
+        assert features.shape == (n_frames_of(n_samples, front_end), mels)
+        np.testing.assert_allclose(features, fbank(samples, front_end), atol=2e-3)
+
+
+def test_a_wider_shift_gives_as_many_frames_each_the_nearest_window() -> None:
+    samples = _speech_like(16_000)
+    every_10, every_20 = fbank(samples), fbank(samples, FrontEnd(shift_ms=20))
+    assert every_20.shape == every_10.shape
+    np.testing.assert_array_equal(every_20[0::2], every_20[1::2])
+    # a window in the middle of two frames says of both nearly what each says of itself
+    assert np.abs(every_20 - every_10)[4:-4].mean() < np.abs(np.diff(every_10, 2, axis=0)).mean()
+
+
+@pytest.mark.parametrize("code", ["", "40-10-16000", "80-12.5-8000"])
+def test_a_front_end_is_told_by_the_name_of_a_corpus(code: str) -> None:
+    front_end = FrontEnd.of_code(code)
+    name = front_end.heard("0" * 32)
+    assert FrontEnd.of_corpus(name) == ("0" * 32, front_end)
+    assert front_end.heard(name) == name
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["40", "10-10-16000", "40-9-16000", "40-10-44100", "40-10-16000-1", "../../x", "4٠-10-16000"],
+)
+def test_what_is_no_front_end_is_refused(code: str) -> None:
+    with pytest.raises(ValueError, match=r"mels|shift|sample_rate|front end"):
+        FrontEnd.of_code(code)
 
 
 def test_numpy_computes_the_same_features_of_silence() -> None:

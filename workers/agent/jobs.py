@@ -225,7 +225,10 @@ def _laid_out(message: JobMessage, cache: Cache) -> LatencyRequest:
             placed(digest, folder / "model" / name)
         tokens = placed(candidate.tokens, folder / "tokens.txt")
         model = str(folder / "model" / candidate.main)
-        candidates.append(Candidate(candidate.backend, model, tokens, dict(candidate.settings)))
+        settings = dict(candidate.settings)
+        candidates.append(
+            Candidate(candidate.backend, model, tokens, settings, candidate.front_end)
+        )
     audio = [placed(d, cache.work / "audio" / f"{i}.npy") for i, d in enumerate(message.audio)]
     return LatencyRequest(
         candidates=tuple(candidates),

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from spaces.backends import PRECISIONS
+from spaces.front_end import FrontEnd
 from workers.backends.base import Settings
 from workers.probe.request import GivenSettings
 
@@ -40,6 +41,7 @@ class JobCandidate:
     main: str
     tokens: str
     settings: GivenSettings
+    front_end: str = ""  # its code
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,13 @@ class JobMessage:
         return frozenset((*self.audio, *of_candidates))
 
     def to_json(self) -> str:
-        """Canonical: equal messages are equal text."""
-        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+        """Canonical: equal messages are equal text. The usual front end is not said: agents that
+        know no other take such a message."""
+        content = asdict(self)
+        for candidate in content["candidates"]:
+            if not candidate["front_end"]:
+                del candidate["front_end"]
+        return json.dumps(content, sort_keys=True, allow_nan=False)
 
 
 def parse_job(body: bytes) -> JobMessage:
@@ -201,6 +208,13 @@ def _files(value: object, where: str, faults: list[str]) -> None:
         _digest(digest, f"{where}: {_said(name)}", faults)
 
 
+def _front_end(value: object, where: str, faults: list[str]) -> None:
+    try:
+        FrontEnd.of_code(value if isinstance(value, str) else "?")
+    except ValueError:
+        faults.append(f"{where}: is no front end")
+
+
 def _of_setting(name: str, default: object) -> _Check:
     if isinstance(default, bool):
         return _flag
@@ -217,7 +231,9 @@ _candidate_fields = _record(
         "main": _file_name,
         "tokens": _digest,
         "settings": _record(_SETTINGS, optional=_SETTINGS),
-    }
+        "front_end": _front_end,
+    },
+    optional=("front_end",),
 )
 
 

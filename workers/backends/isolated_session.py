@@ -21,7 +21,7 @@ from workers.backends.environments import interpreter_of
 from workers.conversation import Conversation
 from workers.data.features import FRAMES_PER_SECOND
 from workers.errors import Killed, UserFault, WorkError
-from workers.isolated_call import Answer, Bounds
+from workers.isolated_call import Answer, Bounds, Request
 
 LOAD_S = 300.0  # a runtime may build its engine then
 LEAST_RUN_S = 60.0
@@ -57,14 +57,14 @@ class IsolatedSession:
             "listen", interpreter_of(backend), settings.threads, _bounds(backend, self._folder)
         )
         try:
-            self._ask(None, LOAD_S)
+            self._ask({"features": None}, LOAD_S)
         except UserFault:
             raise
         except WorkError as error:
             raise UserFault(f"{shown_as / model.name}: cannot be loaded ({error})") from error
 
     def listen(self, features: np.ndarray) -> Heard:
-        """What it writes of one utterance, float32 [T, 80].
+        """What it writes of one utterance, float32 [T, mels].
 
         Raises:
             UserFault: for an utterance longer than the model was prepared for.
@@ -75,15 +75,16 @@ class IsolatedSession:
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".f32") as file:
             np.ascontiguousarray(features, np.float32).tofile(file)
             file.flush()
-            return self._heard(self._ask(file.name, time_s))
+            given = {"features": file.name, "mels": features.shape[1]}
+            return self._heard(self._ask(given, time_s))
 
     def close(self) -> None:
         """End the process."""
         self._conversation.close()
 
-    def _ask(self, features: str | None, time_s: float) -> Answer:
+    def _ask(self, given: Request, time_s: float) -> Answer:
         try:
-            return self._conversation.ask({**self._request, "features": features}, time_s)
+            return self._conversation.ask({**self._request, **given}, time_s)
         except UserFault as fault:
             text = str(fault).replace(str(self._folder), str(self._shown_as))
             raise UserFault(text) from fault

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from workers.backends.base import OperatorTime, Settings, Source
+from workers.data.features import N_MELS
 from workers.errors import UserFault
 
 ort.set_default_logger_severity(3)
@@ -39,9 +40,15 @@ class OnnxSession:
         self._session: Any = session
         self._model, self._settings, self._providers = model, settings, providers
         self._inputs = [i.name for i in session.get_inputs()]
+        self._n_mels: object = session.get_inputs()[0].shape[2]
         self._output = session.get_outputs()[0].name
 
     def run(self, features: np.ndarray) -> np.ndarray:
+        given = features.shape[1]
+        if isinstance(self._n_mels, int) and self._n_mels != given:
+            raise UserFault(
+                f"{self._model}: takes {self._n_mels} mel bins; the contract is {given}"
+            )
         feed = {
             self._inputs[0]: features[None],
             self._inputs[1]: np.array([len(features)], np.int64),
@@ -163,10 +170,7 @@ def _check_contract(model: Path, session: ort.InferenceSession) -> None:
     if form != [("tensor(float)", 3), ("tensor(int64)", 1)]:
         raise UserFault(
             f"{model}: takes {[(i.name, i.type, i.shape) for i in inputs]}; the contract is "
-            f"float features [N, T, 80] and int64 lengths [N]{_if_samples(form)}"
+            f"float features [N, T, {N_MELS}] and int64 lengths [N]{_if_samples(form)}"
         )
-    n_mels = inputs[0].shape[2]
-    if isinstance(n_mels, int) and n_mels != 80:
-        raise UserFault(f"{model}: takes {n_mels} mel bins; the contract is 80")
     if outputs[0].type != "tensor(float)" or len(outputs[0].shape) != 3:
         raise UserFault(f"{model}: its first output is not float log-probabilities [N, T', V]")

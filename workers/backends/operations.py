@@ -35,7 +35,9 @@ def recognise(request: Request) -> list[list[int]]:
     """The likeliest symbol of each output frame, utterance by utterance, as on a device."""
     settings = Settings(**request["settings"])
     session = open_session(request["backend"], Path(request["model"]), settings)
-    frames = np.memmap(request["features"], np.float32, "r").reshape(-1, N_MELS)
+    frames = np.memmap(request["features"], np.float32, "r").reshape(
+        -1, request.get("mels", N_MELS)
+    )
     ids = []
     for start, n_frames in request["at"]:
         utterance = np.ascontiguousarray(frames[start : start + n_frames], np.float32)
@@ -51,7 +53,7 @@ def listen(request: Request) -> dict[str, object] | None:
     session = _opened(request["backend"], request["model"], settings)
     if request["features"] is None:
         return None
-    frames = np.fromfile(request["features"], np.float32).reshape(-1, N_MELS)
+    frames = np.fromfile(request["features"], np.float32).reshape(-1, request.get("mels", N_MELS))
     log_probs = session.run(frames)
     _, n_symbols = log_probs.shape
     return {"ids": log_probs.argmax(-1).tolist(), "n_symbols": n_symbols}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from spaces.front_end import USUAL, FrontEnd
 from workers.data.features import N_MELS
 from workers.data.features_numpy import mel_edges_hz
 
@@ -33,9 +34,9 @@ def bandwidth_hz(features: Sequence[np.ndarray]) -> float | None:
     return float(mel_edges_hz()[N_MELS - n_empty]) if n_empty else None
 
 
-def used_bins(bandwidth: float | None) -> np.ndarray:
-    """bool [80]: the mel bins that students look at, by the bandwidth in Hz."""
+def used_bins(bandwidth: float | None, front_end: FrontEnd = USUAL) -> np.ndarray:
+    """bool [mels]: the mel bins that students look at, by the bandwidth in Hz."""
     if bandwidth is None:
-        return np.ones(N_MELS, bool)
-    used: np.ndarray = mel_edges_hz()[2:] <= _USED * bandwidth
+        return np.ones(front_end.mels, bool)
+    used: np.ndarray = mel_edges_hz(front_end)[2:] <= _USED * bandwidth
     return used

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from workers.data.corpus import Corpus
-from workers.data.features import FRAMES_PER_SECOND, N_MELS
+from workers.data.features import FRAMES_PER_SECOND
+
+_WIDEST_BAND = 0.25  # of the mel bins: 20 of 80
 
 
 @dataclass(frozen=True)
 class Batch:
     """Padded utterances. `items` are (index in the split, augmentation) of each row."""
 
-    features: Tensor  # float32 [N, T, 80]
+    features: Tensor  # float32 [N, T, mels]
     lengths: Tensor  # int64 [N]
     targets: Tensor  # int64 [sum of target_lengths]
     target_lengths: Tensor  # int64 [N]
@@ -60,7 +62,7 @@ def load_batch(corpus: Corpus, items: list[tuple[int, int]]) -> Batch:
     """Features and targets of these (utterance, augmentation)."""
     utterances = [corpus.train[i] for i, _ in items]
     lengths = [u.at[a][1] for u, (_, a) in zip(utterances, items, strict=True)]
-    features = np.zeros((len(items), max(lengths), N_MELS), np.float32)
+    features = np.zeros((len(items), max(lengths), corpus.front_end.mels), np.float32)
     for row, (utterance, (_, augmentation)) in enumerate(zip(utterances, items, strict=True)):
         features[row, : lengths[row]] = corpus.frames(utterance, augmentation)
     return Batch(
@@ -77,14 +79,15 @@ def spec_augment(
 ) -> Tensor:
     """Frequency and time masks on normalised features (SpecAugment, arXiv 1904.08779).
 
-    Two frequency masks of up to 20 bins and three time masks of up to 5 % of the utterance at
-    strength 1; all rows of the batch are masked at once. Masked values become 0, the mean.
+    Two frequency masks of up to a quarter of the bins and three time masks of up to 5 % of the
+    utterance at strength 1; all rows of the batch are masked at once. Masked values become 0, the
+    mean.
     """
     n, t, d = features.shape
     keep = torch.ones(n, t, d, dtype=torch.bool)
     n_frames = lengths.numpy()
     for _ in range(2):
-        width = rng.integers(0, max(1, round(20 * strength)) + 1, n)
+        width = rng.integers(0, max(1, round(_WIDEST_BAND * d * strength)) + 1, n)
         keep &= ~_spans(d, width, np.full(n, d), rng)[:, None, :]
     for _ in range(3):
         width = (rng.random(n) * 0.05 * strength * n_frames).astype(np.int64)

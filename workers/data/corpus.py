@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from workers.data.features import N_MELS
+from spaces.front_end import USUAL, FrontEnd
+from workers.data.audio import read_audio
+from workers.data.features import fbank
+from workers.data.sources import at_rate_of
 from workers.data.text import normalise
 from workers.data.utterances import Utterance, utterances_of
 
@@ -16,7 +20,7 @@ from workers.data.utterances import Utterance, utterances_of
 class Corpus:
     """A prepared corpus; features stay in a memory map shared by all processes.
 
-    `mean` and `inv_std` are float32 [80], of the training features.
+    `mean` and `inv_std` are float32 [mels], of the training features.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,6 +30,7 @@ class Corpus:
         self.symbols: tuple[str, ...] = tuple(self._index["symbols"])
         self.mean = np.array(self._index["mean"], np.float32)
         self.inv_std = np.array(self._index["inv_std"], np.float32)
+        self.front_end = _front_end(self._index.get("front_end"))
         self.n_augmentations: int = self._index["views"]["train"]
 
     def normalise(self, text: str) -> str:
@@ -34,9 +39,9 @@ class Corpus:
 
     @cached_property
     def features(self) -> np.ndarray:
-        """float32 [all frames, 80]."""
+        """float32 [all frames, mels]."""
         path = self.folder / "features.f32"
-        return np.memmap(path, np.float32, "r").reshape(-1, N_MELS)
+        return np.memmap(path, np.float32, "r").reshape(-1, self.front_end.mels)
 
     @cached_property
     def train(self) -> list[Utterance]:
@@ -47,9 +52,22 @@ class Corpus:
         return utterances_of(self._index["dev"])
 
     def frames(self, utterance: Utterance, augmentation: int = 0) -> np.ndarray:
-        """float32 [n_frames, 80] of one utterance."""
+        """float32 [n_frames, mels] of one utterance."""
         start, count = utterance.at[augmentation]
         return self.features[start : start + count]
+
+    def samples(self, utterance: Utterance) -> np.ndarray:
+        """float32 [n_samples] of one utterance, at the rate of the front end."""
+        samples = read_audio(utterance.audio, utterance.offset_s, utterance.duration_s)
+        return at_rate_of(self.front_end, samples)
+
+    def features_of(self, samples: np.ndarray) -> np.ndarray:
+        """float32 [n_frames, mels] of such samples."""
+        return fbank(samples, self.front_end)
+
+
+def _front_end(told: dict[str, Any] | None) -> FrontEnd:
+    return USUAL if told is None else FrontEnd(**told)
 
 
 def spread(utterances: list[Utterance], count: int) -> list[Utterance]:

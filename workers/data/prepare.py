@@ -7,6 +7,7 @@ A prepared corpus is a folder named by the digest of everything it was made from
                     texts, tokens, statistics
     tokens.txt      what the students write
     bpe.model       for byte-pair tokens
+    sources.json    what the features were computed from, for other front ends: `heard.py`
 
 The test set is a corpus of its own, whose dev set it is: what trains and chooses is given the name
 of the other, and is the same whether there is a test set or not.
@@ -15,29 +16,23 @@ of the other, and is the same whether there is a test set or not.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soxr
 
 from spaces.recipe import digest_of
 from spaces.space import Data, Tokens
-from workers.atomic import new_folder, whole_or_removed
-from workers.data.audio import read_audio
+from workers.atomic import new_folder, whole_or_removed, write_json
 from workers.data.bandwidth import used_bins
 from workers.data.check import Checked, DataReport, Progress, check_data, refuse
-from workers.data.features import N_MELS, SAMPLE_RATE_HZ, fbank
+from workers.data.features import N_MELS
+from workers.data.sources import SOURCES, Augmentation, Hearing, Source, features_of
 from workers.data.text import SentencePieceTokenizer, Tokenizer, write_tokens
 from workers.data.utterances import IndexRow
-from workers.errors import MissingExtra
 
 _VERSION = 3
-
-Augmentation = tuple[float, tuple[float, float] | None]  # speed, range of noise in dB
+_PLAIN: list[Augmentation] = [(1.0, None)]
 
 
 def prepare(
@@ -63,6 +58,7 @@ def prepare(
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             _write(partial, digest, data, checked, tokenizer, report.bandwidth_hz, progress)
+    _say_sources(folder, data, checked, report.bandwidth_hz)
     if "test" in checked:
         test = _prepare_test(folder, digest, data, checked["test"], tokenizer, progress)
         report = replace(report, test=test)
@@ -82,15 +78,45 @@ def _prepare_test(
     folder = trained_on.with_name(digest[:32])
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
-            plain: dict[str, list[Augmentation]] = {"dev": [(1.0, None)]}
             written = _write_features(
-                partial, data, {"dev": test}, plain, tokenizer, progress, "features of test"
+                partial,
+                data,
+                {"dev": test},
+                {"dev": _PLAIN},
+                tokenizer,
+                progress,
+                "features of test",
             )
             shared = json.loads((trained_on / "index.json").read_text(encoding="utf-8"))
             index = {**shared, "digest": digest, "train": [], **written.rows}
             write_tokens(tokenizer.symbols, partial / "tokens.txt")
             (partial / "index.json").write_text(json.dumps(index))
+    _say_sources(folder, data, {"train": [], "dev": test}, None)
     return folder
+
+
+def _say_sources(
+    folder: Path, data: Data, checked: dict[str, list[Checked]], bandwidth: float | None
+) -> None:
+    """Beside a corpus that an earlier version prepared as well."""
+    if (folder / SOURCES).is_file():
+        return
+    hearings = {
+        "train": Hearing(augmentations_of(data), data.denoise),
+        "dev": Hearing(_PLAIN),
+    }
+    content = {
+        "bandwidth_hz": bandwidth,
+        "splits": {
+            split: {
+                "augmentations": hearing.augmentations,
+                "denoise": hearing.denoise,
+                "digests": [c.digest for c in checked[split]],
+            }
+            for split, hearing in hearings.items()
+        },
+    }
+    write_json(folder / SOURCES, content)
 
 
 def _digest(
@@ -125,7 +151,7 @@ def _write(
 ) -> None:
     augmentations: dict[str, list[Augmentation]] = {
         "train": augmentations_of(data),
-        "dev": [(1.0, None)],
+        "dev": _PLAIN,
     }
     written = _write_features(folder, data, checked, augmentations, tokenizer, progress)
     mean = written.moments[0] / written.n_plain
@@ -172,9 +198,9 @@ def _write_features(
     with (folder / "features.f32").open("wb") as file:
         for split, of_split in augmentations.items():
             rows = [_row(c, tokenizer) for c in checked[split]]
-            for copies, row in zip(
-                _features(checked[split], data, split == "train", of_split), rows, strict=True
-            ):
+            hearing = Hearing(of_split, data.denoise and split == "train")
+            sources = [_source(c) for c in checked[split]]
+            for copies, row in zip(features_of(sources, hearing), rows, strict=True):
                 for number, features in enumerate(copies):
                     row["at"].append([position, len(features)])
                     position += len(features)
@@ -187,6 +213,10 @@ def _write_features(
                     progress(what, done, total)
             index[split] = rows
     return _Written(index, moments, n_plain)
+
+
+def _source(c: Checked) -> Source:
+    return Source(c.listed.audio, c.listed.offset_s, c.listed.duration_s, c.digest)
 
 
 def _row(c: Checked, tokenizer: Tokenizer) -> IndexRow:
@@ -202,54 +232,3 @@ def _row(c: Checked, tokenizer: Tokenizer) -> IndexRow:
         "ids": tokenizer.encode(c.text),
         "at": [],
     }
-
-
-def _features(
-    good: list[Checked],
-    data: Data,
-    is_train: bool,
-    augmentations: list[Augmentation],
-) -> Iterator[list[np.ndarray]]:
-    denoise = _denoiser() if data.denoise and is_train else None
-
-    def of_one(c: Checked) -> list[np.ndarray]:
-        u = c.listed
-        samples = read_audio(u.audio, u.offset_s, u.duration_s)
-        if denoise is not None:
-            samples = denoise(samples)
-        rng = np.random.default_rng(int(c.digest[:16], 16))
-        return [fbank(_augmented(samples, speed, noise, rng)) for speed, noise in augmentations]
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(of_one, good)
-
-
-def _augmented(
-    samples: np.ndarray,
-    speed: float,
-    noise_db: tuple[float, float] | None,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Another speed, then white noise."""
-    samples = perturbed(samples, speed)
-    if noise_db is not None:
-        power = float(np.mean(samples**2)) / 10 ** (rng.uniform(*noise_db) / 10)
-        samples = samples + rng.standard_normal(len(samples)) * np.sqrt(power)
-    return np.asarray(samples, np.float32)
-
-
-def perturbed(samples: np.ndarray, speed: float) -> np.ndarray:
-    """Speed perturbation by resampling (Ko et al., Interspeech 2015)."""
-    if speed == 1.0:
-        return samples
-    return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ), np.float32)
-
-
-def _denoiser() -> Callable[[np.ndarray], np.ndarray]:
-    try:
-        import noisereduce
-    except ModuleNotFoundError as error:
-        raise MissingExtra("data.denoise", "denoise") from error
-    return lambda samples: np.asarray(
-        noisereduce.reduce_noise(y=samples, sr=SAMPLE_RATE_HZ), np.float32
-    )

@@ -1,6 +1,6 @@
 """Exports a student to ONNX in the contract of sherpa-onnx's zipformer CTC recognizer.
 
-Inputs x float32 [N, T, 80] and x_lens int64 [N]; outputs log_probs float32 [N, T', V] and
+Inputs x float32 [N, T, mels] and x_lens int64 [N]; outputs log_probs float32 [N, T', V] and
 log_probs_lens int64 [N]. Normalisation is in the graph.
 """
 
@@ -36,7 +36,7 @@ class ExportedForm(nn.Module):
 def export_onnx(network: Student, symbols: tuple[str, ...], path: Path) -> None:
     """Write a float32 ONNX file of a network in evaluation mode."""
     form = ExportedForm(fold_norms(network)).eval()
-    example = torch.randn(2, 120, 80), torch.tensor([120, 90])
+    example = torch.randn(2, 120, network.dims.front_end.mels), torch.tensor([120, 90])
     with warnings.catch_warnings(), torch.inference_mode():
         # The tracer warns of shapes made constant; parity over several lengths is the check.
         warnings.simplefilter("ignore")

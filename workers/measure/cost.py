@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from workers.data.features import FRAMES_PER_SECOND, N_MELS
+from workers.data.features import FRAMES_PER_SECOND
 from workers.results import Reading
 from workers.students.base import Student
 from workers.students.blocks.fold import fold_norms
@@ -28,7 +28,9 @@ def macs_per_second(network: Student) -> float:
         torch.inference_mode(),
         FlopCounterMode(display=False) as counter,
     ):
-        fold_norms(network)(torch.zeros(1, n_frames, N_MELS), torch.tensor([n_frames]))
+        fold_norms(network)(
+            torch.zeros(1, n_frames, network.dims.front_end.mels), torch.tensor([n_frames])
+        )
     return counter.get_total_flops() / 2 / _SECONDS
 
 

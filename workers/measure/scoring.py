@@ -13,9 +13,8 @@ import numpy as np
 
 from workers.atomic import new_folder, whole_or_removed
 from workers.backends.environments import interpreter_of
-from workers.data.audio import read_audio
 from workers.data.corpus import Corpus
-from workers.data.features import fbank
+from workers.data.features import N_MELS
 from workers.data.text import decode
 from workers.data.utterances import Utterance
 from workers.errors import DataFault
@@ -36,11 +35,12 @@ class BatchDecoder:
     model: Path
     settings: Mapping[str, object]
     symbols: Sequence[str]
+    mels: int = N_MELS
     shared: Callable[[], AbstractContextManager[None]] = nullcontext  # held while it computes
     report: Callable[[str, int, int], None] = lambda _what, _done, _of: None
 
     def texts(self, features: Path, at: Sequence[tuple[int, int]]) -> list[str]:
-        """Text of each stretch (first frame, frames) of a file of float32 [frames, 80].
+        """Text of each stretch (first frame, frames) of a file of float32 [frames, mels].
 
         Raises:
             UserFault: for a stretch longer than the model was prepared for.
@@ -51,6 +51,7 @@ class BatchDecoder:
             "model": str(self.model),
             "settings": dict(self.settings),
             "features": str(features),
+            "mels": self.mels,
         }
         texts = []
         for first in range(0, len(at), _AT_A_TIME):
@@ -117,8 +118,8 @@ def _write_slices(corpus: Corpus, members: list[list[int]], folder: Path) -> Non
     with (folder / "features.f32").open("wb") as file:
         for numbers in members:
             utterances = [corpus.dev[i] for i in numbers]
-            samples = [read_audio(u.audio, u.offset_s, u.duration_s) for u in utterances]
-            features = fbank(np.concatenate(samples))
+            samples = [corpus.samples(u) for u in utterances]
+            features = corpus.features_of(np.concatenate(samples))
             features.tofile(file)
             at.append((begin, len(features)))
             begin += len(features)

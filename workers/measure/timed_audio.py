@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from spaces.backends import backend_info
+from spaces.front_end import USUAL, FrontEnd
 from spaces.space import Target
 from workers.atomic import new_folder, whole_or_removed
-from workers.data.audio import read_audio
 from workers.data.corpus import Corpus, spread
 from workers.data.utterances import Utterance
 from workers.probe.request import Candidate, LatencyRequest
@@ -28,21 +30,30 @@ def timed_audio(corpus: Corpus) -> tuple[Path, ...]:
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
             for i, u in enumerate(timed_utterances(corpus)):
-                np.save(partial / f"{i:02d}.npy", read_audio(u.audio, u.offset_s, u.duration_s))
+                np.save(partial / f"{i:02d}.npy", corpus.samples(u))
     return tuple(sorted(folder.glob("*.npy")))
 
 
+class TimedModel(NamedTuple):
+    """A prepared model: its backend, main file and tokens, and what it hears."""
+
+    backend: str
+    model: Path
+    tokens: Path
+    front_end: FrontEnd = USUAL
+
+
 def request_for(
-    target: Target, corpus: Corpus, models: list[tuple[str, Path, Path]], is_quick: bool = False
+    target: Target, corpus: Corpus, models: Sequence[TimedModel], is_quick: bool = False
 ) -> LatencyRequest:
-    """What to ask of a target, for models (backend, main file, tokens) timed in turn.
+    """What to ask of a target, for models timed in turn.
 
     A quick one, for screening, is a single process without details.
     """
     return LatencyRequest(
         candidates=tuple(
-            Candidate(backend, str(model), str(tokens), target.settings())
-            for backend, model, tokens in models
+            Candidate(m.backend, str(m.model), str(m.tokens), target.settings(), m.front_end.code)
+            for m in models
         ),
         audio=tuple(map(str, timed_audio(corpus))),
         audio_s=tuple(u.seconds for u in timed_utterances(corpus)),

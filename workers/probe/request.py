@@ -24,11 +24,13 @@ class Candidate:
     model: str  # path of its main file
     tokens: str
     settings: GivenSettings
+    front_end: str = ""  # its code
 
 
 @dataclass(frozen=True)
 class LatencyRequest:
-    """What to time, over which utterances (float32 .npy files, 16 kHz), and how well.
+    """What to time, over which utterances (float32 .npy files, at the rate of all candidates'
+    front ends), and how well.
 
     A restart ends when half the 95 % interval of each median is within `within` of it after at
     least `min_runs` runs, or after `max_s` seconds. `details` adds profile, energy and peak.

@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from spaces.front_end import FrontEnd
 from workers.backends.base import Session, Settings, check_model, load_backend
 from workers.data.text import decode, read_tokens
 from workers.isolated_call import Request
@@ -44,6 +46,7 @@ Fbank = Callable[[np.ndarray], np.ndarray]
 class _Candidate:
     session: Session
     symbols: tuple[str, ...]
+    fbank: Fbank
     load_ms: float
     first_ms: float
     peak_memory_mb: float
@@ -55,16 +58,16 @@ class _Candidate:
     graph_cpu_ms: list[list[float]] = field(default_factory=list)
     anchor_cpu_ms: list[list[float]] = field(default_factory=list)
 
-    def transcribe(self, samples: np.ndarray, fbank: Fbank) -> str:
-        log_probs = self.session.run(fbank(samples))
+    def transcribe(self, samples: np.ndarray) -> str:
+        log_probs = self.session.run(self.fbank(samples))
         return decode(log_probs.argmax(-1).tolist(), self.symbols)
 
-    def sample(self, samples: np.ndarray, fbank: Fbank, anchor: Anchor) -> tuple[float, ...]:
+    def sample(self, samples: np.ndarray, anchor: Anchor) -> tuple[float, ...]:
         start = time.perf_counter()
-        self.transcribe(samples, fbank)
+        self.transcribe(samples)
         whole_s = time.perf_counter() - start
         a = time.perf_counter()
-        features = fbank(samples)
+        features = self.fbank(samples)
         b = time.perf_counter()
         cpu_start = time.process_time_ns()
         c = time.perf_counter()
@@ -92,26 +95,24 @@ class _Candidate:
 
 def measure(given: Request) -> list[dict[str, object]]:
     """Samples of each candidate of a `LatencyRequest`: each a `ProcessSample`, as JSON."""
-    request, fbank = request_of(given), _fbank()
+    request = request_of(given)
     audio = [np.load(path) for path in request.audio]
-    fbank(audio[0])
     for candidate in request.candidates:
         check_model(candidate.backend, Path(candidate.model))  # not within a time that is taken
     for name in {c.backend for c in request.candidates}:
         load_backend(name)  # the runtime's own size and start are not the model's
-    candidates = [_opened(c, audio, fbank) for c in request.candidates]
+    candidates = [_opened(c, audio) for c in request.candidates]
     anchor = Anchor()
-    _warm_up(candidates, audio, fbank, anchor, request.max_s * _WARM_UP_SHARE)
+    _warm_up(candidates, audio, anchor, request.max_s * _WARM_UP_SHARE)
     monitor = LoadMonitor()
-    _take_passes(candidates, audio, fbank, anchor, request)
+    _take_passes(candidates, audio, anchor, request)
     load, machine = monitor.end(), report()
-    return [asdict(_summed_up(c, audio, fbank, request, load, machine)) for c in candidates]
+    return [asdict(_summed_up(c, audio, request, load, machine)) for c in candidates]
 
 
 def _summed_up(
     candidate: _Candidate,
     audio: list[np.ndarray],
-    fbank: Fbank,
     request: LatencyRequest,
     load: LoadReport,
     machine: MachineReport,
@@ -132,34 +133,33 @@ def _summed_up(
         unsteady=list(unsteady(samples, load, machine.cores, wall_over_cpu)),
         machine=asdict(machine),
         peak_gflops=peak_gflops() if details else None,
-        texts=[candidate.transcribe(a, fbank) for a in audio],
-        energy_mj=_energy_mj(candidate, audio, fbank, request.gpu) if details else None,
-        profile=_profile(candidate, audio, fbank) if details else None,
+        texts=[candidate.transcribe(a) for a in audio],
+        energy_mj=_energy_mj(candidate, audio, request.gpu) if details else None,
+        profile=_profile(candidate, audio) if details else None,
     )
 
 
-def _fbank() -> Fbank:
+def _fbank(front_end: FrontEnd) -> Fbank:
     if features_by() == "numpy":
-        from workers.data.features_numpy import fbank_numpy
-
-        return fbank_numpy
-    from workers.data.features import fbank
-
-    return fbank
+        from workers.data.features_numpy import fbank_numpy as fbank
+    else:
+        from workers.data.features import fbank
+    return partial(fbank, front_end=front_end)
 
 
-def _opened(given: Candidate, audio: list[np.ndarray], fbank: Fbank) -> _Candidate:
+def _opened(given: Candidate, audio: list[np.ndarray]) -> _Candidate:
     backend = load_backend(given.backend)
-    symbols = read_tokens(Path(given.tokens))
+    symbols, fbank = read_tokens(Path(given.tokens)), _fbank(FrontEnd.of_code(given.front_end))
+    fbank(audio[0])
     before_mb = reset_peak_memory()
     start = time.perf_counter()
     session = backend.open_session(Path(given.model), Settings(**given.settings))
     loaded = time.perf_counter()
-    candidate = _Candidate(session, symbols, (loaded - start) * 1000, 0.0, 0.0)
-    candidate.transcribe(audio[0], fbank)
+    candidate = _Candidate(session, symbols, fbank, (loaded - start) * 1000, 0.0, 0.0)
+    candidate.transcribe(audio[0])
     candidate.first_ms = (time.perf_counter() - loaded) * 1000
     for samples in audio:
-        candidate.transcribe(samples, fbank)
+        candidate.transcribe(samples)
     candidate.peak_memory_mb = max(0.0, peak_memory_mb() - before_mb)
     return candidate
 
@@ -167,7 +167,6 @@ def _opened(given: Candidate, audio: list[np.ndarray], fbank: Fbank) -> _Candida
 def _warm_up(
     candidates: list[_Candidate],
     audio: list[np.ndarray],
-    fbank: Fbank,
     anchor: Anchor,
     max_s: float,
 ) -> None:
@@ -177,7 +176,7 @@ def _warm_up(
         start = time.perf_counter()
         for samples in audio:
             for candidate in candidates:
-                candidate.sample(samples, fbank, anchor)
+                candidate.sample(samples, anchor)
         pass_s = time.perf_counter() - start
         if pass_s <= best_s * (1 + _STEADY) and best_s < float("inf"):
             return
@@ -189,7 +188,6 @@ def _warm_up(
 def _take_passes(
     candidates: list[_Candidate],
     audio: list[np.ndarray],
-    fbank: Fbank,
     anchor: Anchor,
     request: LatencyRequest,
 ) -> None:
@@ -203,7 +201,7 @@ def _take_passes(
         for turn, utterance in enumerate(rng.permutation(len(audio))):
             for i in range(len(candidates)):
                 place = (i + turn + n_passes) % len(candidates)
-                rows[place][utterance] = candidates[place].sample(audio[utterance], fbank, anchor)
+                rows[place][utterance] = candidates[place].sample(audio[utterance], anchor)
         for candidate, taken in zip(candidates, rows, strict=True):
             candidate.keep(taken)
         if n_passes < request.least_passes:
@@ -219,9 +217,7 @@ def _wall_over_cpu(candidate: _Candidate, request: LatencyRequest) -> float | No
     return float(np.sum(candidate.model_ms) / max(np.sum(candidate.graph_cpu_ms), 1e-9))
 
 
-def _energy_mj(
-    candidate: _Candidate, audio: list[np.ndarray], fbank: Fbank, gpu: bool
-) -> float | None:
+def _energy_mj(candidate: _Candidate, audio: list[np.ndarray], gpu: bool) -> float | None:
     """Millijoules of the whole package for one utterance, where the device tells."""
     before = energy_j(gpu)
     if before is None:
@@ -229,15 +225,13 @@ def _energy_mj(
     runs, end = 0, time.perf_counter() + _ENERGY_S
     while time.perf_counter() < end:
         for samples in audio:
-            candidate.transcribe(samples, fbank)
+            candidate.transcribe(samples)
         runs += len(audio)
     after = energy_j(gpu)
     return None if after is None or after < before else (after - before) * 1000 / runs
 
 
-def _profile(
-    candidate: _Candidate, audio: list[np.ndarray], fbank: Fbank
-) -> list[dict[str, object]] | None:
-    middle = fbank(sorted(audio, key=len)[len(audio) // 2])
+def _profile(candidate: _Candidate, audio: list[np.ndarray]) -> list[dict[str, object]] | None:
+    middle = candidate.fbank(sorted(audio, key=len)[len(audio) // 2])
     times = candidate.session.profile(middle, _PROFILE_RUNS)
     return None if times is None else [asdict(t) for t in times]

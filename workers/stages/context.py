@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from spaces.front_end import FrontEnd
 from storage.artifacts import ArtifactStore
 from workers.atomic import whole_or_removed, write_json
 from workers.data.corpus import Corpus
+from workers.data.heard import heard_by
 from workers.data.text import write_tokens
 from workers.errors import LostInput
 from workers.host_lock import HostLock
@@ -41,12 +43,16 @@ class StageContext:
         return [0.0]
 
     def corpus(self, name: str) -> Corpus:
-        """A prepared corpus.
+        """A prepared corpus, by its name; as another front end hears it where the name tells one.
 
         Raises:
             LostInput: when it is gone or damaged.
         """
-        return Corpus(self.needed(self.workspace.corpus(name), "the prepared corpus"))
+        plain, front_end = FrontEnd.of_corpus(name)
+        folder = self.needed(self.workspace.corpus(plain), "the prepared corpus")
+        if not front_end.is_usual:
+            folder = self.needed(heard_by(front_end, folder, self.report), "the prepared corpus")
+        return Corpus(folder)
 
     def soft_targets(self, name: str) -> Path:
         """The folder of what the teacher makes of the training set.

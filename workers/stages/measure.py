@@ -7,7 +7,7 @@ import numpy as np
 from workers.jobs import Measure
 from workers.measure.latency import Latency
 from workers.measure.readings import differing_share, timed_readings
-from workers.measure.timed_audio import request_for, timed_utterances
+from workers.measure.timed_audio import TimedModel, request_for, timed_utterances
 from workers.models import fetch_model
 from workers.results import MeasureResult, OperatorShare, Reading
 from workers.stages.context import StageContext
@@ -26,11 +26,12 @@ def run(job: Measure, context: StageContext) -> MeasureResult:
     corpus = context.corpus(job.corpus)
     artifacts, folder = context.artifacts, context.folder
     tokens = context.tokens(job.tokens, corpus)
-    models = [(job.model.backend, fetch_model(job.model, artifacts, folder / "model"), tokens)]
+    main = fetch_model(job.model, artifacts, folder / "model")
+    models = [TimedModel(job.model.backend, main, tokens, corpus.front_end)]
     if job.baseline is not None and job.baseline_tokens is not None:
         baseline = fetch_model(job.baseline, artifacts, folder / "baseline")
         theirs = artifacts.fetch(job.baseline_tokens, folder / "baseline" / "tokens.txt")
-        models.append((job.baseline.backend, baseline, theirs))
+        models.append(TimedModel(job.baseline.backend, baseline, theirs))
     request = request_for(job.target, corpus, models)
     timed, *others = measure_on(job.target, request, context.workspace.locks)
     readings = timed_readings(timed, "", job.macs, job.target.stream_limit_ms)

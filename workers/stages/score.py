@@ -24,6 +24,7 @@ def decoder_of(job: Score | ScoreTest, context: StageContext, corpus: Corpus) ->
         fetch_model(job.model, context.artifacts, context.folder / "model"),
         {"precision": job.precision},
         blank_named(read_tokens(tokens), tokens),
+        corpus.front_end.mels,
         context.lock.shared,
         context.report,
     )

@@ -18,7 +18,7 @@ from workers.jobs import Screen
 from workers.measure.cost import cost_readings
 from workers.measure.readings import timed_readings
 from workers.measure.scoring import lengths_of
-from workers.measure.timed_audio import request_for
+from workers.measure.timed_audio import TimedModel, request_for
 from workers.models import size_mb
 from workers.results import Reading, ScreenResult
 from workers.stages.context import StageContext
@@ -46,7 +46,8 @@ def run(job: Screen, context: StageContext) -> ScreenResult:
             files = _converted(target.backend, exported.float32, job.quantize, corpus, context)
         size = sum(map(size_mb, files))
         readings.append(Reading(target=name, metric="size_mb", value=size))
-        models = [(target.backend, files[0], corpus.folder / "tokens.txt")]
+        tokens = corpus.folder / "tokens.txt"
+        models = [TimedModel(target.backend, files[0], tokens, corpus.front_end)]
         request = request_for(target, corpus, models, is_quick=True)
         try:
             timed = measure_on(target, request, context.workspace.locks)[0]

@@ -49,13 +49,13 @@ class Group:
 
 class Normaliser(nn.Module):
     """The part of a network that holds the mean and variance of the training features, float32
-    [80] each, and applies them: runtimes feed raw log-mels."""
+    [mels] each, and applies them: runtimes feed raw log-mels."""
 
     mean: Tensor
     inv_std: Tensor
 
     def normalise(self, features: Tensor) -> Tensor:
-        """float32 [N, T, 80] with mean 0 and variance 1."""
+        """float32 [N, T, mels] with mean 0 and variance 1."""
         return (features - self.mean) * self.inv_std
 
 
@@ -73,7 +73,7 @@ class Student(nn.Module):
     training_only: tuple[str, ...] = ()
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
-        """Normalised features float32 [N, T, 80], lengths int64 [N]."""
+        """Normalised features float32 [N, T, mels], lengths int64 [N]."""
         raise NotImplementedError
 
     def groups(self) -> list[Group]:

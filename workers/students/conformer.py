@@ -149,7 +149,7 @@ class Network(Student):
     def __init__(self, dims: Conformer, vocabulary: int) -> None:
         super().__init__()
         self.dims = dims
-        self.frontend = Frontend(dims.channels)
+        self.frontend = Frontend(dims.channels, dims.front_end.mels)
         self.encoder = nn.ModuleList(Block(dims) for _ in range(dims.blocks))
         self.head = Linear(dims.channels, vocabulary)
 

@@ -24,7 +24,7 @@ class Network(Student):
     def __init__(self, dims: DsconvLstm, vocabulary: int) -> None:
         super().__init__()
         self.dims = dims
-        self.frontend = Frontend(dims.channels)
+        self.frontend = Frontend(dims.channels, dims.front_end.mels)
         self.encoder = nn.ModuleList(
             SeparableBlock(dims.channels, dims.kernel, dims.dropout, None)
             for _ in range(dims.blocks)

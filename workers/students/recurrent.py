@@ -20,7 +20,7 @@ class Network(Student):
     def __init__(self, dims: Recurrent, vocabulary: int) -> None:
         super().__init__()
         self.dims = dims
-        self.frontend = Frontend(dims.channels)
+        self.frontend = Frontend(dims.channels, dims.front_end.mels)
         self.encoder = RecurrentStack(
             dims.cell, dims.channels, dims.hidden, dims.layers, dims.bidirectional, dims.dropout
         )

@@ -23,7 +23,7 @@ class Network(Student):
         super().__init__()
         self.dims = dims
         hidden = None if dims.expand == 1 else max(8, round(dims.channels * dims.expand / 8) * 8)
-        self.frontend = Frontend(dims.channels)
+        self.frontend = Frontend(dims.channels, dims.front_end.mels)
         self.encoder = nn.ModuleList(
             SeparableBlock(dims.channels, dims.kernel, dims.dropout, hidden)
             for _ in range(dims.blocks)

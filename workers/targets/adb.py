@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spaces.front_end import FrontEnd
 from spaces.metrics import METRICS
 from workers.errors import DeviceRefused, DeviceUnreachable, WorkError
 from workers.foreign_text import one_line
@@ -112,7 +113,7 @@ class Phone:
 
         data = work / "test_data_set_0"
         data.mkdir(exist_ok=True)
-        features = fbank(samples)
+        features = fbank(samples, FrontEnd.of_code(candidate.front_end))
         _write_tensor(data / "input_0.pb", "x", features[None])
         _write_tensor(data / "input_1.pb", "x_lens", np.array([len(features)], np.int64))
         self._do("shell", f"rm -rf {FOLDER}/job && mkdir -p {FOLDER}/job")

@@ -295,6 +295,7 @@ def _message_of(request: LatencyRequest, url: str) -> tuple[JobMessage, dict[str
                 main=Path(c.model).name,
                 tokens=digest_of(Path(c.tokens)),
                 settings=c.settings,
+                front_end=c.front_end,
             )
             for c in request.candidates
         ),

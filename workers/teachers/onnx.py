@@ -44,6 +44,8 @@ def open_onnx(model: Path, tokens: Path) -> tuple[Session, BlankFirst]:
         raise TeacherFault(str(error)) from error
     try:
         log_probs = session.run(_SECOND)
+    except UserFault as error:
+        raise TeacherFault(str(error)) from error
     except Exception as error:  # onnxruntime raises a dozen types of its own
         raise _cannot_run(model, error) from error
     _check_fit(log_probs.shape[1], model, found, tokens)
@@ -63,6 +65,8 @@ def check_onnx(model: Path, tokens: Path) -> None:
         raise TeacherFault(str(error)) from error
     try:
         n_symbols = session.listen(_SECOND).n_symbols
+    except UserFault as error:
+        raise TeacherFault(str(error)) from error
     except WorkError as error:
         raise _cannot_run(model, error) from error
     finally:

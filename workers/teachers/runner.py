@@ -10,7 +10,7 @@ import numpy as np
 
 from workers.data.audio import read_audio
 from workers.data.corpus import Corpus
-from workers.data.prepare import perturbed
+from workers.data.sources import perturbed
 from workers.data.text import decode
 from workers.data.utterances import Utterance
 from workers.errors import TeacherFault

@@ -14,18 +14,18 @@ from workers.students.blocks.linear import BatchNorm, LinearNorm
 
 
 class Frontend(Normaliser):
-    """Raw log-mels [N, T, 80] to [N, ceil(ceil(T / 2) / 2), channels].
+    """Raw log-mels [N, T, mels] to [N, ceil(ceil(T / 2) / 2), channels].
 
     The mean and variance of the training data are part of the network: runtimes feed raw
     log-mels.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, mels: int = N_MELS) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer("mean", torch.zeros(N_MELS))
-        self.register_buffer("inv_std", torch.ones(N_MELS))
-        self.conv = nn.Conv2d(N_MELS, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
+        self.register_buffer("mean", torch.zeros(mels))
+        self.register_buffer("inv_std", torch.ones(mels))
+        self.conv = nn.Conv2d(mels, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
         self.bn = BatchNorm(channels)
         self.depthwise = DepthwiseConv(channels, 5, stride=2)
         self.pointwise = LinearNorm(channels, channels)
@@ -50,7 +50,7 @@ class Frontend(Normaliser):
         """Make the norm part of the first convolution; for good, before an export."""
         scale, shift = self.bn.scale_and_shift()
         self.folded = nn.Conv2d(
-            N_MELS, self.channels, (1, 5), stride=(1, 2), padding=(0, 2)
+            len(self.mean), self.channels, (1, 5), stride=(1, 2), padding=(0, 2)
         ).requires_grad_(False)
         self.folded.weight.copy_(self.conv.weight * scale[:, None, None, None])
         assert self.folded.bias is not None

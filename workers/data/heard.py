@@ -1,0 +1,84 @@
+"""A prepared corpus as another front end hears it: made when it is first asked for.
+
+Its frames lie where those of the corpus lie, so that utterances, batches and the teacher's soft
+targets are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from spaces.front_end import FrontEnd
+from workers.atomic import new_folder, whole_or_removed
+from workers.data.bandwidth import used_bins
+from workers.data.corpus import Corpus
+from workers.data.sources import SOURCES, Hearing, Source, features_of
+from workers.data.utterances import Utterance
+
+Progress = Callable[[str, int, int], None]
+_SAME = ("tokens.txt", "bpe.model")
+
+
+def heard_by(front_end: FrontEnd, folder: Path, progress: Progress | None = None) -> Path:
+    """The folder of a prepared corpus as a front end hears it."""
+    heard = folder.with_name(front_end.heard(folder.name))
+    if not whole_or_removed(heard):
+        with new_folder(heard) as partial:
+            _write(partial, Corpus(folder), front_end, progress)
+    return heard
+
+
+def _write(folder: Path, plain: Corpus, front_end: FrontEnd, progress: Progress | None) -> None:
+    told = json.loads((plain.folder / SOURCES).read_text(encoding="utf-8"))
+    shape = (len(plain.features), front_end.mels)
+    features = np.memmap(folder / "features.f32", np.float32, "w+", shape=shape)
+    done, total = 0, len(plain.train) + len(plain.dev)
+    for split, utterances in (("train", plain.train), ("dev", plain.dev)):
+        of_split = told["splits"][split]
+        augmentations = [
+            (s, None if n is None else (n[0], n[1])) for s, n in of_split["augmentations"]
+        ]
+        sources = [
+            Source(u.audio, u.offset_s, u.duration_s, digest)
+            for u, digest in zip(utterances, of_split["digests"], strict=True)
+        ]
+        hearing = Hearing(augmentations, of_split["denoise"])
+        for u, copies in zip(utterances, features_of(sources, hearing, front_end), strict=True):
+            for (start, count), copy in zip(u.at, copies, strict=True):
+                features[start : start + count] = _of_length(copy, count)
+            done += 1
+            if progress:
+                progress(f"features ({front_end.label()})", done, total)
+    features.flush()
+    index = json.loads((plain.folder / "index.json").read_text(encoding="utf-8"))
+    if plain.train:
+        mean, inv_std = _moments(features, plain.train)
+        used = used_bins(told["bandwidth_hz"], front_end)
+        index |= {"mean": mean.tolist(), "inv_std": (used * inv_std).tolist()}
+    index["front_end"] = asdict(front_end)
+    (folder / "index.json").write_text(json.dumps(index))
+    for name in _SAME:
+        if (plain.folder / name).is_file():
+            (folder / name).write_bytes((plain.folder / name).read_bytes())
+
+
+def _of_length(features: np.ndarray, n_frames: int) -> np.ndarray:
+    """At half the samples a count may be rounded otherwise: a last frame stands twice, or goes."""
+    missing = max(0, n_frames - len(features))
+    return np.pad(features, ((0, missing), (0, 0)), "edge")[:n_frames]
+
+
+def _moments(features: np.ndarray, utterances: list[Utterance]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and inverse standard deviation float64 [mels] of the plain training features."""
+    sums, n_frames = np.zeros((2, features.shape[1])), 0
+    for start, count in (u.at[0] for u in utterances):
+        some = features[start : start + count].astype(np.float64)
+        sums += some.sum(0), (some**2).sum(0)
+        n_frames += count
+    mean, square = sums / n_frames
+    return mean, 1 / np.sqrt(np.maximum(square - mean**2, 1e-4))
