@@ -23,6 +23,16 @@ def header_of(file: safe_open) -> JsonObject:
     return header if isinstance(header, dict) else {}
 
 
+def read_header(path: Path) -> JsonObject:
+    """The header of a checkpoint.
+
+    Raises:
+        SafetensorError: when it is no safetensors file.
+    """
+    with safe_open(path, "np") as file:
+        return header_of(file)
+
+
 def not_ours(path: Path) -> TeacherFault:
     return TeacherFault(
         f"{path}: is not a checkpoint written by this program; bring a network of another kind "

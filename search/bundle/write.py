@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,19 +56,46 @@ def write_bundle(
         ArtifactError: when a file of it is lost.
     """
     subject = of_teacher(store, study, space) if trial is None else of_trial(store, study, trial)
-    if target.exists() and not overwrite:
-        raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
-    _check_replaceable(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
-        folder = Path(work) / "bundle"
-        folder.mkdir()
+
+    def fill(folder: Path) -> dict[str, object]:
         try:
-            _fill(folder, store, artifacts, study, space, subject, measured_on)
+            return _fill(folder, store, artifacts, study, space, subject, measured_on)
         except ArtifactError as error:
             raise ArtifactError(
                 f"files of {subject.who} are lost: {error}; {subject.how_to_make_anew}"
             ) from error
+
+    return finish_bundle(fill, target, overwrite)
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """A bundle may be written there.
+
+    Raises:
+        UsageFault: when something is there that has to stay.
+    """
+    if target.exists() and not overwrite:
+        raise UsageFault(f"{target} exists already; choose another place or give --overwrite")
+    _check_replaceable(target)
+
+
+def finish_bundle(fill: Callable[[Path], dict[str, object]], target: Path, overwrite: bool) -> Path:
+    """A bundle, whole or not at all; a target that ends in .zip becomes a zip.
+
+    Args:
+        fill: writes all files into a folder; what it gives back is what the bundle says of itself.
+
+    Raises:
+        UsageFault: as `check_target`.
+    """
+    check_target(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as work:
+        folder = Path(work) / "bundle"
+        folder.mkdir()
+        told = fill(folder)
+        files = {p.name: file_digest(p) for p in sorted(folder.iterdir())}
+        write_json(folder / MANIFEST, {"format": f"{_FORMAT} 1", **told, "files": files})
         finished = _zipped(folder, Path(work)) if target.suffix == ".zip" else folder
         if target.is_dir():
             shutil.rmtree(target)
@@ -120,7 +148,7 @@ def _fill(
     space: Space,
     subject: Subject,
     measured_on: str | None,
-) -> None:
+) -> dict[str, object]:
     name = measured_on or space.first_target
     if name not in space.targets:
         raise UsageFault(f'--target: no target "{name}" (targets: {", ".join(space.targets)})')
@@ -130,29 +158,24 @@ def _fill(
     symbols = _blank_named(artifacts.fetch(tokens, folder / TOKENS))
     bandwidth = None
     if subject.recipe is not None:
-        _write_json(folder / "recipe.json", dict(subject.recipe))
+        write_json(folder / "recipe.json", dict(subject.recipe))
         prepared = TrialResults.of(store.stage_runs.of(study.id, None)).prepare
         is_known = prepared is not None and (subject.is_trained or space.teacher.train is not None)
         bandwidth = prepared.bandwidth_hz if is_known and prepared else None
     contract = features_contract(subject.subsampling_factor, bandwidth, subject.front_end)
-    _write_json(folder / FEATURES, contract)
-    _write_json(folder / "measurements.json", measurements(store, study, space, subject))
+    write_json(folder / FEATURES, contract)
+    write_json(folder / "measurements.json", measurements(store, study, space, subject))
     card = card_text(study, space, subject, name, model, symbols.index(BLANK), bandwidth)
     (folder / "CARD.md").write_text(card, encoding="utf-8")
     notice = licence_notice(space, subject)
     (folder / "LICENSE-NOTICE.txt").write_text(notice, encoding="utf-8")
-    _write_json(
-        folder / MANIFEST,
-        {
-            "format": f"{_FORMAT} 1",
-            "study": study.name,
-            "trial": TEACHER if subject.is_teacher else int(subject.name),
-            "target": name,
-            "backend": model.backend,
-            "main": model.main,
-            "files": {p.name: file_digest(p) for p in sorted(folder.iterdir())},
-        },
-    )
+    return {
+        "study": study.name,
+        "trial": TEACHER if subject.is_teacher else int(subject.name),
+        "target": name,
+        "backend": model.backend,
+        "main": model.main,
+    }
 
 
 def _blank_named(tokens: Path) -> tuple[str, ...]:
@@ -217,7 +240,8 @@ def features_contract(
     }
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """A file of a bundle: the same content gives the same bytes."""
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

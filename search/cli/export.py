@@ -18,6 +18,7 @@ from search.errors import UsageFault
 @click.option("--best", metavar="METRIC", help="… or the trial best in this metric …")
 @click.option("--where", help='… among those, e.g. "size_mb<=15 and latency_p95_ms<=50".')
 @click.option("--target", "measured_on", help="For this target's runtime [default: the first].")
+@click.option("--half", is_flag=True, help="Of a checkpoint: matrices in 16 bits.")
 @click.option("--overwrite", is_flag=True)
 @click.pass_context
 def export_command(
@@ -29,9 +30,12 @@ def export_command(
     best: str | None,
     where: str | None,
     measured_on: str | None,
+    half: bool,
     overwrite: bool,
 ) -> None:
-    """Write model, tokens, recipe, measurements and card to the folder OUT, or to OUT.zip.
+    """Write model, tokens, recipe, measurements and card to the folder OUT, or to OUT.zip; to
+    OUT.safetensors the network as a checkpoint, which can be a teacher (`teacher: {checkpoint:
+    …}`) or be made smaller (`search compress`).
 
     \b
     Examples:
@@ -39,11 +43,13 @@ def export_command(
       search export --ship --where "size_mb<=15 and latency_p95_ms<=50" student.zip
       search export --best wer student.zip
       search export --trial teacher teacher.zip
+      search export --trial teacher --half teacher.safetensors
     """
     from search.analysis.answer import trial_to_ship
     from search.analysis.pick import best_trial
     from search.analysis.trial_frame import study_frame
-    from search.bundle.subject import TEACHER
+    from search.bundle.checkpoint import SUFFIX, write_checkpoint
+    from search.bundle.subject import TEACHER, of_teacher, of_trial
     from search.bundle.write import write_bundle
     from storage.artifacts import ArtifactStore
 
@@ -51,6 +57,11 @@ def export_command(
         raise UsageFault("name the student: either --trial NUMBER, --ship or --best METRIC")
     if where is not None and trial is not None:
         raise UsageFault("--where goes with --ship and --best")
+    is_checkpoint = Path(target).suffix == SUFFIX
+    if half and not is_checkpoint:
+        raise UsageFault(f"--half goes with a checkpoint: an OUT that ends in {SUFFIX}")
+    if is_checkpoint and measured_on is not None:
+        raise UsageFault("--target: a checkpoint is made for no runtime")
     with open_store(ctx) as store:
         study = study_named(store, name)
         number = None
@@ -63,8 +74,17 @@ def export_command(
             number = whole_number(trial, "--trial")
         record = None if number is None else store.trials.get(study.id, number)
         artifacts = ArtifactStore(home_of(ctx).artifacts_url)
-        written = write_bundle(
-            store, artifacts, study, space_of(study), record, Path(target), overwrite, measured_on
-        )
+        space, out = space_of(study), Path(target)
+        if is_checkpoint:
+            subject = (
+                of_teacher(store, study, space)
+                if record is None
+                else of_trial(store, study, record)
+            )
+            written = write_checkpoint(subject, artifacts, out, overwrite, half)
+        else:
+            written = write_bundle(
+                store, artifacts, study, space, record, out, overwrite, measured_on
+            )
     who = TEACHER if number is None else f"trial {number}"
     click.echo(f"{who} of {study.name}: wrote {written}")

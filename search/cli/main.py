@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "whether two students really differ",
     "dashboard": "see the front, choose, export: pages in a browser",
     "report": "one page with front, tables and recipes, to share",
+    "compress": "make one model smaller step by step, as long as it loses little",
     "measure": "measure what waits for a device, again, or on a new target",
     "export": "write the package of one student",
     "transcribe": "text of recordings by an exported student",

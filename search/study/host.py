@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from search.policy import Policy
 from spaces.backends import backend_info
@@ -26,9 +26,14 @@ def host_digest(versions: Mapping[str, str]) -> str:
 
 
 def versions_of(space: Space) -> dict[str, str]:
-    """What is installed of each runtime, by backend; ONNX Runtime always."""
+    """What is installed of each runtime of a space, by backend; ONNX Runtime always."""
+    return runtime_versions({"onnxruntime", *(t.backend for t in space.targets.values())})
+
+
+def runtime_versions(backends: Iterable[str]) -> dict[str, str]:
+    """What is installed of each runtime, by backend."""
     versions = {}
-    for name in {"onnxruntime", *(t.backend for t in space.targets.values())}:
+    for name in backends:
         info = backend_info(name)
         modules = info.modules or (info.module.partition(".")[0],)
         listed = [f"{m} {_version(m)}" for m in modules] + list(info.requirements)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.errors import StudyFault
-from search.executors.base import Executor, JobOutcome
+from search.executors.base import Executor
+from search.executors.waiting import outcome_of, result_of
 from search.objectives import Metrics, metrics_of, violations
 from search.study.ends import ends_of, hopeless
 from search.study.host import host_digest, versions_of
@@ -18,12 +18,10 @@ from spaces.space import Space
 from workers.data.check import DataReport, Progress, check_data
 from workers.data.prepare import prepare
 from workers.errors import TeacherFault
-from workers.jobs import CheckTeacher, Job, Rehearse
-from workers.results import AnyResult, RehearseResult, ScreenResult
+from workers.jobs import CheckTeacher, Rehearse
+from workers.results import RehearseResult, ScreenResult
 from workers.teachers.imported import check_files
 from workers.workspace import Workspace
-
-_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def _teacher_fault(space: Space, executor: Executor) -> str | None:
         check_files(space.teacher)
     except TeacherFault as fault:
         return f"teacher: {fault}"
-    outcome = _outcome(CheckTeacher(source=space.teacher), executor)
+    outcome = outcome_of(CheckTeacher(source=space.teacher), executor)
     if outcome.result is None and not outcome.is_user_fault:
         raise StudyFault(outcome.error or "failed", False, outcome.log)
     return outcome.error
@@ -105,7 +103,7 @@ def _teacher_fault(space: Space, executor: Executor) -> str | None:
 
 def _extreme(space: Space, end: str, recipe: Recipe, corpus: str, executor: Executor) -> Extreme:
     job = screen_job(space, host_digest(versions_of(space)), corpus, recipe, end=end)
-    result = _result(job, executor)
+    result = result_of(job, executor)
     assert isinstance(result, ScreenResult)
     metrics = metrics_of(space, result.readings)
     excess = violations(space.budgets, metrics, {})
@@ -122,22 +120,6 @@ def _epoch_s(recipe: Recipe, corpus: str, executor: Executor) -> float:
     """CPU seconds of an epoch."""
     heard = recipe.student.front_end.heard(corpus)
     job = Rehearse(student=recipe.student, training=recipe.training, corpus=heard)
-    result = _result(job, executor)
+    result = result_of(job, executor)
     assert isinstance(result, RehearseResult)
     return result.epoch_s
-
-
-def _result(job: Job, executor: Executor) -> AnyResult:
-    outcome = _outcome(job, executor)
-    if outcome.result is None:
-        raise StudyFault(outcome.error or "failed", outcome.is_user_fault, outcome.log)
-    return outcome.result
-
-
-def _outcome(job: Job, executor: Executor) -> JobOutcome:
-    """One job, waited for."""
-    executor.submit(0, job)
-    ended: Sequence[JobOutcome] = ()
-    while not ended:
-        ended = executor.poll(_POLL_S)
-    return ended[0]
