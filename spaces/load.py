@@ -27,6 +27,7 @@ from spaces.space.like import LIKE, taken_over
 
 _TO_GO_ON = "edge"
 SHIPPED_FOLDER = Path(__file__).parent
+_TEACHERS = SHIPPED_FOLDER / "teachers"
 _MAX_BYTES = 1_000_000
 
 
@@ -151,6 +152,8 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
         for key in ("checkpoint", "onnx", "waveform", "tokens", "sherpa")
         if (value := getattr(teacher, key)) is not None
     }
+    if teacher.checkpoint is not None and not Path(str(update["checkpoint"])).exists():
+        update["checkpoint"] = str(_shipped_teacher(teacher.checkpoint) or update["checkpoint"])
     if teacher.huggingface and (folder / teacher.huggingface).exists():
         update["huggingface"] = absolute(teacher.huggingface)
     if teacher.command and os.sep in teacher.command[0]:
@@ -170,6 +173,12 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
             "gate": gate,
         }
     )
+
+
+def _shipped_teacher(name: str) -> Path | None:
+    """The checkpoint of that name that comes with the package, if one does."""
+    path = _TEACHERS / name
+    return path if Path(name).name == name and path.is_file() else None
 
 
 def with_absolute_ca_files(targets: Mapping[str, Target], folder: Path) -> dict[str, Target]:
