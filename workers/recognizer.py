@@ -20,6 +20,7 @@ from storage.artifacts import file_digest
 from workers.backends.base import Settings
 from workers.backends.isolated_session import IsolatedSession, open_isolated
 from workers.data.features import SAMPLE_RATE_HZ, fbank
+from workers.data.features_numpy import fbank_numpy
 from workers.data.sources import at_rate_of
 from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
@@ -37,6 +38,7 @@ class Manifest(TypedDict, total=False):
 
     main: str
     backend: str
+    filter_bank: str
     files: dict[str, str]
 
 
@@ -47,6 +49,7 @@ class Recognizer:
     session: IsolatedSession
     symbols: tuple[str, ...]
     front_end: FrontEnd = USUAL
+    has_fast_features: bool = False
 
     def transcribe(self, samples: np.ndarray) -> str:
         """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz.
@@ -55,7 +58,8 @@ class Recognizer:
             UserFault: when the model does not fit its tokens, or the utterance is too long for it.
             WorkError: when the runtime crashes on it, or takes far too long.
         """
-        heard = self.session.listen(fbank(at_rate_of(self.front_end, samples), self.front_end))
+        by = fbank_numpy if self.has_fast_features else fbank
+        heard = self.session.listen(by(at_rate_of(self.front_end, samples), self.front_end))
         if heard.n_symbols != len(self.symbols):
             raise BundleFault(
                 f"{MODEL} writes {heard.n_symbols} symbols, but {TOKENS} lists "
@@ -188,7 +192,8 @@ def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recogniz
     except ValueError as error:
         raise BundleFault(str(error)) from error
     session = IsolatedSession(backend, work / main, Settings(threads=threads), shown_as=path)
-    return Recognizer(session, symbols, _front_end(folder))
+    is_fast = read_manifest(folder).get("filter_bank") == "fast"
+    return Recognizer(session, symbols, _front_end(folder), is_fast)
 
 
 def _front_end(folder: Path) -> FrontEnd:

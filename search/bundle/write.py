@@ -20,7 +20,7 @@ from search.results import TrialResults
 from spaces.files import why_not_a_file
 from spaces.front_end import USUAL, FrontEnd
 from spaces.metrics import TEST_METRICS, MetricRef
-from spaces.space import WHERE_IT_IS_REACHED, Space
+from spaces.space import WHERE_IT_IS_REACHED, Space, Target
 from storage.artifacts import ArtifactStore, file_digest
 from storage.errors import ArtifactError
 from storage.records import Study, Trial
@@ -175,7 +175,13 @@ def _fill(
         "target": name,
         "backend": model.backend,
         "main": model.main,
+        **_computed_by(space.targets[name]),
     }
+
+
+def _computed_by(target: Target) -> dict[str, object]:
+    """What computes the features on that target, where it is not Kaldi's filter bank."""
+    return {} if target.filter_bank == "kaldi" else {"filter_bank": target.filter_bank}
 
 
 def _blank_named(tokens: Path) -> tuple[str, ...]:

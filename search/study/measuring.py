@@ -225,7 +225,7 @@ def _measure(
         tokens=subject.tokens,
         corpus=subject.heard(corpus),
         macs=subject.macs,
-        texts=scored.texts if target.is_remote else None,
+        texts=scored.texts if target.is_remote or target.filter_bank != "kaldi" else None,
         baseline=baseline,
         baseline_tokens=settings.imported.get("baseline_tokens") if baseline else None,
         calibrated_anchor_ms=settings.anchors_ms.get(name),

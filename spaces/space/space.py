@@ -120,7 +120,8 @@ class Space(Record):
             return "needs gate.regression, which names the baseline"
         if metric.name in ("long_wer", "long_excess") and self.gate.long_audio is None:
             return "needs gate.long_audio, which measures it"
-        is_here = target.backend == "onnxruntime" and not target.is_remote
+        is_usual = target.filter_bank == "kaldi"
+        is_here = target.backend == "onnxruntime" and not target.is_remote and is_usual
         if metric.name == "text_diff_share" and is_here:
             return "is against ONNX Runtime here, which is what this target is"
         return None

@@ -31,7 +31,9 @@ forbid: [{front_end.mels: 80, front_end.shift_ms: 10}, {front_end.mels: 40, fron
 training: {epochs: 10, learning_rate: 0.005, batch_s: 16}
 quantize: {scheme: int8_dynamic}
 gate: {long_audio: 100%}
-targets: {cpu: {runs: 10, restarts: 1, max_s: 0.5}}
+targets:
+  cpu: {runs: 10, restarts: 1, max_s: 0.5}
+  fast: {filter_bank: fast, runs: 10, restarts: 1, max_s: 0.5}
 search: {trials: 4, parallel: 2, sampler: random, confirm: false}
 """
 )
@@ -149,3 +151,21 @@ def test_what_hears_8_khz_is_not_timed_in_turn_with_what_hears_16(
     assert "one hears 8 kHz and the other 16" in refused.stderr
     both = cli("--home", home, "compare", "--again", low, numbers[80, 20, 8000])
     assert both.returncode == 0, both.stderr
+
+
+def test_a_target_may_compute_features_by_the_fast_filter_bank(
+    home: Path, cli: Cli, tmp_path: Path, bundles: dict[tuple[int, float, int], Path]
+) -> None:
+    found = json.loads(cli("--home", home, "front", "--all", "--json").stdout)
+    for trial in found:
+        metrics = trial["metrics"]
+        assert metrics["features_p50_ms@fast"] < metrics["features_p50_ms"]
+        assert metrics["text_diff_share@fast"] == 0
+    bundle, usual = tmp_path / "fast", bundles[40, 10, 16_000]
+    called = ("--home", home, "export", "--trial", usual.name, "--target", "fast", bundle)
+    assert cli(*called).returncode == 0
+    assert json.loads((bundle / "bundle.json").read_text())["filter_bank"] == "fast"
+    assert open_bundle(bundle).has_fast_features and not open_bundle(usual).has_fast_features
+    recording = next((home / "cache" / "synthetic").glob("*/dev-*.flac"))
+    texts = [cli("transcribe", b, recording).stdout for b in (bundle, usual)]
+    assert texts[0] == texts[1]

@@ -227,7 +227,14 @@ def _laid_out(message: JobMessage, cache: Cache) -> LatencyRequest:
         model = str(folder / "model" / candidate.main)
         settings = dict(candidate.settings)
         candidates.append(
-            Candidate(candidate.backend, model, tokens, settings, candidate.front_end)
+            Candidate(
+                candidate.backend,
+                model,
+                tokens,
+                settings,
+                candidate.front_end,
+                candidate.filter_bank,
+            )
         )
     audio = [placed(d, cache.work / "audio" / f"{i}.npy") for i, d in enumerate(message.audio)]
     return LatencyRequest(

@@ -28,6 +28,9 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _CHOICES = {"graph_level": ("all", "extended", "basic", "off"), "precision": PRECISIONS}
 
 
+_USUAL = {"front_end": "", "filter_bank": "kaldi"}  # of the features of a candidate
+
+
 class MessageFault(ValueError):
     """A message cannot be used; the text lists all that is wrong with it."""
 
@@ -42,6 +45,7 @@ class JobCandidate:
     tokens: str
     settings: GivenSettings
     front_end: str = ""  # its code
+    filter_bank: str = "kaldi"
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,13 @@ class JobMessage:
         return frozenset((*self.audio, *of_candidates))
 
     def to_json(self) -> str:
-        """Canonical: equal messages are equal text. The usual front end is not said: agents that
-        know no other take such a message."""
+        """Canonical: equal messages are equal text. The usual features are not said: agents that
+        know no others take such a message."""
         content = asdict(self)
         for candidate in content["candidates"]:
-            if not candidate["front_end"]:
-                del candidate["front_end"]
+            for name, usual in _USUAL.items():
+                if candidate[name] == usual:
+                    del candidate[name]
         return json.dumps(content, sort_keys=True, allow_nan=False)
 
 
@@ -232,8 +237,9 @@ _candidate_fields = _record(
         "tokens": _digest,
         "settings": _record(_SETTINGS, optional=_SETTINGS),
         "front_end": _front_end,
+        "filter_bank": _choice(("kaldi", "fast")),
     },
-    optional=("front_end",),
+    optional=_USUAL,
 )
 
 

@@ -52,7 +52,14 @@ def request_for(
     """
     return LatencyRequest(
         candidates=tuple(
-            Candidate(m.backend, str(m.model), str(m.tokens), target.settings(), m.front_end.code)
+            Candidate(
+                backend=m.backend,
+                model=str(m.model),
+                tokens=str(m.tokens),
+                settings=target.settings(),
+                front_end=m.front_end.code,
+                filter_bank=target.filter_bank,
+            )
             for m in models
         ),
         audio=tuple(map(str, timed_audio(corpus))),

@@ -22,6 +22,9 @@ _CPU = Path("/sys/devices/system/cpu")
 _RAPL = Path("/sys/class/powercap")
 
 
+KALDI = "kaldi-native-fbank"
+
+
 @dataclass(frozen=True)
 class MachineReport:
     """One machine, as it is now. Frequencies in MHz, temperature in degrees Celsius."""
@@ -47,7 +50,12 @@ class MachineReport:
         return (self.node, self.processor, self.cores, self.runtimes)
 
 
-def report() -> MachineReport:
+def report(filter_bank: str = "kaldi") -> MachineReport:
+    """This machine as it is now.
+
+    Args:
+        filter_bank: that features are to be computed with.
+    """
     return MachineReport(
         node=platform.node(),
         system=platform.system(),
@@ -61,7 +69,7 @@ def report() -> MachineReport:
         load_1min=psutil.getloadavg()[0],
         python=platform.python_version(),
         runtimes=_runtimes(),
-        features_by=features_by(),
+        features_by=features_by(filter_bank),
         untold=() if energy_j(gpu=False) is not None else ("energy_mj",),
     )
 
@@ -78,11 +86,14 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def features_by() -> str:
+def features_by(filter_bank: str = "kaldi") -> str:
+    """What computes the filter banks here."""
     import importlib.util
 
-    has_kaldi = importlib.util.find_spec("kaldi_native_fbank") is not None
-    return "kaldi-native-fbank" if has_kaldi else "numpy"
+    if filter_bank == "kaldi" and importlib.util.find_spec("kaldi_native_fbank") is not None:
+        return KALDI
+    has_scipy = importlib.util.find_spec("scipy") is not None
+    return "numpy and scipy" if has_scipy else "numpy"
 
 
 def _runtimes() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class Candidate:
     tokens: str
     settings: GivenSettings
     front_end: str = ""  # its code
+    filter_bank: str = "kaldi"  # what computes features: kaldi (where it is installed) or fast
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from workers.data.text import decode, read_tokens
 from workers.isolated_call import Request
 from workers.probe.anchor import Anchor, peak_gflops
 from workers.probe.machine import (
+    KALDI,
     LoadMonitor,
     LoadReport,
     MachineReport,
@@ -106,7 +107,7 @@ def measure(given: Request) -> list[dict[str, object]]:
     _warm_up(candidates, audio, anchor, request.max_s * _WARM_UP_SHARE)
     monitor = LoadMonitor()
     _take_passes(candidates, audio, anchor, request)
-    load, machine = monitor.end(), report()
+    load, machine = monitor.end(), report(request.candidates[0].filter_bank)
     return [asdict(_summed_up(c, audio, request, load, machine)) for c in candidates]
 
 
@@ -139,8 +140,9 @@ def _summed_up(
     )
 
 
-def _fbank(front_end: FrontEnd) -> Fbank:
-    if features_by() == "numpy":
+def _fbank(given: Candidate) -> Fbank:
+    front_end = FrontEnd.of_code(given.front_end)
+    if features_by(given.filter_bank) != KALDI:
         from workers.data.features_numpy import fbank_numpy as fbank
     else:
         from workers.data.features import fbank
@@ -149,7 +151,7 @@ def _fbank(front_end: FrontEnd) -> Fbank:
 
 def _opened(given: Candidate, audio: list[np.ndarray]) -> _Candidate:
     backend = load_backend(given.backend)
-    symbols, fbank = read_tokens(Path(given.tokens)), _fbank(FrontEnd.of_code(given.front_end))
+    symbols, fbank = read_tokens(Path(given.tokens)), _fbank(given)
     fbank(audio[0])
     before_mb = reset_peak_memory()
     start = time.perf_counter()

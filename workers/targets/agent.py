@@ -296,6 +296,7 @@ def _message_of(request: LatencyRequest, url: str) -> tuple[JobMessage, dict[str
                 tokens=digest_of(Path(c.tokens)),
                 settings=c.settings,
                 front_end=c.front_end,
+                filter_bank=c.filter_bank,
             )
             for c in request.candidates
         ),
