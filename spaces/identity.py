@@ -19,6 +19,9 @@ _HOW_IT_IS_RUN = {
     "stage_timeout_s",
     "device_patience_s",
     "confirm",
+    "device",
+    "precision",
+    "trials_per_gpu",
 }
 # What later versions added, with what stands for how it was before.
 _LATER: dict[str, object] = {

@@ -34,6 +34,7 @@ _OPERATIONS = {
     "measure": "workers.probe.sampling:measure",
     "machine": "workers.probe.machine:report_of",
     "open_doors": "workers.confinement:open_doors",
+    "accelerators": "workers.accelerators:report_of",
     "speak": "workers.data.synthetic:speak",
     "count_symbols": "workers.teachers.waveform_onnx:count_symbols",
     "transcribe": "workers.teachers.sherpa_folder:transcribe",

@@ -75,7 +75,19 @@ class Screen(StageJob):
     end: str = ""
 
 
-class Train(StageJob):
+class OnDevice(StageJob):
+    """Where torch computes: on the CPU unless `device` says otherwise, in what `precision` says;
+    `gpus` are the numbers of those that may be used, `per_gpu` how many stages may share one."""
+
+    not_in_key: ClassVar[frozenset[str]] = frozenset(("gpus", "per_gpu"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("device", "precision"))
+    device: Literal["", "cuda", "mps"] = ""
+    precision: Literal["", "fp32", "bf16", "fp16"] = ""
+    gpus: tuple[int, ...] = ()
+    per_gpu: int = 1
+
+
+class Train(OnDevice):
     """Train a network; `soft_targets` names what a teacher makes of the corpus.
 
     After the shares of its epochs in `rungs` it is scored on dev. `until` is the one of them at
@@ -85,7 +97,7 @@ class Train(StageJob):
     """
 
     stage: Literal["train"] = "train"
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("rungs", "until", "start"))
+    not_in_key_if_empty = OnDevice.not_in_key_if_empty | {"rungs", "until", "start"}
     student: StudentDims
     training: Training
     distil: Distil = Distil(weight=0.0)
@@ -104,7 +116,7 @@ class Train(StageJob):
         return self.model_copy(update={"until": None})
 
 
-class Supernet(StageJob):
+class Supernet(OnDevice):
     """Train one network whose parts are the students of a family: with `choices` of each dimension
     that they differ in, `largest` the one that holds them all."""
 
@@ -119,7 +131,7 @@ class Supernet(StageJob):
     threads: int
 
 
-class Compress(StageJob):
+class Compress(OnDevice):
     """Prune a trained network, then train it again."""
 
     stage: Literal["compress"] = "compress"
@@ -254,7 +266,7 @@ class Rehearse(StageJob):
         return False
 
 
-class TeacherTargets(StageJob):
+class TeacherTargets(OnDevice):
     """Let the teacher infer the training set, and dev where it cannot be exported.
 
     The teacher is artifacts, or what `source` names; a source that is a folder has the digest of
@@ -262,8 +274,8 @@ class TeacherTargets(StageJob):
     """
 
     stage: Literal["teacher_targets"] = "teacher_targets"
-    not_in_key: ClassVar[frozenset[str]] = frozenset(("location", "at_once", "time_limit_s"))
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("waveform", "command", "language"))
+    not_in_key = OnDevice.not_in_key | {"location", "at_once", "time_limit_s"}
+    not_in_key_if_empty = OnDevice.not_in_key_if_empty | {"waveform", "command", "language"}
     corpus: str
     threads: int = 1
     checkpoint: str | None = None

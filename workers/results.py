@@ -79,6 +79,7 @@ class Epoch(Record):
     train_ctc: float
     cpu_s: float
     dev_wer: float | None = None
+    n_skipped: int = 0  # steps so far whose gradients were not finite, in float16
 
 
 class RungScore(Record):

@@ -69,15 +69,16 @@ def _backends() -> str:
 
 
 def _machine() -> str:
-    import torch
+    from search.study.place import place_of, told
+    from spaces.space import Search
+    from workers.train.placement import has_native_bf16
 
-    from workers.train.loop import has_native_bf16
-
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    trains = told(place_of(Search(), deterministic=False))
     bf16 = "bfloat16 in hardware" if has_native_bf16() else "no bfloat16"
     free_gb = shutil.disk_usage(".").free / 1e9
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.machine()}, {cores} cores, {bf16}, GPU {gpu}, {free_gb:.0f} GB free here"
+    machine = f"{platform.machine()}, {cores} cores, {bf16}"
+    return f"{machine}, trains on {trains}, {free_gb:.0f} GB free here"
 
 
 def _audio() -> str:

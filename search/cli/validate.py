@@ -23,6 +23,7 @@ def validate_command(ctx: click.Context, path: str, quick: bool, yes: bool) -> i
     from search.policy import AS_MEASURED
     from search.strategy.verdict import deciding_metrics
     from search.study.imports import check_baseline
+    from search.study.place import place_of, told
     from search.study.preflight import check_space
     from spaces.load import load_space
 
@@ -34,6 +35,8 @@ def validate_command(ctx: click.Context, path: str, quick: bool, yes: bool) -> i
         return 0
     workspace = home_of(ctx).workspace()
     check_baseline(space)
+    place = told(place_of(space.search, deterministic=False))
+    click.echo(f"training: {place}, {space.search.parallel} at a time")
     agree_to_hosts(ctx, space, yes)
     check_targets(space, deciding_metrics(space, AS_MEASURED))
     executor = LocalExecutor(workspace, space.search.stage_timeout_s)

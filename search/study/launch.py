@@ -25,6 +25,7 @@ from search.study.imports import check_baseline
 from search.study.lease import Heartbeat, holding, only_coordinator
 from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
+from search.study.place import place_of
 from search.study.settings import StudySettings
 from spaces.space import Space
 from storage.partial import sweep
@@ -51,6 +52,7 @@ def launch(
     """
     space, text, found = read_space(path, options)
     check_baseline(space)
+    place_of(space.search, deterministic=options.deterministic)
     check_targets(space, deciding_metrics(space, policy_of(options.deterministic)))
     with (
         only_coordinator(home, space.name),

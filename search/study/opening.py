@@ -12,6 +12,7 @@ from search.study.host import host_digest, threads_of, versions_of
 from search.study.imports import baseline_figures, import_baseline, import_teacher
 from search.study.ledger import FIRST_STAGES
 from search.study.options import Options
+from search.study.place import place_of
 from search.study.settings import StudySettings
 from spaces.identity import space_digest
 from spaces.space import Space
@@ -106,6 +107,7 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         imported=imported,
         teacher_size_mb=None if model is None else artifacts.size(model) / 1e6,
         anchors_ms=remembered(space, home.devices()),
+        place=place_of(space.search, deterministic=study.deterministic),
     )
 
 

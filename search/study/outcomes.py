@@ -10,7 +10,7 @@ from search.study.afterwards import InTurn
 from search.study.device_backoff import DeviceBackoff
 from search.study.ledger import Ledger, Ticket
 from search.study.teacher_phase import TeacherPhase
-from workers.results import MeasureResult, PrepareResult, TrainResult, Unavailable
+from workers.results import AnyResult, Epoch, MeasureResult, PrepareResult, TrainResult, Unavailable
 
 # A stage whose process is ended from outside so often takes more memory than there is.
 _MOST_KILLS = 4
@@ -78,6 +78,8 @@ class OutcomeHandler:
         how = "found done" if result.reused else f"{outcome.duration_s:.1f} s"
         if isinstance(result, TrainResult) and result.sliced_share is not None:
             how += f", from a slice ({result.sliced_share:.0%} of its parameters)"
+        if (n_skipped := _n_skipped(result)) and not result.reused:
+            how += f", {n_skipped} steps left out whose gradients were not finite"
         self._ledger.event("stage", f"{who}: {ticket.stage} {how}", ticket.trial)
         if isinstance(result, MeasureResult) and result.unsteady:
             reasons = "; ".join(result.unsteady)
@@ -106,6 +108,12 @@ class OutcomeHandler:
             self._ledger.event("teacher", f"the teacher goes without {stage}: {error}")
         else:
             raise StudyFault(error, outcome.is_user_fault, outcome.log)
+
+
+def _n_skipped(result: AnyResult) -> int:
+    """Steps of a training in float16 that were left out."""
+    history: tuple[Epoch, ...] = getattr(result, "history", ())
+    return history[-1].n_skipped if history else 0
 
 
 def _who(number: int | None) -> str:

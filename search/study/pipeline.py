@@ -43,15 +43,14 @@ def next_study_step(
     corpus = results.prepare.corpus
     trained = space.teacher.train
     if trained is not None and results.train is None:
-        return Submit(
-            Train(
-                student=trained.student,
-                training=trained.training,
-                corpus=corpus,
-                seed=settings.seed,
-                threads=settings.teacher_threads,
-            )
+        train = Train(
+            student=trained.student,
+            training=trained.training,
+            corpus=corpus,
+            seed=settings.seed,
+            threads=settings.teacher_threads,
         )
+        return Submit(settings.place.of(train))
     checkpoint = _teacher_checkpoint(space, settings, results)
     if checkpoint is not None and results.export is None:
         return Submit(Export(checkpoint=checkpoint, quantize=Quantize(), corpus=corpus))
@@ -64,12 +63,14 @@ def next_study_step(
             return step
         waiting = step.targets if isinstance(step, Wait) else ()
     if results.teacher_targets is None and space.trained_families:
-        return Submit(_teacher_targets(space, settings, corpus, checkpoint))
+        return Submit(settings.place.of(_teacher_targets(space, settings, corpus, checkpoint)))
     for family in shared:
         if family not in results.supernets:
             assert results.teacher_targets is not None
             soft_targets = results.teacher_targets.soft_targets
-            return Submit(_supernet(space, settings, corpus, soft_targets, family))
+            return Submit(
+                settings.place.of(_supernet(space, settings, corpus, soft_targets, family))
+            )
     return Wait(waiting) if waiting else Complete()
 
 
@@ -201,17 +202,17 @@ def next_trial_step(
         return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
     context = replace(context, corpus=recipe.student.front_end.heard(context.corpus))
     if results.train is None:
-        train, start = (
-            _train(settings, context, recipe),
-            context.supernets.get(recipe.student.family),
-        )
+        train = settings.place.of(_train(settings, context, recipe))
+        start = context.supernets.get(recipe.student.family)
         if start is not None:
             return Submit(_from_slice(space, train, start))
         rungs = space.search.rungs
         until = None if to_end else _next_rung(rungs, results)
         return Submit(train.model_copy(update={"rungs": rungs, "until": until}))
     if recipe.prune.ratio > 0 and results.compress is None:
-        return Submit(_compress(settings, context, recipe, results.train.checkpoint))
+        return Submit(
+            settings.place.of(_compress(settings, context, recipe, results.train.checkpoint))
+        )
     network = results.checkpoint
     assert network is not None
     exported = results.export

@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeVar
+
+from workers.jobs import OnDevice
+
+_Placed = TypeVar("_Placed", bound=OnDevice)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a launch trains, as `workers.jobs.OnDevice` has it; empty is the CPU."""
+
+    device: Literal["", "cuda", "mps"] = ""
+    precision: Literal["", "fp32", "bf16", "fp16"] = ""
+    gpus: tuple[int, ...] = ()
+    per_gpu: int = 1
+
+    def of(self, job: _Placed) -> _Placed:
+        """A job that is done there."""
+        return job.model_copy(update=asdict(self))
 
 
 @dataclass(frozen=True)
@@ -20,6 +39,7 @@ class StudySettings:
     teacher_size_mb: float | None = None  # of one brought as an ONNX file
     anchors_ms: Mapping[str, float] = field(default_factory=dict)  # of calibrated targets
     versions: Mapping[str, str] = field(default_factory=dict)  # of the runtimes, by backend
+    place: Place = Place()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ class Search(Record):
     """trials at the same time"""
     threads_per_trial: Annotated[int, Field(ge=1, le=256)] | None = None
     """cores of each; by default the cores are shared out"""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?|mps)$")] = "auto"
+    """where networks are trained and teachers run: `cpu`, `cuda` (all of them), `cuda:1`, `mps`;
+    `auto` is a GPU where there is one"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """of matrix products in training; `auto` is bfloat16 where the device has it"""
+    trials_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
+    """how many trainings share a GPU; `parallel` is how many there are in all"""
     seed: Seed = 0
     """of training and proposals"""
     initial_trials: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,44 @@ class Batch:
     targets: Tensor  # int64 [sum of target_lengths]
     target_lengths: Tensor  # int64 [N]
     items: tuple[tuple[int, int], ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """In memory that a GPU copies from on its own."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            features=change(self.features),
+            lengths=change(self.lengths),
+            targets=change(self.targets),
+            target_lengths=change(self.target_lengths),
+            items=self.items,
+        )
+
+    def parts(self, n_parts: int) -> list[Batch]:
+        """Its rows in so many parts, as equal as can be; padding that a part needs not is cut."""
+        n_rows = len(self.items)
+        edges = [n_rows * i // n_parts for i in range(n_parts + 1)]
+        ends = [0, *np.cumsum(self.target_lengths.tolist()).tolist()]
+        made = []
+        for low, high in itertools.pairwise(edges):
+            if low == high:
+                continue
+            lengths = self.lengths[low:high]
+            made.append(
+                Batch(
+                    features=self.features[low:high, : int(lengths.max())],
+                    lengths=lengths,
+                    targets=self.targets[ends[low] : ends[high]],
+                    target_lengths=self.target_lengths[low:high],
+                    items=self.items[low:high],
+                )
+            )
+        return made
 
     def twice(self) -> Batch:
         """Every row again below the rows."""
@@ -85,14 +125,14 @@ def spec_augment(
     """
     n, t, d = features.shape
     keep = torch.ones(n, t, d, dtype=torch.bool)
-    n_frames = lengths.numpy()
+    n_frames = lengths.cpu().numpy()
     for _ in range(2):
         width = rng.integers(0, max(1, round(_WIDEST_BAND * d * strength)) + 1, n)
         keep &= ~_spans(d, width, np.full(n, d), rng)[:, None, :]
     for _ in range(3):
         width = (rng.random(n) * 0.05 * strength * n_frames).astype(np.int64)
         keep &= ~_spans(t, width, n_frames, rng)[:, :, None]
-    return features * keep
+    return features * keep.to(features.device)
 
 
 def _spans(size: int, width: np.ndarray, limit: np.ndarray, rng: np.random.Generator) -> Tensor:

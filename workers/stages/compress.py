@@ -10,6 +10,7 @@ from workers.jobs import Compress
 from workers.results import CompressResult
 from workers.stages.context import StageContext
 from workers.stages.train import put_network, trainer_of
+from workers.train.placement import Placement
 
 
 def run(job: Compress, context: StageContext) -> CompressResult:
@@ -18,7 +19,8 @@ def run(job: Compress, context: StageContext) -> CompressResult:
     corpus = context.corpus(job.corpus)
     parent, _, _ = load_network(context.fetch(job.checkpoint, "parent.safetensors"))
     network = prune(parent, job.ratio, job.rule)
-    trainer = trainer_of(network, corpus, job, context)
-    trainer.run()
+    with context.gpu_for(job) as gpu:
+        trainer = trainer_of(network, corpus, job, context, Placement.of(job, gpu))
+        trainer.run()
     checkpoint = put_network(network, corpus, job, context)
     return CompressResult(checkpoint=checkpoint, history=tuple(trainer.history))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from spaces.front_end import FrontEnd
 from storage.artifacts import ArtifactStore
+from workers.accelerators import slot_on_gpu
 from workers.atomic import whole_or_removed, write_json
 from workers.data.corpus import Corpus
 from workers.data.heard import heard_by
 from workers.data.text import write_tokens
 from workers.errors import LostInput
 from workers.host_lock import HostLock
+from workers.jobs import OnDevice
 from workers.workspace import Workspace
 
 _PROGRESS_EVERY_S = 0.5
@@ -41,6 +44,16 @@ class StageContext:
     @cached_property
     def _last_report(self) -> list[float]:
         return [0.0]
+
+    @contextmanager
+    def gpu_for(self, job: OnDevice) -> Iterator[int | None]:
+        """The number of the GPU that a job has room on while the block runs; None for a job that
+        needs none."""
+        if job.device != "cuda":
+            yield None
+            return
+        with slot_on_gpu(self.workspace.locks, job.gpus or (0,), job.per_gpu) as gpu:
+            yield gpu
 
     def corpus(self, name: str) -> Corpus:
         """A prepared corpus, by its name; as another front end hears it where the name tells one.

@@ -12,6 +12,7 @@ from workers.stages.context import StageContext
 from workers.students.supernet import Supernet
 from workers.train.loop import dev_errors
 from workers.train.losses.soft_targets import SoftTargets
+from workers.train.placement import Placement
 from workers.train.recalibration import recalibrate
 from workers.train.supernet import SupernetTrainer
 
@@ -25,18 +26,20 @@ def run(job: SupernetJob, context: StageContext) -> SupernetResult:
     soft_targets = None
     if job.soft_targets is not None:
         soft_targets = SoftTargets(context.soft_targets(job.soft_targets))
-    trainer = SupernetTrainer(
-        supernet,
-        corpus,
-        job.training,
-        job.seed,
-        context.folder,
-        distil=job.distil,
-        soft_targets=soft_targets,
-        lock=context.lock,
-        report=context.report,
-    )
-    trainer.run()
+    with context.gpu_for(job) as gpu:
+        trainer = SupernetTrainer(
+            supernet,
+            corpus,
+            job.training,
+            job.seed,
+            context.folder,
+            distil=job.distil,
+            soft_targets=soft_targets,
+            lock=context.lock,
+            report=context.report,
+            placement=Placement.of(job, gpu),
+        )
+        trainer.run()
     path = context.folder / "supernet.safetensors"
     save_supernet(supernet, corpus.symbols, path)
     with context.lock.shared():

@@ -15,6 +15,7 @@ from workers.teachers.base import Transcriber
 from workers.teachers.load import load_teacher
 from workers.teachers.runner import TeacherRunner
 from workers.teachers.targets import infer_targets, targets_index
+from workers.train.placement import Placement
 
 
 def run(job: TeacherTargets, context: StageContext) -> TeacherTargetsResult:
@@ -23,9 +24,16 @@ def run(job: TeacherTargets, context: StageContext) -> TeacherTargetsResult:
     Raises:
         TeacherFault: saying what is wrong with the teacher.
     """
+    with context.gpu_for(job) as gpu:
+        return _inferred(job, context, Placement.of(job, gpu).device)
+
+
+def _inferred(
+    job: TeacherTargets, context: StageContext, device: torch.device
+) -> TeacherTargetsResult:
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
-    teacher = load_teacher(_source(job, context), job.threads)
+    teacher = load_teacher(_source(job, context), job.threads, device)
     runner = TeacherRunner(teacher, corpus, job.speeds)
     folder = context.workspace.soft_targets(key_of(job)[:32])
     infer_targets(

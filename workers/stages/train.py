@@ -13,19 +13,25 @@ from workers.stages.context import StageContext
 from workers.students.base import Student, untrained_student
 from workers.train.loop import Trainer
 from workers.train.losses.soft_targets import SoftTargets
+from workers.train.placement import Placement
 from workers.train.recalibration import recalibrate
 
 
 def run(job: Train, context: StageContext) -> TrainResult | RungResult:
     """Train a student or a teacher, to its end or to a rung; an interrupted attempt, or one that
     paused at a rung, goes on from its last epoch."""
+    with context.gpu_for(job) as gpu:
+        return _trained(job, context, Placement.of(job, gpu))
+
+
+def _trained(job: Train, context: StageContext, placement: Placement) -> TrainResult | RungResult:
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
     torch.manual_seed(job.seed)
     network, sliced_share = untrained_student(job.student, corpus), None
     if job.start is not None:
         network, sliced_share = _from_slice(job, job.start, corpus, context)
-    trainer = trainer_of(network, corpus, job, context, job.rungs)
+    trainer = trainer_of(network, corpus, job, context, placement, job.rungs)
     if job.until is not None:
         score = trainer.run_to_rung(job.until)
         return RungResult(score=score, history=tuple(trainer.history))
@@ -58,6 +64,7 @@ def trainer_of(
     corpus: Corpus,
     job: Train | Compress,
     context: StageContext,
+    placement: Placement,
     rungs: tuple[float, ...] = (),
 ) -> Trainer:
     """Who trains a network as a job says."""
@@ -76,6 +83,7 @@ def trainer_of(
         soft_targets=soft_targets,
         lock=context.lock,
         report=context.report,
+        placement=placement,
     )
 
 

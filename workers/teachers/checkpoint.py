@@ -17,14 +17,15 @@ class CheckpointTeacher:
 
     wants_samples = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: torch.device | None = None) -> None:
         network, self.symbols, _ = load_network(path)
         self.n_parameters: int | None = sum(p.numel() for p in network.parameters())
-        self.network = fold_norms(network)
+        self.network = fold_norms(network).to(device or torch.device("cpu"))
 
     def infer(self, features: np.ndarray) -> TeacherOutput:
         with torch.inference_mode():
-            x = self.network.normalise(torch.from_numpy(np.array(features))[None])
-            output = self.network(x, torch.tensor([len(features)]))
+            device = self.network.head.weight.device
+            x = self.network.normalise(torch.from_numpy(np.array(features))[None].to(device))
+            output = self.network(x, torch.tensor([len(features)], device=device))
             log_probs = torch.log_softmax(output.logits[0], -1)
-        return TeacherOutput(log_probs.numpy(), output.hidden[0].numpy())
+        return TeacherOutput(log_probs.cpu().numpy(), output.hidden[0].cpu().numpy())

@@ -14,6 +14,7 @@ from workers.errors import MissingExtra, TeacherFault
 from workers.teachers.base import Transcript
 from workers.teachers.waveform import WaveformTeacher
 
+CPU = torch.device("cpu")
 _WINDOW_S = 30.0  # Whisper hears so much at once; longer audio it goes through with timestamps
 
 
@@ -50,7 +51,9 @@ class DecoderTeacher:
         return str(found["text"]).strip()
 
 
-def huggingface_teacher(name: str, language: str | None = None) -> WaveformTeacher | DecoderTeacher:
+def huggingface_teacher(
+    name: str, language: str | None = None, device: torch.device = CPU
+) -> WaveformTeacher | DecoderTeacher:
     """A model from a local folder, or from the hub where the network allows.
 
     Only safetensors weights are read: the older format is pickle.
@@ -67,9 +70,9 @@ def huggingface_teacher(name: str, language: str | None = None) -> WaveformTeach
     try:
         kind = type(transformers.AutoConfig.from_pretrained(name))
         if kind in modeling_auto.MODEL_FOR_CTC_MAPPING:
-            return _ctc(transformers, name)
+            return _ctc(transformers, name, device)
         if kind in modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
-            return _with_decoder(transformers, name, language)
+            return _with_decoder(transformers, name, language, device)
     except MemoryError:
         raise
     except Exception as error:  # of a damaged file: of safetensors, torch and Python, of many types
@@ -81,7 +84,9 @@ def huggingface_teacher(name: str, language: str | None = None) -> WaveformTeach
     )
 
 
-def _with_decoder(transformers: Any, name: str, language: str | None) -> DecoderTeacher:
+def _with_decoder(
+    transformers: Any, name: str, language: str | None, device: torch.device
+) -> DecoderTeacher:
     auto = transformers.AutoModelForSpeechSeq2Seq
     network = auto.from_pretrained(name, use_safetensors=True).eval()
     return DecoderTeacher(
@@ -90,12 +95,13 @@ def _with_decoder(transformers: Any, name: str, language: str | None) -> Decoder
             model=network,
             tokenizer=transformers.AutoTokenizer.from_pretrained(name),
             feature_extractor=transformers.AutoFeatureExtractor.from_pretrained(name),
+            device=device,
         ),
         language,
     )
 
 
-def _ctc(transformers: Any, name: str) -> WaveformTeacher:
+def _ctc(transformers: Any, name: str, device: torch.device) -> WaveformTeacher:
     network = transformers.AutoModelForCTC.from_pretrained(name, use_safetensors=True).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
@@ -114,4 +120,4 @@ def _ctc(transformers: Any, name: str) -> WaveformTeacher:
         logits: torch.Tensor = network(samples).logits
         return logits
 
-    return WaveformTeacher(network, tuple(symbols), run, name)
+    return WaveformTeacher(network, tuple(symbols), run, name, device)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from spaces.space import TeacherSource
 from workers.errors import TeacherFault, UserFault
 from workers.teachers.base import AnyTeacher
@@ -16,22 +18,27 @@ from workers.teachers.waveform import torchaudio_teacher
 from workers.teachers.waveform_onnx import WaveformOnnxTeacher
 
 
-def load_teacher(config: TeacherSource, threads: int = 1) -> AnyTeacher:
+def load_teacher(
+    config: TeacherSource, threads: int = 1, device: torch.device | None = None
+) -> AnyTeacher:
     """The teacher of these files or that name; one trained here is a checkpoint by now.
+
+    Args:
+        device: where networks that torch runs compute; the CPU by default.
 
     Raises:
         TeacherFault: saying what is wrong with it.
         MissingExtra: naming the extra.
     """
     try:
-        return _load(config, threads)
+        return _load(config, threads, device or torch.device("cpu"))
     except UserFault as error:
         raise TeacherFault(f"teacher: {error}") from error
 
 
-def _load(config: TeacherSource, threads: int) -> AnyTeacher:
+def _load(config: TeacherSource, threads: int, device: torch.device) -> AnyTeacher:
     if config.checkpoint is not None:
-        return CheckpointTeacher(Path(config.checkpoint))
+        return CheckpointTeacher(Path(config.checkpoint), device)
     if config.onnx is not None:
         assert config.tokens is not None
         return OnnxTeacher(Path(config.onnx), Path(config.tokens))
@@ -39,11 +46,11 @@ def _load(config: TeacherSource, threads: int) -> AnyTeacher:
         assert config.tokens is not None
         return WaveformOnnxTeacher(Path(config.waveform), Path(config.tokens), threads)
     if config.huggingface is not None:
-        return huggingface_teacher(config.huggingface, config.language)
+        return huggingface_teacher(config.huggingface, config.language, device)
     if config.sherpa is not None:
         return sherpa_teacher(config.sherpa, config.language, threads)
     if config.command is not None:
         limit_s = config.time_limit_s or TIME_LIMIT_S
         return CommandTeacher(config.command, config.at_once or 1, limit_s)
     assert config.torchaudio is not None
-    return torchaudio_teacher(config.torchaudio)
+    return torchaudio_teacher(config.torchaudio, device)

@@ -23,20 +23,22 @@ class WaveformTeacher:
         symbols: tuple[str, ...],
         run: Callable[[torch.Tensor], torch.Tensor],
         where: str,
+        device: torch.device,
     ) -> None:
         found = with_blank_first(symbols, where)
         self.symbols, self._order = found.symbols, list(found.order)
-        self._run = run
+        network.to(device)
+        self._run, self._device = run, device
         self.n_parameters: int | None = sum(p.numel() for p in network.parameters())
 
     def infer(self, features: np.ndarray) -> TeacherOutput:
         with torch.inference_mode():
-            logits = self._run(torch.from_numpy(np.array(features))[None])
-        log_probs = torch.log_softmax(logits[0].float(), -1).numpy()
+            logits = self._run(torch.from_numpy(np.array(features))[None].to(self._device))
+        log_probs = torch.log_softmax(logits[0].float(), -1).cpu().numpy()
         return TeacherOutput(log_probs[:, self._order], None)
 
 
-def torchaudio_teacher(name: str) -> WaveformTeacher:
+def torchaudio_teacher(name: str, device: torch.device) -> WaveformTeacher:
     """A CTC bundle of torchaudio.pipelines, such as WAV2VEC2_ASR_BASE_960H; weights are fetched
     by torchaudio on first use, which needs the network."""
     import torchaudio
@@ -50,4 +52,4 @@ def torchaudio_teacher(name: str) -> WaveformTeacher:
     except Exception as error:  # urllib, hashing and unpickling errors of many types
         raise TeacherFault(f"torchaudio: {name}: weights cannot be fetched ({error})") from error
     symbols = tuple(folded(s) for s in bundle.get_labels())
-    return WaveformTeacher(network, symbols, lambda samples: network(samples)[0], name)
+    return WaveformTeacher(network, symbols, lambda samples: network(samples)[0], name, device)

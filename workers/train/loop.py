@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from spaces.recipe import Distil, LossWeight, Training
 from spaces.record import Record
 from workers.checkpoint import load_tensors, save_tensors
-from workers.data.batches import Batch, epoch_plan, load_batch, spec_augment
+from workers.data.batches import Batch, epoch_plan, spec_augment
 from workers.data.corpus import Corpus
 from workers.data.text import decode
 from workers.data.utterances import Utterance
@@ -30,6 +30,7 @@ from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
 from workers.train.objective import TrainingLoss
+from workers.train.placement import Placement
 from workers.train.schedule import learning_rate_at
 
 _CLIP_NORM = 5.0
@@ -58,12 +59,8 @@ class _Header(Record):
     history: tuple[Epoch, ...]
     rungs: tuple[RungScore, ...] = ()
     n_averaged_at_rungs: dict[str, int] = Field(default_factory=dict)
-
-
-def has_native_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in hardware."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supported())
+    scaling: dict[str, int | float] = Field(default_factory=dict)  # of the loss, in float16
+    n_skipped: int = 0
 
 
 class Trainer:
@@ -75,6 +72,7 @@ class Trainer:
         rungs: shares of the epochs after which the network is scored on dev.
         lock: taken for each step, so that measurements find quiet; None to do without.
         report: told of the epochs done.
+        placement: where and in which numbers; by default the CPU.
         save_every_s: how much work an interruption may cost.
     """
 
@@ -92,10 +90,12 @@ class Trainer:
         soft_targets: SoftTargets | None = None,
         lock: HostLock | None = None,
         report: Report | None = None,
+        placement: Placement | None = None,
         save_every_s: float = 5.0,
     ) -> None:
         torch.manual_seed(seed)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._place = Placement.on_cpu() if placement is None else placement
+        network.to(self._place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network
         self.corpus, self.training, self.seed, self.folder = corpus, training, seed, folder
         self.lock, self.report, self._save_every_s = lock, report, save_every_s
@@ -109,7 +109,7 @@ class Trainer:
         self._optimizer = self._make_optimizer()
         averages = {f"rung{share:g}": rung_average(share, training.epochs) for share in rungs}
         self._state = _State({_FINAL: final_average(training.epochs), **averages})
-        self._autocast = has_native_bf16()
+        self._n_parts = 1  # that a batch is worked on in: more where memory was too little
         self._cpu_start = time.process_time()
         found = _read_state(folder / "state.safetensors")
         if found is not None:
@@ -120,7 +120,8 @@ class Trainer:
     ) -> FeatureAlignmentLoss | None:
         if soft_targets is None or not distil.hidden_weight or soft_targets.hidden_size is None:
             return None
-        return FeatureAlignmentLoss(self.network.head.in_features, soft_targets.hidden_size)
+        made = FeatureAlignmentLoss(self.network.head.in_features, soft_targets.hidden_size)
+        return made.to(self._place.device)
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         named = dict(self.network.named_parameters())
@@ -157,7 +158,7 @@ class Trainer:
         """
         self._run_until(self.training.epochs)
         self.network.load_state_dict(self._state.averages[_FINAL].weights)
-        self.network.eval()
+        self.network.eval().to("cpu")
         return self._state.history
 
     def run_to_rung(self, share: float) -> RungScore:
@@ -192,39 +193,74 @@ class Trainer:
         torch.manual_seed(int(rng.integers(2**62)))
         plan = epoch_plan(self.corpus, self.training.batch_s, rng)
         losses = []
-        for step, items in enumerate(plan):
-            batch = load_batch(self.corpus, items)
+        for step, batch in enumerate(self._place.batches(self.corpus, plan)):
             share = (epoch + step / len(plan)) / self.training.epochs
             with self.lock.shared() if self.lock else nullcontext():
                 losses.append(self.step(batch, share, rng))
         return float(np.mean(losses))
 
     def step(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
+        """One step of the optimizer; where a device has too little memory for the batch, in parts
+        whose gradients are added up, from then on.
+
+        Returns:
+            The CTC part of the loss.
+        """
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(share, self.training.learning_rate)
+        while True:
+            try:
+                ctc = self._gradients(batch, share, rng)
+                break
+            except torch.OutOfMemoryError:
+                if self._n_parts >= len(batch.items):
+                    raise
+                self._n_parts *= 2
+                print(f"out of memory: batches are worked on in {self._n_parts} parts from now on")
+            torch.cuda.empty_cache()  # not within the handler, whose traceback holds tensors
+        parameters: list[Tensor] = list(self._parameters().values())
+        self._place.step(self._optimizer, parameters, _CLIP_NORM)
+        return ctc
+
+    def _gradients(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
+        """Those of a batch, as if it were worked on whole; the CTC part of its loss."""
+        self._optimizer.zero_grad()
+        if self._n_parts == 1:
+            return self._of_part(batch, share, rng, 1.0)
+        parts, total = batch.parts(self._n_parts), int(batch.lengths.sum())
+        shares = [int(part.lengths.sum()) / total for part in parts]  # losses are per frame
+        return sum(
+            self._of_part(part, share, rng, weight) * weight
+            for part, weight in zip(parts, shares, strict=True)
+        )
+
+    def _of_part(
+        self, batch: Batch, share: float, rng: np.random.Generator, weight: float
+    ) -> float:
         if self.training.consistency:
             batch = batch.twice()
         features = self.network.normalise(batch.features)
         if self.training.augment:
             features = spec_augment(features, batch.lengths, self.training.augment, rng)
-        self._optimizer.zero_grad()
-        ctc = self._backward(features, batch, share, rng)
-        nn.utils.clip_grad_norm_(self._parameters().values(), _CLIP_NORM)
-        self._optimizer.step()
-        return ctc
+        return self._backward(features, batch, share, rng, weight)
 
     def _backward(
-        self, features: Tensor, batch: Batch, share: float, _rng: np.random.Generator
+        self,
+        features: Tensor,
+        batch: Batch,
+        share: float,
+        _rng: np.random.Generator,
+        weight: float,
     ) -> float:
-        """Add the gradients of a batch; the CTC part of its loss."""
+        """Add the gradients of a batch, weighed; the CTC part of its loss."""
         loss, ctc = self.loss(self._output(self.network, features, batch), batch, share)
-        loss.backward()
+        self._place.backward(loss if weight == 1.0 else weight * loss)
         return ctc
 
     def _output(
         self, network: Callable[[Tensor, Tensor], Output], features: Tensor, batch: Batch
     ) -> Output:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+        with self._place.autocast():
             return network(features, batch.lengths)
 
     def _score_rungs(self, epoch: int) -> None:
@@ -263,6 +299,7 @@ class Trainer:
                 train_ctc=train_ctc,
                 cpu_s=time.process_time() - self._cpu_start,
                 dev_wer=dev_wer,
+                n_skipped=self._place.n_skipped,
             )
         )
         if self.report:
@@ -283,6 +320,8 @@ class Trainer:
             history=tuple(self._state.history),
             rungs=tuple(self._state.rungs),
             n_averaged_at_rungs={k: a.n for k, a in self._state.averages.items() if k != _FINAL},
+            scaling=self._place.scaling(),
+            n_skipped=self._place.n_skipped,
         )
         save_tensors(tensors, path, header.model_dump())
 
@@ -292,7 +331,10 @@ class Trainer:
         self._cpu_start -= header.history[-1].cpu_s if header.history else 0.0  # spent before
         for name, average in self._state.averages.items():
             average.n = {**header.n_averaged_at_rungs, _FINAL: header.n_averaged}.get(name, 0)
-            average.weights = _under(f"{name}.", tensors)
+            weights = _under(f"{name}.", tensors)
+            average.weights = {k: v.to(self._place.device) for k, v in weights.items()}
+        self._place.restore_scaling(header.scaling)
+        self._place.n_skipped = header.n_skipped
         self.network.load_state_dict(_under("network.", tensors))
         parameters = self._parameters()
         with torch.no_grad():
@@ -343,8 +385,9 @@ def dev_errors(
 
 def best_path(network: Student, corpus: Corpus, utterance: Utterance) -> list[int]:
     """The likeliest symbol of each output frame."""
-    features = torch.from_numpy(np.array(corpus.frames(utterance)))[None]
+    device = next(network.parameters()).device
+    features = torch.from_numpy(np.array(corpus.frames(utterance)))[None].to(device)
     features = network.normalise(features)
-    output = network(features, torch.tensor([features.shape[1]]))
+    output = network(features, torch.tensor([features.shape[1]], device=device))
     ids: list[int] = output.logits[0].argmax(-1).tolist()
     return ids

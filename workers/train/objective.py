@@ -52,11 +52,12 @@ class TrainingLoss:
 
     def _distilled(self, output: Output, batch: Batch, soft_targets: SoftTargets) -> Tensor:
         if soft_targets.kind == "frames":
-            log_probs = soft_targets.log_probs(batch.items)
+            log_probs = soft_targets.log_probs(batch.items).to(output.logits.device)
             return kl_per_frame(output.logits, output.lengths, log_probs, self.distil.temperature)
         ids = [soft_targets.targets[i] for i, _ in batch.items]
-        targets = torch.tensor([i for row in ids for i in row])
-        lengths = torch.tensor([len(row) for row in ids])
+        device = output.logits.device
+        targets = torch.tensor([i for row in ids for i in row], device=device)
+        lengths = torch.tensor([len(row) for row in ids], device=device)
         return ctc_per_frame(output.logits, output.lengths, targets, lengths)
 
     def _aligned(
@@ -65,5 +66,5 @@ class TrainingLoss:
         strength = self.distil.hidden_weight * max(0.0, 1 - progress / ALIGNED_SHARE)
         if self.alignment is None or strength == 0.0:
             return 0.0
-        hidden = soft_targets.hidden(batch.items)
+        hidden = soft_targets.hidden(batch.items).to(output.hidden.device)
         return strength * self.alignment(output.hidden, output.lengths, hidden)

@@ -17,6 +17,7 @@ from workers.train.loop import Report, Trainer
 from workers.train.losses.distillation import kl_per_frame
 from workers.train.losses.soft_targets import SoftTargets
 from workers.train.objective import TrainingLoss
+from workers.train.placement import Placement
 
 _IN_PLACE = Distil(weight=0.5, temperature=1.0)  # how much a slice follows the largest
 _ALONE = Distil(weight=0.0)
@@ -42,6 +43,7 @@ class SupernetTrainer(Trainer):
         soft_targets: SoftTargets | None = None,
         lock: HostLock | None = None,
         report: Report | None = None,
+        placement: Placement | None = None,
         save_every_s: float = 5.0,
     ) -> None:
         super().__init__(
@@ -54,20 +56,27 @@ class SupernetTrainer(Trainer):
             soft_targets=soft_targets,
             lock=lock,
             report=report,
+            placement=placement,
             save_every_s=save_every_s,
         )
         self._slice_loss = TrainingLoss(training, _ALONE, None, None)
 
     def _backward(
-        self, features: Tensor, batch: Batch, share: float, rng: np.random.Generator
+        self,
+        features: Tensor,
+        batch: Batch,
+        share: float,
+        rng: np.random.Generator,
+        weight: float,
     ) -> float:
         largest = self._output(self.network, features, batch)
         loss, ctc = self.loss(largest, batch, share)
-        loss.backward()
+        self._place.backward(loss if weight == 1.0 else weight * loss)
         followed = largest.logits.detach().log_softmax(-1)
         for dims in (self.network.smallest, self.network.random(rng)):
             output = self._output(self.network.slice(dims), features, batch)
             loss, _ = self._slice_loss(output, batch, share)
             kl = kl_per_frame(output.logits, output.lengths, followed, _IN_PLACE.temperature)
-            ((1 - _IN_PLACE.weight) * loss + _IN_PLACE.weight * kl).backward()
+            both = (1 - _IN_PLACE.weight) * loss + _IN_PLACE.weight * kl
+            self._place.backward(both if weight == 1.0 else weight * both)
         return ctc

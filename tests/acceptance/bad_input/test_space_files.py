@@ -46,6 +46,42 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         5,
         'teacher.train.trainig: unknown key; did you mean "training"?',
     ),
+    "a device of no kind": (
+        "trials: 2",
+        "device: gpu",
+        17,
+        "search.device: 'gpu': string should match pattern",
+    ),
+    "a GPU without a number": (
+        "trials: 2",
+        'device: "cuda:x"',
+        17,
+        "search.device: 'cuda:x': string should match pattern",
+    ),
+    "numbers that nothing trains in": (
+        "trials: 2",
+        "precision: int8",
+        17,
+        "search.precision: 'int8': input should be 'auto', 'fp32', 'bf16' or 'fp16'",
+    ),
+    "no trial on a GPU": (
+        "trials: 2",
+        "trials_per_gpu: 0",
+        17,
+        "search.trials_per_gpu: 0: input should be greater than or equal to 1",
+    ),
+    "a filter bank of no kind": (
+        "threads: 1}",
+        "filter_bank: quick}",
+        15,
+        "targets.cpu.filter_bank: 'quick': input should be 'kaldi' or 'fast'",
+    ),
+    "a filter bank of a phone by adb": (
+        "threads: 1}",
+        "adb: x, filter_bank: fast}",
+        15,
+        "filter_bank: a phone by adb times the network alone",
+    ),
     "mel bins out of range": (
         "forbid: []",
         "front_end: {mels: [10, 80]}",

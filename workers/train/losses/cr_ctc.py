@@ -17,8 +17,8 @@ def cr_ctc_loss(logits: Tensor, lengths: Tensor) -> Tensor:
     """
     first, second = F.log_softmax(logits, -1).chunk(2)
     n_rows = len(first)
-    frames = torch.arange(logits.shape[1])[None, :] < lengths[:n_rows, None]
-    total = torch.zeros(())
+    frames = torch.arange(logits.shape[1], device=logits.device)[None, :] < lengths[:n_rows, None]
+    total = torch.zeros((), device=logits.device)
     for taught, teacher in ((first, second.detach()), (second, first.detach())):
         total = total + ((teacher.exp() * (teacher - taught)).sum(-1) * frames).sum()
     return total / lengths.sum()

@@ -20,6 +20,6 @@ def kl_per_frame(
     """
     teacher = F.log_softmax(teacher_log_probs / temperature, -1)
     student = F.log_softmax(logits / temperature, -1)
-    frames = torch.arange(logits.shape[1])[None, :] < lengths[:, None]
+    frames = torch.arange(logits.shape[1], device=logits.device)[None, :] < lengths[:, None]
     divergence = (teacher.exp() * (teacher - student)).sum(-1)
     return (divergence * frames).sum() / lengths.sum() * temperature**2

@@ -22,6 +22,7 @@ class FeatureAlignmentLoss(nn.Module):
     def forward(self, hidden: Tensor, lengths: Tensor, teacher: Tensor) -> Tensor:
         """hidden float32 [N, T', C], lengths int64 [N], teacher float32 [N, T', C of its own]."""
         mine = self.project(hidden.float())
-        frames = (torch.arange(hidden.shape[1])[None, :] < lengths[:, None]).float()
+        positions = torch.arange(hidden.shape[1], device=hidden.device)
+        frames = (positions[None, :] < lengths[:, None]).float()
         distance = (mine - teacher).abs().mean(-1) + 1 - F.cosine_similarity(mine, teacher, dim=-1)
         return (distance * frames).sum() / lengths.sum()
