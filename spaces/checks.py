@@ -163,6 +163,11 @@ def _check_families(document: Document, space: Space) -> None:
             "be made smaller; bring it as checkpoint: or onnx:",
         )
     _check_front_end(document, space)
+    if space.data.unlabelled and not any(w for w in space.distil.weight.values_in_order()):
+        document.add(
+            ("data", "unlabelled"),
+            "is learnt from through the teacher, and distil.weight is 0: nobody would hear it",
+        )
     contracts = set()
     for family in space.students:
         with suppress(UnknownName):  # told already

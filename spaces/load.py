@@ -143,7 +143,7 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
     data, teacher = space.data, space.teacher
     splits = {
         name: tuple(map(absolute, paths))
-        for name in ("train", "dev", "test")
+        for name in ("train", "dev", "test", "unlabelled")
         if (paths := getattr(data, name)) is not None
     }
     data = data.model_copy(update=splits)

@@ -224,6 +224,9 @@ class TeacherTargetsResult(StageResult):
     target_kind: Literal["frames", "transcripts"] = "frames"
     n_pseudo_labels: int | None = None
     n_utterances: int | None = None
+    n_unlabelled: int = 0
+    n_unlabelled_used: int = 0
+    left_out: dict[str, int] = Field(default_factory=dict)  # of what is unlabelled, by why
     texts: str | None = None
 
     @property

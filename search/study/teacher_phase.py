@@ -214,6 +214,14 @@ class TeacherPhase:
 
 def _pseudo_label_share(targets: TeacherTargetsResult | None) -> list[str]:
     """How many transcripts of the teacher students learn from, where they learn from those."""
-    if targets is None or targets.n_pseudo_labels is None:
+    if targets is None:
         return []
-    return [f"{targets.n_pseudo_labels} of {targets.n_utterances} of its transcripts are used"]
+    said = []
+    if targets.n_pseudo_labels is not None:
+        share = f"{targets.n_pseudo_labels} of {targets.n_utterances}"
+        said.append(f"{share} of its transcripts are used")
+    if targets.n_unlabelled:
+        why = ", ".join(f"{count} {reason}" for reason, count in targets.left_out.items())
+        share = f"{targets.n_unlabelled_used} of {targets.n_unlabelled}"
+        said.append(f"{share} unlabelled utterances are learnt from{f' (not: {why})' * bool(why)}")
+    return said

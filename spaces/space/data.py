@@ -70,6 +70,8 @@ class Data(Record):
     """lists or folders to train on"""
     dev: Paths | None = None
     """lists or folders to judge by, of other speakers"""
+    unlabelled: Paths | None = None
+    """lists or folders of speech without transcripts: learnt from through the teacher"""
     test: Paths | None = None
     """lists or folders on which the front is scored once, at the end; of other speakers again"""
     format: Literal["auto", "jsonl", "librispeech", "timit", "csv"] = "auto"
@@ -115,7 +117,7 @@ class Data(Record):
 
     @model_serializer(mode="wrap")
     def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(fields(self), "test")
+        return _without_empty(_without_empty(fields(self), "test"), "unlabelled")
 
 
 def _without_empty(content: dict[str, Any], name: str) -> dict[str, Any]:

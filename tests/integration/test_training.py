@@ -18,7 +18,7 @@ from workers.jobs import Compress, Export, Measure, Score, Screen, TeacherTarget
 from workers.results import Model
 from workers.stages.run import run_stage
 from workers.students.base import untrained_student
-from workers.teachers.targets import output_steps
+from workers.teachers.rate import output_steps
 from workers.train.averaging import rung_average
 from workers.train.loop import Trainer
 from workers.train.losses.soft_targets import SoftTargets

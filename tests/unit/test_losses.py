@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from workers.teachers.targets import at_rate, columns_for, normalised, output_steps
+from workers.teachers.rate import at_rate, output_steps
+from workers.teachers.targets import columns_for, normalised
 from workers.train.losses.cr_ctc import cr_ctc_loss
 from workers.train.losses.ctc import ctc_per_frame
 from workers.train.losses.distillation import kl_per_frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,14 +76,19 @@ class Batch:
 
 
 def epoch_plan(
-    corpus: Corpus, batch_s: float, rng: np.random.Generator
+    corpus: Corpus, batch_s: float, rng: np.random.Generator, more: Sequence[int] = ()
 ) -> list[list[tuple[int, int]]]:
     """One epoch: each utterance once, in one of its augmentations, in batches of like length.
 
     A batch holds at most `batch_s` seconds, padding included.
+
+    Args:
+        more: numbers of unlabelled utterances that are learnt from, among all that are spoken.
     """
-    chosen = rng.integers(0, corpus.n_augmentations, len(corpus.train))
-    lengths = np.array([u.at[a][1] for u, a in zip(corpus.train, chosen, strict=True)])
+    numbers = [*range(len(corpus.train)), *more]
+    chosen = rng.integers(0, corpus.n_augmentations, len(numbers))
+    utterances = [corpus.spoken[i] for i in numbers]
+    lengths = np.array([u.at[a][1] for u, a in zip(utterances, chosen, strict=True)])
     order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)))
     limit = batch_s * FRAMES_PER_SECOND
     plan: list[list[tuple[int, int]]] = [[]]
@@ -93,14 +98,21 @@ def epoch_plan(
         if plan[-1] and longest * (len(plan[-1]) + 1) > limit:
             plan.append([])
             longest = int(lengths[i])
-        plan[-1].append((int(i), int(chosen[i])))
+        plan[-1].append((numbers[i], int(chosen[i])))
     order = rng.permutation(len(plan))
     return [plan[i] for i in order]
 
 
-def load_batch(corpus: Corpus, items: list[tuple[int, int]]) -> Batch:
-    """Features and targets of these (utterance, augmentation)."""
-    utterances = [corpus.train[i] for i, _ in items]
+def load_batch(
+    corpus: Corpus, items: list[tuple[int, int]], pseudo: Mapping[int, Sequence[int]] | None = None
+) -> Batch:
+    """Features and targets of these (utterance, augmentation).
+
+    Args:
+        pseudo: token ids of those that have no transcript, by number.
+    """
+    utterances = [corpus.spoken[i] for i, _ in items]
+    ids = [(pseudo or {}).get(i, u.ids) for (i, _), u in zip(items, utterances, strict=True)]
     lengths = [u.at[a][1] for u, (_, a) in zip(utterances, items, strict=True)]
     features = np.zeros((len(items), max(lengths), corpus.front_end.mels), np.float32)
     for row, (utterance, (_, augmentation)) in enumerate(zip(utterances, items, strict=True)):
@@ -108,8 +120,8 @@ def load_batch(corpus: Corpus, items: list[tuple[int, int]]) -> Batch:
     return Batch(
         features=torch.from_numpy(features),
         lengths=torch.tensor(lengths),
-        targets=torch.tensor([i for u in utterances for i in u.ids]),
-        target_lengths=torch.tensor([len(u.ids) for u in utterances]),
+        targets=torch.tensor([i for each in ids for i in each]),
+        target_lengths=torch.tensor([len(each) for each in ids]),
         items=tuple(items),
     )
 

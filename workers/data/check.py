@@ -15,13 +15,14 @@ from pathlib import Path
 from spaces.space import Data, Tokens
 from workers.data.audio import DurationLimit, read_audio
 from workers.data.bandwidth import bandwidth_hz
-from workers.data.corpora import BadLine, HowRead, ManifestEntry, read_split
+from workers.data.corpora import BadLine, HowRead, ManifestEntry, read_split, read_unlabelled
 from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
 from workers.data.synthetic import synthetic_corpus
 from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
 from workers.errors import DataFault, DataRefused
 from workers.results import SplitStats
 
+UNLABELLED = "unlabelled"
 _SHOWN_FAULTS = 50
 _SHOWN_OUTSIDE = 40
 _PLACED = re.compile(r"(?s)(.+?):(\d+): (.+)")  # a fault of a line of a list
@@ -97,11 +98,13 @@ class Checked:
 
 def split_paths(data: Data, cache: Path) -> dict[str, tuple[str, ...]]:
     """Where each split is listed; speaks the embedded corpus if it is asked for."""
+    unlabelled = {} if data.unlabelled is None else {UNLABELLED: data.unlabelled}
     if data.synthetic is not None:
-        return {s: (str(path),) for s, path in synthetic_corpus(data.synthetic, cache).items()}
+        spoken = synthetic_corpus(data.synthetic, cache)
+        return {**{split: (str(path),) for split, path in spoken.items()}, **unlabelled}
     assert data.train is not None and data.dev is not None
     test = {} if data.test is None else {"test": data.test}
-    return {"train": data.train, "dev": data.dev, **test}
+    return {"train": data.train, "dev": data.dev, **test, **unlabelled}
 
 
 def check_data(
@@ -123,8 +126,9 @@ def check_data(
     faults: list[str] = []
     over_limit: list[str] = []
     for split, paths in split_paths(data, cache).items():
-        items = read_split(paths, data)
-        good, bad = _check_items(items, data, f"checking {split}", progress)
+        has_text = split != UNLABELLED
+        items = read_split(paths, data) if has_text else read_unlabelled(paths)
+        good, bad = _check_items(items, data, f"checking {split}", progress, has_text)
         checked[split], contradictory = _without_contradictions(good)
         bad += contradictory
         faults += bad
@@ -164,12 +168,15 @@ def _check_splits(
     """No two splits have anything in common; what has is told. An utterance is left out of test,
     so that train and dev are what they are without one, else out of train."""
     for one, other in itertools.combinations(checked, 2):
-        left_out, stays = (other, one) if other == "test" else (one, other)
+        is_last = other in ("test", UNLABELLED)
+        left_out, stays = (other, one) if is_last else (one, other)
         shared_audio = _shared_audio(checked, left_out, stays)
         if len(shared_audio) > data.max_faulty * max(1, len(checked[other])):
             over_limit.append(f"{len(shared_audio)} utterances are in {one} and {other}")
         faults += shared_audio.values()
         checked[left_out] = [c for c in checked[left_out] if c.digest not in shared_audio]
+        if (one, other) == ("train", UNLABELLED):
+            continue  # the same people may be heard there
         shared_speakers = _shared_speakers(checked, one, other)
         faults += shared_speakers
         if shared_speakers and not data.allow_shared_speakers:
@@ -207,12 +214,16 @@ def check_list(
 
 
 def _check_items(
-    items: list[ManifestEntry | BadLine], data: HowRead, what: str, progress: Progress | None
+    items: list[ManifestEntry | BadLine],
+    data: HowRead,
+    what: str,
+    progress: Progress | None,
+    has_text: bool = True,
 ) -> tuple[list[Checked], list[str]]:
     good: list[Checked] = []
     bad: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, result in enumerate(pool.map(lambda item: _check_item(item, data), items)):
+        for i, result in enumerate(pool.map(lambda item: _check_item(item, data, has_text), items)):
             if progress:
                 progress(what, i + 1, len(items))
             if isinstance(result, str):
@@ -222,11 +233,11 @@ def _check_items(
     return good, bad
 
 
-def _check_item(item: ManifestEntry | BadLine, data: HowRead) -> Checked | str:
+def _check_item(item: ManifestEntry | BadLine, data: HowRead, has_text: bool) -> Checked | str:
     if isinstance(item, BadLine):
         return f"{item.source}: {item.message}"
     text = normalise(item.text, data.lowercase, data.remove_punctuation)
-    if not text:
+    if not text and has_text:
         return f"{item.source}: its transcript is empty ({Path(item.audio).name})"
     try:
         limit = DurationLimit(data.max_duration_s, "data.max_duration_s")

@@ -57,6 +57,7 @@ HowRead = Data | ListOptions
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_S = 1e6
 _SHOWN_KEYS = 8
+_AUDIO = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".sph")
 
 
 def read_split(paths: tuple[str, ...], data: HowRead) -> list[Item]:
@@ -76,6 +77,36 @@ def read_split(paths: tuple[str, ...], data: HowRead) -> list[Item]:
     return items
 
 
+def read_unlabelled(paths: tuple[str, ...]) -> list[Item]:
+    """Speech without transcripts: lists of JSON lines with an audio_filepath each, or folders of
+    audio files.
+
+    Raises:
+        DataRefused: when a path is missing, of unknown kind or holds nothing.
+    """
+    items: list[Item] = []
+    for text in paths:
+        path = Path(text)
+        if not path.exists():
+            raise DataRefused(
+                f"{path}: no such file or folder (in a space, paths are relative to its file)"
+            )
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO)
+            found: list[Item] = [ManifestEntry(str(p), "", str(p)) for p in files]
+        elif path.suffix.lower() in (".jsonl", ".json", ".manifest"):
+            found = list(read_json_lines(path, needs_text=False))
+        else:
+            raise DataRefused(
+                f"{path}: of what format? Give a folder of audio files, or a list of JSON lines "
+                "with an audio_filepath each (.jsonl)"
+            )
+        if not found:
+            raise DataRefused(f"{path}: holds no utterances")
+        items += found
+    return items
+
+
 def _reader(path: Path, data: HowRead) -> Callable[[Path, HowRead], Iterator[Item]]:
     if not path.exists():
         raise DataRefused(
@@ -85,12 +116,13 @@ def _reader(path: Path, data: HowRead) -> Callable[[Path, HowRead], Iterator[Ite
     if path.is_dir() != (kind in ("librispeech", "timit")):
         noun = "folder" if path.is_dir() else "file"
         raise DataRefused(f"{path}: is a {noun}, which format: {kind} does not read")
-    return {
+    readers: dict[str, Callable[[Path, HowRead], Iterator[Item]]] = {
         "jsonl": read_json_lines,
         "csv": read_table,
         "librispeech": read_librispeech,
         "timit": read_timit,
-    }[kind]
+    }
+    return readers[kind]
 
 
 def _guess(path: Path) -> str:
@@ -130,15 +162,17 @@ def _text_of(path: Path) -> str:
         raise DataRefused(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_json_lines(path: Path, _data: HowRead) -> Iterator[Item]:
+def read_json_lines(
+    path: Path, _data: HowRead | None = None, needs_text: bool = True
+) -> Iterator[Item]:
     """NeMo manifests: audio_filepath, text, and if given duration, offset and speaker."""
     # Not splitlines: JSON may hold the other line ends of Unicode as they are.
     for number, line in enumerate(_text_of(path).split("\n"), 1):
         if line.strip():
-            yield _from_json(line, f"{path}:{number}", path.parent)
+            yield _from_json(line, f"{path}:{number}", path.parent, needs_text)
 
 
-def _from_json(line: str, source: str, folder: Path) -> Item:
+def _from_json(line: str, source: str, folder: Path, needs_text: bool) -> Item:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -146,7 +180,7 @@ def _from_json(line: str, source: str, folder: Path) -> Item:
         return BadLine(source, f"is not JSON: {reason}")
     if not isinstance(entry, dict):
         return BadLine(source, "is not a JSON object")
-    audio, text = entry.get("audio_filepath"), entry.get("text")
+    audio, text = entry.get("audio_filepath"), entry.get("text") if needs_text else ""
     if not isinstance(audio, str) or not audio or "\0" in audio:
         return BadLine(source, f'has no "audio_filepath"; {_keys_of(entry)}')
     if not isinstance(text, str):

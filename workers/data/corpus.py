@@ -48,6 +48,16 @@ class Corpus:
         return utterances_of(self._index["train"])
 
     @cached_property
+    def unlabelled(self) -> list[Utterance]:
+        """Speech without transcripts; empty where there is none."""
+        return utterances_of(self._index.get("unlabelled", ()))
+
+    @cached_property
+    def spoken(self) -> list[Utterance]:
+        """All that may be learnt from: train, then what is unlabelled."""
+        return [*self.train, *self.unlabelled]
+
+    @cached_property
     def dev(self) -> list[Utterance]:
         return utterances_of(self._index["dev"])
 

@@ -37,8 +37,11 @@ def _write(folder: Path, plain: Corpus, front_end: FrontEnd, progress: Progress 
     told = json.loads((plain.folder / SOURCES).read_text(encoding="utf-8"))
     shape = (len(plain.features), front_end.mels)
     features = np.memmap(folder / "features.f32", np.float32, "w+", shape=shape)
-    done, total = 0, len(plain.train) + len(plain.dev)
-    for split, utterances in (("train", plain.train), ("dev", plain.dev)):
+    splits = {"train": plain.train, "dev": plain.dev, "unlabelled": plain.unlabelled}
+    done, total = 0, sum(map(len, splits.values()))
+    for split, utterances in splits.items():
+        if not utterances:
+            continue
         of_split = told["splits"][split]
         augmentations = [
             (s, None if n is None else (n[0], n[1])) for s, n in of_split["augmentations"]

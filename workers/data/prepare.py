@@ -25,7 +25,7 @@ from spaces.recipe import digest_of
 from spaces.space import Data, Tokens
 from workers.atomic import new_folder, whole_or_removed, write_json
 from workers.data.bandwidth import used_bins
-from workers.data.check import Checked, DataReport, Progress, check_data, refuse
+from workers.data.check import UNLABELLED, Checked, DataReport, Progress, check_data, refuse
 from workers.data.features import N_MELS
 from workers.data.sources import SOURCES, Augmentation, Hearing, Source, features_of
 from workers.data.text import SentencePieceTokenizer, Tokenizer, write_tokens
@@ -105,6 +105,8 @@ def _say_sources(
         "train": Hearing(augmentations_of(data), data.denoise),
         "dev": Hearing(_PLAIN),
     }
+    if UNLABELLED in checked:
+        hearings[UNLABELLED] = hearings["train"]
     content = {
         "bandwidth_hz": bandwidth,
         "splits": {
@@ -128,7 +130,9 @@ def _digest(
         include={"denoise", "speeds", "noise_snr_db", "lowercase", "remove_punctuation"},
     )
     band = [] if bandwidth is None else [bandwidth]
-    return digest_of([_VERSION, content, settings, tokens.model_dump(mode="json"), *band])
+    unlabelled = [c.digest for c in checked.get(UNLABELLED, ())]
+    more = [*band, *([unlabelled] if unlabelled else [])]
+    return digest_of([_VERSION, content, settings, tokens.model_dump(mode="json"), *more])
 
 
 def augmentations_of(data: Data) -> list[Augmentation]:
@@ -153,6 +157,8 @@ def _write(
         "train": augmentations_of(data),
         "dev": _PLAIN,
     }
+    if UNLABELLED in checked:
+        augmentations[UNLABELLED] = augmentations_of(data)
     written = _write_features(folder, data, checked, augmentations, tokenizer, progress)
     mean = written.moments[0] / written.n_plain
     variance = np.maximum(written.moments[1] / written.n_plain - mean**2, 1e-4)
@@ -198,7 +204,7 @@ def _write_features(
     with (folder / "features.f32").open("wb") as file:
         for split, of_split in augmentations.items():
             rows = [_row(c, tokenizer) for c in checked[split]]
-            hearing = Hearing(of_split, data.denoise and split == "train")
+            hearing = Hearing(of_split, data.denoise and split != "dev")
             sources = [_source(c) for c in checked[split]]
             for copies, row in zip(features_of(sources, hearing), rows, strict=True):
                 for number, features in enumerate(copies):

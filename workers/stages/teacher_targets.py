@@ -60,6 +60,9 @@ def _inferred(
         target_kind=index["kind"],
         n_pseudo_labels=index.get("n_pseudo_labels"),
         n_utterances=len(corpus.train),
+        n_unlabelled=len(corpus.unlabelled),
+        n_unlabelled_used=len(index.get("pseudo_labels", ())),
+        left_out=index.get("left_out", {}),
         texts=texts,
         readings=tuple(readings),
     )

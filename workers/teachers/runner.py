@@ -37,6 +37,12 @@ class TeacherRunner:
             return self.teacher.infer(self.corpus.frames(utterance, augmentation))
         return self.teacher.infer(perturbed(_samples(utterance), self.speeds[augmentation]))
 
+    def text_of(self, output: TeacherOutput) -> str:
+        """What a network wrote of an utterance, written as the corpus writes."""
+        assert not isinstance(self.teacher, Transcriber)
+        ids = output.log_probs.argmax(-1).tolist()
+        return self.corpus.normalise(decode(ids, self.teacher.symbols))
+
     def texts(self, utterances: Sequence[Utterance]) -> Iterator[str]:
         """Its transcript of each utterance, written as the corpus writes; empty where it failed.
 
@@ -45,10 +51,9 @@ class TeacherRunner:
         """
         if not isinstance(self.teacher, Transcriber):
             for utterance in utterances:
-                log_probs = self.infer(utterance).log_probs
-                yield self.corpus.normalise(
-                    decode(log_probs.argmax(-1).tolist(), self.teacher.symbols)
-                )
+                yield self.text_of(self.infer(utterance))
+            return
+        if not utterances:
             return
         found = self.teacher.transcribe(map(_samples, utterances))
         written = frozenset("".join(self.corpus.symbols))

@@ -5,13 +5,14 @@ A folder, at the students' frame rate and in their tokens:
     frames.f16       float16 [frames, V]   log-probabilities
     hidden.f16       float16 [frames, C]   what the teacher's head reads (if it has one)
     index.json       shapes, where each utterance lies; or, when the teacher's tokens are not the
-                     students', the token ids of its transcript of every training utterance
+                     students', the token ids of its transcript of every training utterance;
+                     token ids of its transcripts of unlabelled audio that are learnt from
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
@@ -21,6 +22,8 @@ import numpy as np
 from workers.atomic import new_folder, whole_or_removed
 from workers.data.text import Unencodable, tokenizer_of
 from workers.teachers.base import Transcriber
+from workers.teachers.pseudo_labels import Bounds, counted, why_not
+from workers.teachers.rate import at_rate, output_steps
 from workers.teachers.runner import TeacherRunner
 
 _SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
@@ -39,6 +42,8 @@ class TargetsIndex(TypedDict):
     at: NotRequired[list[list[list[int]]]]
     targets: NotRequired[list[list[int]]]
     n_pseudo_labels: NotRequired[int]
+    pseudo_labels: NotRequired[dict[str, list[int]]]  # of unlabelled audio, by number
+    left_out: NotRequired[dict[str, int]]  # of it: how many, by why
 
 
 def targets_index(folder: Path) -> TargetsIndex:
@@ -72,8 +77,12 @@ def infer_targets(
     with new_folder(folder) as partial:
         if columns is None:
             index = _transcripts(runner, progress)
+            texts = runner.texts(runner.corpus.unlabelled)
         else:
-            index = _frames(runner, partial, columns, subsampling_factor, hidden, progress)
+            index, written = _frames(runner, partial, columns, subsampling_factor, hidden, progress)
+            texts = iter(written)
+        if runner.corpus.unlabelled:
+            index |= _pseudo_labels(runner, texts, subsampling_factor, progress)
         (partial / "index.json").write_text(json.dumps(index))
 
 
@@ -84,15 +93,20 @@ def _frames(
     subsampling_factor: int,
     hidden: bool,
     progress: Progress,
-) -> TargetsIndex:
+) -> tuple[TargetsIndex, list[str]]:
+    """What is written of the frames, and the texts of what is unlabelled."""
+    corpus = runner.corpus
+    texts: list[str] = []
     at: list[list[list[int]]] = []
     position, hidden_size = 0, None
     n_clean = len(runner.speeds)
     with (folder / "frames.f16").open("wb") as frames, (folder / "hidden.f16").open("wb") as layers:
-        for i, utterance in enumerate(runner.corpus.train):
+        for i, utterance in enumerate(corpus.spoken):
             spans: list[list[int]] = []
             for augmentation in range(n_clean):
                 output = runner.infer(utterance, augmentation)
+                if i >= len(corpus.train) and augmentation == 0:
+                    texts.append(runner.text_of(output))
                 n_steps = output_steps(utterance.at[augmentation][1], subsampling_factor)
                 log_probs = at_rate(normalised(output.log_probs[:, columns]), n_steps)
                 frames.write(log_probs.astype(np.float16).tobytes())
@@ -103,8 +117,28 @@ def _frames(
                 position += n_steps
             # the noisy copies of an utterance share the targets of its clean ones
             at.append([spans[a % n_clean] for a in range(len(utterance.at))])
-            progress(i + 1, len(runner.corpus.train))
-    return {"kind": "frames", "vocabulary": len(columns), "hidden_size": hidden_size, "at": at}
+            progress(i + 1, len(corpus.spoken))
+    size = len(columns)
+    return {"kind": "frames", "vocabulary": size, "hidden_size": hidden_size, "at": at}, texts
+
+
+def _pseudo_labels(
+    runner: TeacherRunner, texts: Iterable[str], subsampling_factor: int, progress: Progress
+) -> TargetsIndex:
+    """Of unlabelled audio: the transcripts that are learnt from, and why others are not."""
+    corpus = runner.corpus
+    tokenizer = tokenizer_of(corpus.folder, corpus.symbols)
+    bounds = Bounds.of(corpus.train)
+    used: dict[str, list[int]] = {}
+    reasons: list[str] = []
+    for i, (utterance, text) in enumerate(zip(corpus.unlabelled, texts, strict=True)):
+        reason = why_not(text, utterance, bounds, tokenizer, subsampling_factor)
+        if reason is None:
+            used[str(len(corpus.train) + i)] = tokenizer.encode(text)
+        else:
+            reasons.append(reason)
+        progress(len(corpus.train) + i + 1, len(corpus.spoken))
+    return {"pseudo_labels": used, "left_out": counted(reasons)}  # type: ignore[typeddict-item]
 
 
 def _transcripts(runner: TeacherRunner, progress: Progress) -> TargetsIndex:
@@ -124,24 +158,8 @@ def _transcripts(runner: TeacherRunner, progress: Progress) -> TargetsIndex:
     return {"kind": "transcripts", "targets": targets, "n_pseudo_labels": n_pseudo_labels}
 
 
-def output_steps(n_frames: int, subsampling_factor: int) -> int:
-    """Frames of a student's output, whose strided layers pad to whole steps: ceil(n / factor)."""
-    return -(-n_frames // subsampling_factor)
-
-
 def normalised(log_probs: np.ndarray) -> np.ndarray:
     """Make the chosen columns a distribution again."""
     top = log_probs.max(-1, keepdims=True)
     made = log_probs - top - np.log(np.exp(log_probs - top).sum(-1, keepdims=True))
     return np.maximum(made, _SMALLEST_LOG_PROB)
-
-
-def at_rate(rows: np.ndarray, n_steps: int) -> np.ndarray:
-    """Rows [T, D] interpolated to [n_steps, D]; a teacher may have another frame rate."""
-    if len(rows) == n_steps:
-        return rows
-    position = (np.arange(n_steps) + 0.5) * len(rows) / n_steps - 0.5
-    low = np.clip(np.floor(position).astype(int), 0, len(rows) - 1)
-    high = np.minimum(low + 1, len(rows) - 1)
-    share = np.clip(position - low, 0, 1)[:, None]
-    return (1 - share) * rows[low] + share * rows[high]

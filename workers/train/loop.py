@@ -102,6 +102,7 @@ class Trainer:
         distil = distil or Distil(weight=0.0)
         if distil.weight == 0.0:
             soft_targets = None
+        self._pseudo_labels = {} if soft_targets is None else soft_targets.pseudo_labels
         self._alignment = self._make_alignment(distil, soft_targets)
         self.loss = TrainingLoss(
             training, distil, soft_targets, self._alignment, extra_losses(losses, network)
@@ -191,9 +192,10 @@ class Trainer:
         # Each epoch has random numbers of its own, so that a resumed run repeats them.
         rng = np.random.default_rng([self.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
-        plan = epoch_plan(self.corpus, self.training.batch_s, rng)
+        pseudo = self._pseudo_labels
+        plan = epoch_plan(self.corpus, self.training.batch_s, rng, sorted(pseudo))
         losses = []
-        for step, batch in enumerate(self._place.batches(self.corpus, plan)):
+        for step, batch in enumerate(self._place.batches(self.corpus, plan, pseudo)):
             share = (epoch + step / len(plan)) / self.training.epochs
             with self.lock.shared() if self.lock else nullcontext():
                 losses.append(self.step(batch, share, rng))

@@ -54,7 +54,7 @@ class TrainingLoss:
         if soft_targets.kind == "frames":
             log_probs = soft_targets.log_probs(batch.items).to(output.logits.device)
             return kl_per_frame(output.logits, output.lengths, log_probs, self.distil.temperature)
-        ids = [soft_targets.targets[i] for i, _ in batch.items]
+        ids = [soft_targets.transcript(i) for i, _ in batch.items]
         device = output.logits.device
         targets = torch.tensor([i for row in ids for i in row], device=device)
         lengths = torch.tensor([len(row) for row in ids], device=device)

@@ -7,7 +7,7 @@ with a dynamic scale of the loss, whose steps are left out where a gradient is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ _RESIDENT_SHARE = 0.4  # of the free memory of a device that features may take
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Items = list[tuple[int, int]]
+PseudoLabels = Mapping[int, Sequence[int]]
 
 
 def has_native_bf16() -> bool:
@@ -106,19 +107,24 @@ class Placement:
         if self._scaler is not None and state:
             self._scaler.load_state_dict(state)
 
-    def batches(self, corpus: Corpus, plan: Sequence[Items]) -> Iterator[Batch]:
+    def batches(
+        self, corpus: Corpus, plan: Sequence[Items], pseudo: PseudoLabels | None = None
+    ) -> Iterator[Batch]:
         """The batches of a plan, on the device.
 
         Features that fit are kept there; else the next batch is read, and copied from pinned
         memory, while the last is worked on.
+
+        Args:
+            pseudo: token ids of utterances that have no transcript, by number.
         """
         wanted = not self.is_cpu if self.keeps_features is None else self.keeps_features
         if wanted and corpus.features.nbytes < _RESIDENT_SHARE * self._free_bytes():
-            yield from (self._gathered(corpus, items) for items in plan)
+            yield from (self._gathered(corpus, items, pseudo) for items in plan)
         elif self.is_cpu:
-            yield from (load_batch(corpus, items) for items in plan)
+            yield from (load_batch(corpus, items, pseudo) for items in plan)
         else:
-            yield from self._prefetched(corpus, plan)
+            yield from self._prefetched(corpus, plan, pseudo)
 
     def _free_bytes(self) -> float:
         if self.device.type == "cuda":
@@ -126,20 +132,22 @@ class Placement:
             return float(free) + (0 if self._kept is None else self._kept.nbytes)
         return float("inf")
 
-    def _gathered(self, corpus: Corpus, items: Items) -> Batch:
+    def _gathered(self, corpus: Corpus, items: Items, pseudo: PseudoLabels | None) -> Batch:
         if self._kept is None:
             self._kept = torch.from_numpy(np.array(corpus.features)).to(self.device)
-        spans = [corpus.train[i].at[augmentation] for i, augmentation in items]
+        spans = [corpus.spoken[i].at[augmentation] for i, augmentation in items]
         starts, lengths = torch.tensor(spans, device=self.device).T
         positions = torch.arange(max(n for _, n in spans), device=self.device)[None, :]
         is_inside = positions < lengths[:, None]
         at = torch.where(is_inside, starts[:, None] + positions, starts[:, None])
         features = self._kept[at] * is_inside[:, :, None]
-        return _with_targets(corpus, items, features, lengths)
+        return _with_targets(corpus, items, features, lengths, pseudo or {})
 
-    def _prefetched(self, corpus: Corpus, plan: Sequence[Items]) -> Iterator[Batch]:
+    def _prefetched(
+        self, corpus: Corpus, plan: Sequence[Items], pseudo: PseudoLabels | None = None
+    ) -> Iterator[Batch]:
         def load(items: Items) -> Batch:
-            batch = load_batch(corpus, items)
+            batch = load_batch(corpus, items, pseudo)
             return batch.pinned() if self.device.type == "cuda" else batch
 
         with ThreadPoolExecutor(1) as pool:
@@ -151,13 +159,15 @@ class Placement:
                 yield batch.to(self.device)
 
 
-def _with_targets(corpus: Corpus, items: Items, features: Tensor, lengths: Tensor) -> Batch:
-    utterances = [corpus.train[i] for i, _ in items]
+def _with_targets(
+    corpus: Corpus, items: Items, features: Tensor, lengths: Tensor, pseudo: PseudoLabels
+) -> Batch:
+    ids = [pseudo.get(i, corpus.spoken[i].ids) for i, _ in items]
     device = features.device
     return Batch(
         features=features,
         lengths=lengths,
-        targets=torch.tensor([i for u in utterances for i in u.ids], device=device),
-        target_lengths=torch.tensor([len(u.ids) for u in utterances], device=device),
+        targets=torch.tensor([i for each in ids for i in each], device=device),
+        target_lengths=torch.tensor([len(each) for each in ids], device=device),
         items=tuple(items),
     )

@@ -82,6 +82,12 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         15,
         "filter_bank: a phone by adb times the network alone",
     ),
+    "speech that nobody would learn from": (
+        "speakers: 4}",
+        "speakers: 4}\n  unlabelled: calls\ndistil: {weight: 0}",
+        4,
+        "data.unlabelled: is learnt from through the teacher, and distil.weight is 0",
+    ),
     "mel bins out of range": (
         "forbid: []",
         "front_end: {mels: [10, 80]}",

@@ -35,6 +35,13 @@ class SoftTargets:
             -1, self.hidden_size or 1
         )
 
+    @cached_property
+    def pseudo_labels(self) -> dict[int, list[int]]:
+        """Token ids of the teacher's transcripts of unlabelled audio that are learnt from, by the
+        number of the utterance among all that are spoken."""
+        found = self._index.get("pseudo_labels", {})
+        return {int(number): ids for number, ids in found.items()}
+
     @property
     def targets(self) -> list[list[int]]:
         """Token ids of the teacher's transcript of each training utterance, where it is used."""
@@ -43,6 +50,11 @@ class SoftTargets:
     def log_probs(self, items: Items) -> Tensor:
         """float32 [N, T', V] of these rows, padded with 0."""
         return self._rows(self._frames, items)
+
+    def transcript(self, number: int) -> list[int]:
+        """Token ids of the teacher's transcript of an utterance, or what stands in for it."""
+        targets = self._index["targets"]
+        return targets[number] if number < len(targets) else self.pseudo_labels[number]
 
     def hidden(self, items: Items) -> Tensor:
         """float32 [N, T', C]."""
