@@ -23,6 +23,7 @@ _HOW_IT_IS_RUN = {
     "precision",
     "trials_per_gpu",
 }
+_HOW_IT_IS_CALLED = {"at_once": True, "time_limit_s": True}
 # What later versions added, with what stands for how it was before.
 _LATER: dict[str, object] = {
     "formats": "sampled",
@@ -44,7 +45,7 @@ def space_digest(space: Space) -> str:
             "budgets": True,
             "forbid": True,
             "data": {"test": True, "synthetic": {"test_utterances": True}},  # tells at the end
-            "teacher": {"at_once", "time_limit_s"},
+            "teacher": {**_HOW_IT_IS_CALLED, "also": {"__all__": _HOW_IT_IS_CALLED}},
             "targets": {"__all__": WHERE_IT_IS_REACHED},
             "search": _HOW_IT_IS_RUN,
         },
@@ -55,8 +56,8 @@ def space_digest(space: Space) -> str:
     for name, default in _LATER.items():
         if content["search"][name] == default:
             del content["search"][name]
-    for name in ("waveform", "sherpa", "command", "language"):
-        if content["teacher"][name] is None:
+    for name in ("waveform", "sherpa", "command", "language", "also"):
+        if not content["teacher"][name]:
             del content["teacher"][name]
     if space.search.weight_sharing == "off":
         del content["search"]["slice_epochs"]

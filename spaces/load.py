@@ -22,7 +22,7 @@ from spaces.document import Document, parse_yaml
 from spaces.errors import Fault, SpaceError
 from spaces.files import why_not_a_file
 from spaces.messages import report_fault
-from spaces.space import Space, Target
+from spaces.space import Space, Target, TeacherSource
 from spaces.space.like import LIKE, taken_over
 
 _TO_GO_ON = "edge"
@@ -147,19 +147,6 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
         if (paths := getattr(data, name)) is not None
     }
     data = data.model_copy(update=splits)
-    update: dict[str, object] = {
-        key: absolute(value)
-        for key in ("checkpoint", "onnx", "waveform", "tokens", "sherpa")
-        if (value := getattr(teacher, key)) is not None
-    }
-    if teacher.checkpoint is not None and not Path(str(update["checkpoint"])).exists():
-        update["checkpoint"] = str(_shipped_teacher(teacher.checkpoint) or update["checkpoint"])
-    if teacher.huggingface and (folder / teacher.huggingface).exists():
-        update["huggingface"] = absolute(teacher.huggingface)
-    if teacher.command and os.sep in teacher.command[0]:
-        # not resolved: what a link is called is what a virtual environment goes by
-        program = os.path.abspath(folder / os.path.expanduser(teacher.command[0]))
-        update["command"] = (program, *teacher.command[1:])
     gate = space.gate
     if gate.regression is not None:
         against = absolute(gate.regression.against)
@@ -168,11 +155,30 @@ def _with_absolute_paths(space: Space, folder: Path) -> Space:
     return space.model_copy(
         update={
             "data": data,
-            "teacher": teacher.model_copy(update=update),
+            "teacher": _absolute_teacher(teacher, folder),
             "targets": with_absolute_ca_files(space.targets, folder),
             "gate": gate,
         }
     )
+
+
+def _absolute_teacher(teacher: TeacherSource, folder: Path) -> TeacherSource:
+    update: dict[str, object] = {
+        key: _absolute(value, folder)
+        for key in ("checkpoint", "onnx", "waveform", "tokens", "sherpa")
+        if (value := getattr(teacher, key)) is not None
+    }
+    if teacher.checkpoint is not None and not Path(str(update["checkpoint"])).exists():
+        update["checkpoint"] = str(_shipped_teacher(teacher.checkpoint) or update["checkpoint"])
+    if teacher.huggingface and (folder / teacher.huggingface).exists():
+        update["huggingface"] = _absolute(teacher.huggingface, folder)
+    if teacher.command and os.sep in teacher.command[0]:
+        # not resolved: what a link is called is what a virtual environment goes by
+        program = os.path.abspath(folder / os.path.expanduser(teacher.command[0]))
+        update["command"] = (program, *teacher.command[1:])
+    if teacher.also:
+        update["also"] = tuple(_absolute_teacher(other, folder) for other in teacher.also)
+    return teacher.model_copy(update=update)
 
 
 def _shipped_teacher(name: str) -> Path | None:

@@ -275,7 +275,12 @@ class TeacherTargets(OnDevice):
 
     stage: Literal["teacher_targets"] = "teacher_targets"
     not_in_key = OnDevice.not_in_key | {"location", "at_once", "time_limit_s"}
-    not_in_key_if_empty = OnDevice.not_in_key_if_empty | {"waveform", "command", "language"}
+    not_in_key_if_empty = OnDevice.not_in_key_if_empty | {
+        "waveform",
+        "command",
+        "language",
+        "also",
+    }
     corpus: str
     threads: int = 1
     checkpoint: str | None = None
@@ -292,6 +297,7 @@ class TeacherTargets(OnDevice):
     speeds: tuple[float, ...] = (1.0,)  # of the augmentations, the plain one first
     hidden: bool = False  # whether hidden layers are wanted as well
     subsampling_factor: int
+    also: tuple[TeacherTargets, ...] = ()  # of further teachers, which are asked the same
 
 
 Job = Annotated[

@@ -227,6 +227,7 @@ class TeacherTargetsResult(StageResult):
     n_unlabelled: int = 0
     n_unlabelled_used: int = 0
     left_out: dict[str, int] = Field(default_factory=dict)  # of what is unlabelled, by why
+    combined: str | None = None  # how what several teachers say was
     texts: str | None = None
 
     @property

@@ -58,7 +58,7 @@ def record_command(
     space = load_space(path)
     if len(space.trained_families) < len(space.students):
         raise UsageFault(f"{path}: a table is of trainings; take students.teacher out")
-    if space.teacher.command is not None:
+    if any(t.command is not None for t in (space.teacher, *space.teacher.also)):
         raise UsageFault(
             f"{path}: a table holds the space as it is written, and the words of a command may be "
             "secret; record with a teacher of another kind"

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 
 from search.errors import UsageFault
+from search.study.settings import also
 from spaces.metrics import MetricRef
 from spaces.recipe import digest_of
-from spaces.space import Space
+from spaces.space import Space, TeacherSource
 from storage.artifacts import ArtifactStore, file_digest
 from workers.errors import TeacherFault, UserFault
 from workers.recognizer import MANIFEST, unpacked_model
@@ -99,11 +100,19 @@ def import_teacher(space: Space, artifacts: ArtifactStore) -> dict[str, str]:
     Raises:
         TeacherFault: when one is missing or cannot be used.
     """
-    config = space.teacher
+    teacher = space.teacher
+    imported = _imported(teacher, artifacts, "teacher")
+    for i, other in enumerate(teacher.also):
+        found = _imported(other, artifacts, f"teacher.also.{i}")
+        imported |= {f"{also(i)}{role}": digest for role, digest in found.items()}
+    return imported
+
+
+def _imported(config: TeacherSource, artifacts: ArtifactStore, where: str) -> dict[str, str]:
     try:
         check_files(config)
     except TeacherFault as error:
-        raise TeacherFault(f"teacher: {error}") from error
+        raise TeacherFault(f"{where}: {error}") from error
     files = {
         "checkpoint": config.checkpoint,
         "model": config.onnx,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
 from search.strategy.weight_sharing import supernet_of, training_of_slice
 from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
-from search.study.settings import StudyContext, StudySettings, TeacherFile
+from search.study.settings import StudyContext, StudySettings, TeacherFile, also
 from spaces.metrics import MetricRef
 from spaces.recipe import Quantize, Recipe
-from spaces.space import Space
+from spaces.space import Space, TeacherSource
 from workers.data.prepare import augmentations_of
 from workers.jobs import Compress, Export, Extra, Prepare, Screen, Supernet, TeacherTargets, Train
 from workers.results import Reading
@@ -103,16 +103,38 @@ def teacher_subject(space: Space, settings: StudySettings, results: TrialResults
 def _teacher_targets(
     space: Space, settings: StudySettings, corpus: str, checkpoint: str | None
 ) -> TeacherTargets:
-    source = space.teacher
+    first = _targets_of(space, settings, space.teacher, settings.imported, corpus, checkpoint)
+    others = []
+    for i, other in enumerate(space.teacher.also):
+        start = also(i)
+        files = {
+            role.removeprefix(start): digest
+            for role, digest in settings.imported.items()
+            if role.startswith(start)
+        }
+        given = files.get("checkpoint")
+        others.append(_targets_of(space, settings, other, files, corpus, given))
+    return first.model_copy(update={"also": tuple(others)})
+
+
+def _targets_of(
+    space: Space,
+    settings: StudySettings,
+    source: TeacherSource,
+    files: Mapping[str, str],
+    corpus: str,
+    checkpoint: str | None,
+) -> TeacherTargets:
+    """Of one teacher, by the digests of its files."""
     name = source.huggingface or source.torchaudio or source.sherpa
-    folder = settings.imported.get("folder")
+    folder = files.get("folder")
     return TeacherTargets(
         corpus=corpus,
         threads=settings.teacher_threads,
         checkpoint=checkpoint,
-        model=settings.imported.get("model"),
-        tokens=settings.imported.get("tokens"),
-        waveform=settings.imported.get("waveform"),
+        model=files.get("model"),
+        tokens=files.get("tokens"),
+        waveform=files.get("waveform"),
         source=None if name is None else source.kind,
         source_name=folder or name,
         location=name if folder else None,

@@ -91,14 +91,18 @@ def _teacher_fault(space: Space, executor: Executor) -> str | None:
     """What is wrong with a teacher that the user brings."""
     if space.teacher.train is not None:
         return None
-    try:
-        check_files(space.teacher)
-    except TeacherFault as fault:
-        return f"teacher: {fault}"
-    outcome = outcome_of(CheckTeacher(source=space.teacher), executor)
-    if outcome.result is None and not outcome.is_user_fault:
-        raise StudyFault(outcome.error or "failed", False, outcome.log)
-    return outcome.error
+    for i, source in enumerate((space.teacher, *space.teacher.also)):
+        where = f"teacher.also.{i - 1}" if i else "teacher"
+        try:
+            check_files(source)
+        except TeacherFault as fault:
+            return f"{where}: {fault}"
+        outcome = outcome_of(CheckTeacher(source=source), executor)
+        if outcome.result is None and not outcome.is_user_fault:
+            raise StudyFault(outcome.error or "failed", False, outcome.log)
+        if outcome.error is not None:
+            return outcome.error if not i else f"{where}: {outcome.error}"
+    return None
 
 
 def _extreme(space: Space, end: str, recipe: Recipe, corpus: str, executor: Executor) -> Extreme:

@@ -11,6 +11,11 @@ from workers.jobs import OnDevice
 _Placed = TypeVar("_Placed", bound=OnDevice)
 
 
+def also(number: int) -> str:
+    """What the roles of files of a further teacher begin with."""
+    return f"also{number}."
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a launch trains, as `workers.jobs.OnDevice` has it; empty is the CPU."""

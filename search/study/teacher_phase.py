@@ -216,7 +216,7 @@ def _pseudo_label_share(targets: TeacherTargetsResult | None) -> list[str]:
     """How many transcripts of the teacher students learn from, where they learn from those."""
     if targets is None:
         return []
-    said = []
+    said = [] if targets.combined is None else [targets.combined]
     if targets.n_pseudo_labels is not None:
         share = f"{targets.n_pseudo_labels} of {targets.n_utterances}"
         said.append(f"{share} of its transcripts are used")

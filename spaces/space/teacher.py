@@ -66,6 +66,8 @@ class TeacherSource(Record):
     """processes of `command` at the same time (default 1)"""
     time_limit_s: float | None = Field(default=None, gt=0, le=3600)
     """of one call of `command` (default 60)"""
+    also: tuple[TeacherSource, ...] = Field(default=(), max_length=7)
+    """further teachers, which only teach: a list of these same keys"""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> TeacherSource:
@@ -84,6 +86,8 @@ class TeacherSource(Record):
                 f'command: has no "{_AUDIO}" after the program, so it cannot know what to '
                 f'transcribe: ["my-asr", "{_AUDIO}"]'
             )
+        if any(other.train is not None or other.also for other in self.also):
+            raise ValueError("also: holds teachers that are there already, none of which has more")
         return self
 
     @property
@@ -100,7 +104,8 @@ class TeacherSource(Record):
             return f"trained here: {self.train.student.family}"
         # of a command not what comes after the program: there may be secrets
         name = self.command[0] if self.command is not None else getattr(self, self.kind)
-        return f"{self.kind} {name}"
+        more = f" and {len(self.also)} more" if self.also else ""
+        return f"{self.kind} {name}{more}"
 
 
 def command_for(command: tuple[str, ...], audio: str) -> list[str]:

@@ -12,6 +12,7 @@ from workers.measure.readings import accuracy_readings
 from workers.results import Reading, TeacherTargetsResult
 from workers.stages.context import StageContext
 from workers.teachers.base import Transcriber
+from workers.teachers.combined import Asked, combine
 from workers.teachers.load import load_teacher
 from workers.teachers.runner import TeacherRunner
 from workers.teachers.targets import infer_targets, targets_index
@@ -33,16 +34,14 @@ def _inferred(
 ) -> TeacherTargetsResult:
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
-    teacher = load_teacher(_source(job, context), job.threads, device)
-    runner = TeacherRunner(teacher, corpus, job.speeds)
-    folder = context.workspace.soft_targets(key_of(job)[:32])
-    infer_targets(
-        runner,
-        folder,
-        job.subsampling_factor,
-        job.hidden,
-        lambda done, of: context.report("teacher targets", done, of),
-    )
+    first = _asked(job.model_copy(update={"also": ()}), context, device)
+    runner, teacher, folder = first.runner, first.runner.teacher, first.folder
+    combined = None
+    if job.also:
+        others = [_asked(other, context, device) for other in job.also]
+        folder = context.workspace.soft_targets(key_of(job)[:32])
+        together = [first, *others]
+        combined = combine(together, corpus, folder, job.subsampling_factor, context.report)
     index = targets_index(folder)
     texts, readings = None, []
     # one that is no file with the students' inputs is scored here, where it runs
@@ -63,16 +62,34 @@ def _inferred(
         n_unlabelled=len(corpus.unlabelled),
         n_unlabelled_used=len(index.get("pseudo_labels", ())),
         left_out=index.get("left_out", {}),
+        combined=combined,
         texts=texts,
         readings=tuple(readings),
     )
+
+
+def _asked(job: TeacherTargets, context: StageContext, device: torch.device) -> Asked:
+    """One teacher, and what it says of the training set, inferred if that is not done yet."""
+    corpus = context.corpus(job.corpus)
+    teacher = load_teacher(_source(job, context), job.threads, device)
+    runner = TeacherRunner(teacher, corpus, job.speeds)
+    name = key_of(job)[:32]
+    folder = context.workspace.soft_targets(name)
+    infer_targets(
+        runner,
+        folder,
+        job.subsampling_factor,
+        job.hidden,
+        lambda done, of: context.report("teacher targets", done, of),
+    )
+    return Asked(runner, folder, context.workspace.soft_targets(f"{name}-texts"))
 
 
 def _source(job: TeacherTargets, context: StageContext) -> TeacherSource:
     """The teacher from the artifacts that were measured, wherever its own files are by now."""
 
     def stored(digest: str, name: str) -> str:
-        path: Path = context.fetch(digest, name)
+        path: Path = context.fetch(digest, f"{digest[:16]}-{name}")  # of several teachers
         return str(path)
 
     if job.checkpoint is not None:

@@ -20,13 +20,14 @@ import jiwer
 import numpy as np
 
 from workers.atomic import new_folder, whole_or_removed
+from workers.data.corpus import Corpus
 from workers.data.text import Unencodable, tokenizer_of
 from workers.teachers.base import Transcriber
 from workers.teachers.pseudo_labels import Bounds, counted, why_not
 from workers.teachers.rate import at_rate, output_steps
 from workers.teachers.runner import TeacherRunner
 
-_SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
+SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
 PSEUDO_LABEL_WER = 0.10  # a teacher's transcript further than this from the reference is not used
 
 Progress = Callable[[int, int], None]
@@ -71,18 +72,18 @@ def infer_targets(
     """
     if whole_or_removed(folder):
         return
-    columns = None
+    columns, corpus = None, runner.corpus
     if not isinstance(runner.teacher, Transcriber):
-        columns = columns_for(runner.corpus.symbols, runner.teacher.symbols)
+        columns = columns_for(corpus.symbols, runner.teacher.symbols)
     with new_folder(folder) as partial:
         if columns is None:
-            index = _transcripts(runner, progress)
-            texts = runner.texts(runner.corpus.unlabelled)
+            index = transcripts(corpus, runner.texts(corpus.train), progress)
+            texts = runner.texts(corpus.unlabelled)
         else:
             index, written = _frames(runner, partial, columns, subsampling_factor, hidden, progress)
             texts = iter(written)
-        if runner.corpus.unlabelled:
-            index |= _pseudo_labels(runner, texts, subsampling_factor, progress)
+        if corpus.unlabelled:
+            index |= pseudo_labels(corpus, texts, subsampling_factor, progress)
         (partial / "index.json").write_text(json.dumps(index))
 
 
@@ -122,11 +123,10 @@ def _frames(
     return {"kind": "frames", "vocabulary": size, "hidden_size": hidden_size, "at": at}, texts
 
 
-def _pseudo_labels(
-    runner: TeacherRunner, texts: Iterable[str], subsampling_factor: int, progress: Progress
+def pseudo_labels(
+    corpus: Corpus, texts: Iterable[str], subsampling_factor: int, progress: Progress
 ) -> TargetsIndex:
     """Of unlabelled audio: the transcripts that are learnt from, and why others are not."""
-    corpus = runner.corpus
     tokenizer = tokenizer_of(corpus.folder, corpus.symbols)
     bounds = Bounds.of(corpus.train)
     used: dict[str, list[int]] = {}
@@ -141,11 +141,13 @@ def _pseudo_labels(
     return {"pseudo_labels": used, "left_out": counted(reasons)}  # type: ignore[typeddict-item]
 
 
-def _transcripts(runner: TeacherRunner, progress: Progress) -> TargetsIndex:
-    tokenizer = tokenizer_of(runner.corpus.folder, runner.corpus.symbols)
+def transcripts(corpus: Corpus, texts: Iterable[str], progress: Progress) -> TargetsIndex:
+    """Of training audio: token ids of the transcripts that are near their references, and of the
+    references where they are not."""
+    tokenizer = tokenizer_of(corpus.folder, corpus.symbols)
     targets, n_pseudo_labels = [], 0
-    train = runner.corpus.train
-    for i, (utterance, text) in enumerate(zip(train, runner.texts(train), strict=True)):
+    train = corpus.train
+    for i, (utterance, text) in enumerate(zip(train, texts, strict=True)):
         ids = list(utterance.ids)
         if text and jiwer.wer(utterance.text, text) <= PSEUDO_LABEL_WER:
             try:
@@ -162,4 +164,4 @@ def normalised(log_probs: np.ndarray) -> np.ndarray:
     """Make the chosen columns a distribution again."""
     top = log_probs.max(-1, keepdims=True)
     made = log_probs - top - np.log(np.exp(log_probs - top).sum(-1, keepdims=True))
-    return np.maximum(made, _SMALLEST_LOG_PROB)
+    return np.maximum(made, SMALLEST_LOG_PROB)

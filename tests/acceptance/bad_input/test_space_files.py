@@ -88,6 +88,24 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         4,
         "data.unlabelled: is learnt from through the teacher, and distil.weight is 0",
     ),
+    "a further teacher of no kind": (
+        "{}",
+        "{}\n  also: [{language: en}]",
+        6,
+        f"teacher.also.0: {ONE_TEACHER} none",
+    ),
+    "a further teacher to train": (
+        "{}",
+        "{}\n  also: [{train: {}}]",
+        4,
+        "teacher: also: holds teachers that are there already, none of which has more",
+    ),
+    "one further teacher and no list": (
+        "{}",
+        "{}\n  also: {sherpa: folder}",
+        6,
+        "teacher.also: is no list: write [one, or, more]",
+    ),
     "mel bins out of range": (
         "forbid: []",
         "front_end: {mels: [10, 80]}",
