@@ -1,7 +1,8 @@
 """The teacher's own graph in our formats beside what Olive makes of the same file.
 
 make bench ONLY=olive; Olive is installed by pip into a folder of its own, beside our ONNX Runtime.
-BENCH_HOME keeps the teacher. Same file, same CPU, same dev set, one process.
+BENCH_HOME keeps the teachers. Same file, same CPU, same dev set, one process; on the embedded corpus
+and on recorded speech, where that is.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import jiwer
 import numpy as np
 import pytest
 import yaml
+from folders import AN4
 
 from search.home import Home
 from search.results import TrialResults
+from spaces.load import shipped_spaces
 from storage.artifacts import ArtifactStore
 from storage.store import Store
 from workers.backends.base import open_session
@@ -38,17 +41,24 @@ OLIVE = (
 ROUNDS, TIMED = 40, 8  # of all files in turn; utterances of a round
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["synthetic", "an4"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "an4" and not AN4.exists():
+        pytest.skip(f"the recorded corpus is not at {AN4}")
     kept = os.environ.get("BENCH_HOME")
-    return Path(kept) if kept else tmp_path_factory.mktemp("olive")
+    place = (Path(kept) if kept else tmp_path_factory.mktemp("olive")) / request.param
+    place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 @pytest.fixture(scope="module")
 def ours(place: Path) -> tuple[Corpus, dict[str, Path]]:
     """A search of the teacher's graph in every format, and its files."""
-    text = yaml.safe_load(TABLE.read_text())
+    file = TABLE if place.name == "synthetic" else shipped_spaces()["an4"]
+    text = yaml.safe_load(file.read_text())
     own = {key: text[key] for key in ("data", "teacher")}
+    if place.name == "an4":
+        own["data"] = {split: str(AN4 / f"{split}.jsonl") for split in ("train", "dev")}
     own |= {"name": "own", "students": {"teacher": {}}, "quantize": {"scheme": FORMATS}}
     own |= {"search": {"trials": len(FORMATS), "parallel": 1, "confirm": False}}
     (place / "own.yaml").write_text(yaml.safe_dump(own))
