@@ -1,8 +1,8 @@
 """The teacher's own graph in our formats beside what Olive makes of the same file.
 
 make bench ONLY=olive; Olive is installed by pip into a folder of its own, beside our ONNX Runtime.
-BENCH_HOME keeps the teachers. Same file, same CPU, same dev set, one process; on the embedded corpus
-and on recorded speech, where that is.
+BENCH_HOME keeps the teachers. Same file, same CPU, same dev set, one process; on the embedded
+corpus and on recorded speech, where that is.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def wav2vec2(place: Path, corpus: Corpus) -> Path:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
-            losses.append(float(loss) / len(batch))
+            losses.append(float(loss.detach()) / len(batch))
         n_epochs += 1
         print(f"wav2vec 2.0: epoch {n_epochs}, CTC {np.mean(losses):.2f} an utterance", flush=True)
     network.eval().save_pretrained(folder)
