@@ -75,9 +75,7 @@ def test_front_ends(corpus: str, tmp_path: Path) -> None:
     usual = scores[FrontEnd()]
     assert usual is not None
     errors, words = np.array(usual.errors), np.array(usual.words)
-    print(
-        f"\n{corpus}: {words.sum()} words; the usual front end makes {errors.sum() / words.sum():.2%}"
-    )
+    print(f"\n{corpus}: {words.sum()} words, usual {errors.sum() / words.sum():.2%}")
     order = sorted(found, key=lambda f: (-f.sample_rate_hz, f.shift_ms, -f.mels))
     for front_end in order:
         score, metrics = scores[front_end], found[front_end].metrics
