@@ -1,8 +1,8 @@
 """Half of the transcripts taken away: a student with and without what the teacher writes of it.
 
 make bench ONLY=unlabelled; on recorded speech, with the teacher of an4.yaml, and on the embedded
-corpus with the one that comes with the package. Beside a student of all transcripts, and one that is
-trained on the half for twice the epochs: as many steps as with the other half.
+corpus with the one that comes with the package. Beside a student of all transcripts, and one that
+is trained on the half for twice the epochs: as many steps as with the other half.
 """
 
 from __future__ import annotations
