@@ -33,6 +33,8 @@ class FrontEnd:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        # as its code has it: two that are told apart nowhere are one
+        object.__setattr__(self, "shift_ms", round(float(self.shift_ms), 3))
         if not 20 <= self.mels <= 128:
             raise ValueError("mels are 20 to 128")
         if not 10 <= self.shift_ms <= 20:

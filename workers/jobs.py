@@ -299,6 +299,11 @@ class TeacherTargets(OnDevice):
     subsampling_factor: int
     also: tuple[TeacherTargets, ...] = ()  # of further teachers, which are asked the same
 
+    @property
+    def is_run_by_torch(self) -> bool:
+        """Else a runtime or a program of its own runs it."""
+        return self.checkpoint is not None or self.source in ("huggingface", "torchaudio")
+
 
 Job = Annotated[
     Prepare
@@ -347,4 +352,6 @@ def key_of(job: StageJob) -> str:
     """Hex digest of what the job's result depends on."""
     empty = {name for name in job.not_in_key_if_empty if not getattr(job, name)}
     content = job.model_dump(mode="json", exclude=set(job.not_in_key) | empty)
+    if isinstance(job, TeacherTargets) and job.also:
+        content["also"] = [key_of(other) for other in job.also]
     return digest_of([_VERSION, content])

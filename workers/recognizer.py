@@ -206,7 +206,7 @@ def _front_end(folder: Path) -> FrontEnd:
             float(told.get("frame_shift_ms", USUAL.shift_ms)),
             int(told.get("sample_rate_hz", USUAL.sample_rate_hz)),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BundleFault(f"{path}: {error}") from error
 
 

@@ -123,5 +123,7 @@ def licence_notice(space: Space, subject: Subject) -> str:
 
 def _public(source: str) -> str:
     """Without the folders of the machine it was made on."""
-    kind, _, name = source.partition(" ")
-    return f"{kind} {name.replace(chr(92), '/').rpartition('/')[2]}"
+    named = (one.partition(" ") for one in source.split("; "))
+    return "; ".join(
+        f"{kind} {name.replace(chr(92), '/').rpartition('/')[2]}" for kind, _, name in named
+    )

@@ -12,6 +12,7 @@ from search.errors import UsageFault
 
 if TYPE_CHECKING:
     from search.compress.run import Outcome, Stage
+    from spaces.space import Search
 
 _STAGE_TIMEOUT_S = 7200.0
 
@@ -32,6 +33,7 @@ _STAGE_TIMEOUT_S = 7200.0
     show_default=True,
     help="Of training after pruning.",
 )
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--overwrite", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_context
@@ -46,6 +48,7 @@ def compress_command(
     loss_limit: str,
     epochs: int,
     learning_rate: float,
+    device: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -78,12 +81,14 @@ def compress_command(
     from search.compress.steps import parse_steps
     from search.executors.local import LocalExecutor
     from search.study.host import host_digest, runtime_versions
+    from search.study.place import place_of
     from spaces.recipe import Training
     from storage.artifacts import ArtifactStore
     from workers.probe.machine import usable_cores
 
     parsed = parse_steps(steps, loss_limit)
     check_target(Path(target), overwrite)
+    place = place_of(_search(device), deterministic=False)
     home = home_of(ctx)
     workspace, artifacts = home.workspace(), ArtifactStore(home.artifacts_url)
     with tempfile.TemporaryDirectory() as work:
@@ -96,6 +101,8 @@ def compress_command(
         training=Training(epochs=epochs, learning_rate=learning_rate),
         threads=usable_cores(),
         host=host_digest(runtime_versions(("onnxruntime",))),
+        workspace=workspace,
+        place=place,
     )
     executor = LocalExecutor(workspace, _STAGE_TIMEOUT_S)
     with closing(executor), progress_bar() as progress:
@@ -110,6 +117,17 @@ def compress_command(
         click.echo(json.dumps(log_of(outcome.stages), indent=1))
     else:
         click.echo(_verdict(outcome, written))
+
+
+def _search(device: str) -> Search:
+    from pydantic import ValidationError
+
+    from spaces.space import Search
+
+    try:
+        return Search(device=device)
+    except ValidationError as error:
+        raise UsageFault(f'--device: "{device}" is none of auto, cpu, cuda, cuda:1, mps') from error
 
 
 def _tell(stage: Stage, err: bool) -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.errors import UsageFault
+from spaces.families import parse_dims
 from spaces.files import why_not_a_file
 from spaces.recipe import digest_of
 from spaces.space import Data, TeacherSource
 from storage.artifacts import ArtifactStore
+from workers.checkpoint_header import read_header
 from workers.data.corpora import BadLine, ManifestEntry, read_split
 from workers.errors import TeacherFault
 from workers.recognizer import unpacked_model
@@ -30,6 +32,8 @@ class Brought:
     checkpoint: str | None = None
     onnx: str | None = None
     tokens: str | None = None
+    symbols: tuple[str, ...] = ()  # of a network: what it writes
+    subsampling_factor: int = 4
 
 
 def bring(model: Path, tokens: Path | None, work: Path, artifacts: ArtifactStore) -> Brought:
@@ -54,7 +58,14 @@ def bring(model: Path, tokens: Path | None, work: Path, artifacts: ArtifactStore
     if model.suffix == ".safetensors":
         source = TeacherSource(checkpoint=str(model))
         _check(source)
-        return Brought(model.name, checkpoint=artifacts.put(model))
+        header = read_header(model)
+        symbols = header.get("symbols")
+        return Brought(
+            model.name,
+            checkpoint=artifacts.put(model),
+            symbols=tuple(map(str, symbols)) if isinstance(symbols, list) else (),
+            subsampling_factor=parse_dims(header["dims"]).contract.subsampling_factor,
+        )
     if model.suffix == ".onnx":
         listed = tokens or model.with_name("tokens.txt")
         if not listed.is_file():
@@ -88,7 +99,11 @@ def data_of(judged_by: str, train: str | None, work: Path) -> Data:
         DataRefused: when a list cannot be read.
     """
     if train is not None:
-        return Data(train=(_absolute(train),), dev=(_absolute(judged_by),))
+        return Data(
+            train=(_absolute(train),),
+            dev=(_absolute(judged_by),),
+            allow_shared_speakers=True,  # by whom it is judged is for who calls to say
+        )
     data = Data(train=(_absolute(judged_by),), dev=(_absolute(judged_by),))
     items = read_split(data.dev or (), data)
     bad = [item for item in items if isinstance(item, BadLine)]

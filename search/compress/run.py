@@ -18,9 +18,11 @@ from search.errors import UsageFault
 from search.executors.base import Executor
 from search.executors.waiting import Told, result_of
 from search.results import onnx_model
+from search.study.settings import Place
 from spaces.metrics import METRICS
 from spaces.recipe import PARTS, Distil, Quantize, Training
 from spaces.space import Data, Target, Tokens
+from workers.data.corpus import Corpus
 from workers.jobs import Compress, Export, Job, Measure, Prepare, Score, TeacherTargets
 from workers.measure.bootstrap import difference_interval
 from workers.results import (
@@ -33,10 +35,10 @@ from workers.results import (
     StageResult,
     TeacherTargetsResult,
 )
+from workers.workspace import Workspace
 
 TARGET = "cpu"
 _TIMED = Target(max_s=5.0)  # enough to see what a step brings; a study measures for longer
-_SUBSAMPLING = 4
 _RESAMPLES = 2000
 _AS_BROUGHT = "as brought"
 _Result = TypeVar("_Result", bound=StageResult)
@@ -98,7 +100,7 @@ class Outcome:
     def kept(self) -> Stage:
         """The smallest that held."""
         held = [s for s in self.stages if s.loss is None or not s.loss.is_broken]
-        return held[-1]
+        return min(held, key=lambda stage: stage.value("size_mb"))
 
     @property
     def broken(self) -> Stage | None:
@@ -116,6 +118,8 @@ class Plan:
     training: Training
     threads: int
     host: str
+    workspace: Workspace
+    place: Place
     seed: int = 0
 
 
@@ -162,10 +166,21 @@ class _Run:
     def __init__(self, plan: Plan, executor: Executor, tell: Told) -> None:
         self._plan, self._executor, self._tell = plan, executor, tell
         prepared = self._done(
-            Prepare(data=plan.data, tokens=Tokens(), subsampling_factor=_SUBSAMPLING),
+            Prepare(
+                data=plan.data,
+                tokens=Tokens(),
+                subsampling_factor=plan.brought.subsampling_factor,
+            ),
             PrepareResult,
         )
         self._corpus = prepared.corpus
+        written = Corpus(plan.workspace.corpus(prepared.corpus)).symbols
+        if any(step.is_pruning for step in plan.steps) and written != plan.brought.symbols:
+            raise UsageFault(
+                f"--model: {plan.brought.name} writes other tokens than the characters of --train "
+                f"({len(plan.brought.symbols)} and {len(written)}), so it cannot be trained again "
+                "there after pruning; train on what it was trained on, or leave prune out"
+            )
 
     def as_brought(self) -> Stage:
         brought = self._plan.brought
@@ -183,30 +198,25 @@ class _Run:
 
     def _pruned(self, network: str, step: Step) -> str:
         plan = self._plan
-        targets = self._done(
-            TeacherTargets(
-                corpus=self._corpus,
-                threads=plan.threads,
-                checkpoint=plan.brought.checkpoint,
-                speeds=plan.data.speeds,
-                subsampling_factor=_SUBSAMPLING,
-            ),
-            TeacherTargetsResult,
+        asked = TeacherTargets(
+            corpus=self._corpus,
+            threads=plan.threads,
+            checkpoint=plan.brought.checkpoint,
+            speeds=plan.data.speeds,
+            subsampling_factor=plan.brought.subsampling_factor,
         )
-        pruned = self._done(
-            Compress(
-                checkpoint=network,
-                ratio=step.ratio,
-                training=plan.training,
-                distil=Distil(),
-                soft_targets=targets.soft_targets,
-                corpus=self._corpus,
-                seed=plan.seed,
-                threads=plan.threads,
-            ),
-            CompressResult,
+        targets = self._done(plan.place.of(asked), TeacherTargetsResult)
+        pruning = Compress(
+            checkpoint=network,
+            ratio=step.ratio,
+            training=plan.training,
+            distil=Distil(),
+            soft_targets=targets.soft_targets,
+            corpus=self._corpus,
+            seed=plan.seed,
+            threads=plan.threads,
         )
-        return pruned.checkpoint
+        return self._done(plan.place.of(pruning), CompressResult).checkpoint
 
     def _stage(self, name: str, network: str | None, quantize: Quantize) -> Stage:
         brought, corpus = self._plan.brought, self._corpus

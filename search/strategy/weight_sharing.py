@@ -106,7 +106,7 @@ def decide(space: Space, n_trials: int) -> Decision:
     mode = space.search.weight_sharing
     if mode != "auto" or not space.trained_families:
         return Decision(mode == "on", f"{mode}, as the space says")
-    if any(len(set(a.values_in_order())) > 1 for a in space.front_end.varied().values()):
+    if any(axis.size() != 1 for axis in space.front_end.varied().values()):
         return Decision(False, "students that hear differently are no slices of one network")
     saved = 1 - space.search.slice_epochs - _OVERHEAD
     n_trainings = n_trials / len(space.trained_families) / _formats(space)

@@ -93,7 +93,15 @@ def measure(
     with only_coordinator(home, name), closing(Store(home.store_url)) as store:
         study = store.studies.get(name)
         run = _Run(
-            store, study, own_space_of(study), home, observer, executor, pace or Pace(), clock
+            store,
+            study,
+            own_space_of(study),
+            home,
+            observer,
+            executor,
+            pace or Pace(),
+            clock,
+            trains=False,
         )
         hold = partial(holding, store, home, name, clock, heartbeat)
         return _again(run, what, hold) if isinstance(what, Remeasure) else _added(run, what, hold)
@@ -151,10 +159,11 @@ class _Run:
     given_executor: Executor | None
     pace: Pace
     clock: Clock
+    trains: bool = True
 
     @cached_property
     def settings(self) -> StudySettings:
-        return study_settings(self.store, self.study, self.space, self.home)
+        return study_settings(self.store, self.study, self.space, self.home, trains=self.trains)
 
     @cached_property
     def executor(self) -> Executor:

@@ -13,7 +13,7 @@ from search.study.imports import baseline_figures, import_baseline, import_teach
 from search.study.ledger import FIRST_STAGES
 from search.study.options import Options
 from search.study.place import place_of
-from search.study.settings import StudySettings
+from search.study.settings import Place, StudySettings
 from spaces.identity import space_digest
 from spaces.space import Space
 from storage.artifacts import ArtifactStore
@@ -79,10 +79,16 @@ def _has_begun(store: Store, study: Study) -> bool:
     return is_begun or bool(store.trials.of(study.id))
 
 
-def study_settings(store: Store, study: Study, space: Space, home: Home) -> StudySettings:
+def study_settings(
+    store: Store, study: Study, space: Space, home: Home, *, trains: bool = True
+) -> StudySettings:
     """What trials build on, fixed when the study first starts.
 
-    Thread counts are among it: sums in another order give other weights.
+    Thread counts are among it: sums in another order give other weights. On which device is
+    trained is of the launch: who goes on elsewhere begins trainings that were cut off anew.
+
+    Args:
+        trains: this launch may train; else no device is looked for.
     """
     artifacts = ArtifactStore(home.artifacts_url)
     threads, teacher_threads = study.threads, study.teacher_threads
@@ -107,7 +113,7 @@ def study_settings(store: Store, study: Study, space: Space, home: Home) -> Stud
         imported=imported,
         teacher_size_mb=None if model is None else artifacts.size(model) / 1e6,
         anchors_ms=remembered(space, home.devices()),
-        place=place_of(space.search, deterministic=study.deterministic),
+        place=place_of(space.search, deterministic=study.deterministic) if trains else Place(),
     )
 
 

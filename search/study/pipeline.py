@@ -159,7 +159,7 @@ def _supernet(
         training=plan.training,
         distil=plan.distil,
         soft_targets=soft_targets if plan.distil.weight > 0 else None,
-        corpus=corpus,
+        corpus=plan.largest.front_end.heard(corpus),
         seed=settings.seed,
         threads=settings.teacher_threads,
     )

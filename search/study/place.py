@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from search.errors import UsageFault
@@ -11,7 +10,8 @@ from spaces.space import Search
 from workers.accelerators import Accelerators
 from workers.isolated_call import call
 
-_NVIDIA = Path("/dev/nvidiactl")
+# What is there where CUDA may be: a driver, that of WSL or of a Jetson, ROCm's.
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/kfd")
 
 
 def place_of(search: Search, *, deterministic: bool) -> Place:
@@ -35,7 +35,7 @@ def place_of(search: Search, *, deterministic: bool) -> Place:
         if gpus[-1] < len(found.cuda):
             usual = "bf16" if found.has_bf16 else "fp16"
             return Place("cuda", precision or usual, gpus, search.trials_per_gpu)  # type: ignore[arg-type]
-    if kind in ("auto", "mps") and found.has_mps:
+    if kind == "mps" and found.has_mps:  # never ran, so nobody gets it unasked
         return Place("mps", precision or "fp32")
     if kind == "auto":
         return Place(precision=precision)
@@ -60,7 +60,7 @@ def told(place: Place) -> str:
 
 def _may_be_any() -> bool:
     """Whether it is worth two seconds to load torch for the question."""
-    return sys.platform == "darwin" or _NVIDIA.exists()
+    return any(Path(driver).exists() for driver in _DRIVERS)
 
 
 def _listed(found: Accelerators) -> str:

@@ -89,9 +89,9 @@ def check_space(
 
 def _teacher_fault(space: Space, executor: Executor) -> str | None:
     """What is wrong with a teacher that the user brings."""
-    if space.teacher.train is not None:
-        return None
     for i, source in enumerate((space.teacher, *space.teacher.also)):
+        if source.train is not None:
+            continue
         where = f"teacher.also.{i - 1}" if i else "teacher"
         try:
             check_files(source)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
 
-from workers.jobs import OnDevice
+from workers.jobs import OnDevice, TeacherTargets
 
 _Placed = TypeVar("_Placed", bound=OnDevice)
 
@@ -26,8 +26,12 @@ class Place:
     per_gpu: int = 1
 
     def of(self, job: _Placed) -> _Placed:
-        """A job that is done there."""
-        return job.model_copy(update=asdict(self))
+        """A job that is done there; of teachers only those that torch runs."""
+        update: dict[str, object] = asdict(self)
+        if isinstance(job, TeacherTargets):
+            update = {**update, "precision": ""} if job.is_run_by_torch else {}
+            update["also"] = tuple(map(self.of, job.also))
+        return job.model_copy(update=update)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pydantic import JsonValue
 
 LIKE = "like"
 # Data, teacher, targets, objectives, budgets and gates are for who writes the file to say.
-_TAKEN_OVER = ("students", "training", "distil", "prune", "quantize", "search")
+_TAKEN_OVER = ("students", "front_end", "training", "distil", "prune", "quantize", "search")
 
-_RULED = ("students", "training", "distil", "prune", "quantize", "losses")
+_RULED = ("students", "front_end", "training", "distil", "prune", "quantize", "losses")
 
 
 def taken_over(

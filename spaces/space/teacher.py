@@ -101,11 +101,12 @@ class TeacherSource(Record):
 
     def source(self) -> str:
         if self.train is not None:
-            return f"trained here: {self.train.student.family}"
-        # of a command not what comes after the program: there may be secrets
-        name = self.command[0] if self.command is not None else getattr(self, self.kind)
-        more = f" and {len(self.also)} more" if self.also else ""
-        return f"{self.kind} {name}{more}"
+            own = f"trained here: {self.train.student.family}"
+        else:
+            # of a command not what comes after the program: there may be secrets
+            name = self.command[0] if self.command is not None else getattr(self, self.kind)
+            own = f"{self.kind} {name}"
+        return "; ".join([own, *(other.source() for other in self.also)])
 
 
 def command_for(command: tuple[str, ...], audio: str) -> list[str]:

@@ -266,7 +266,8 @@ APPLE = Accelerators((), False, True)
             Place("cuda", "fp32", (0,), 3),
             "GPU 0 in fp32, 3 at a time on each",
         ),
-        ({}, APPLE, Place("mps", "fp32"), "mps in fp32"),
+        ({"device": "mps"}, APPLE, Place("mps", "fp32"), "mps in fp32"),
+        ({}, APPLE, Place(), "cpu"),
         ({}, Accelerators(), Place(), "cpu"),
     ],
 )

@@ -86,7 +86,8 @@ def as_usual_frames(windows: np.ndarray, front_end: FrontEnd, n_frames: int) -> 
     """
     if front_end.shift_ms == USUAL.shift_ms or len(windows) == 0:
         return windows
-    middles = (np.arange(n_frames) + 0.5) * USUAL.shift_ms / front_end.shift_ms
+    shift = samples_of(front_end.shift_ms, front_end)  # as it is computed, whole samples
+    middles = (np.arange(n_frames) + 0.5) * samples_of(USUAL.shift_ms, front_end) / shift
     nearest = np.minimum(middles.astype(int), len(windows) - 1)
     nearest_windows: np.ndarray = windows[nearest]
     return nearest_windows

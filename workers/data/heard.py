@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from spaces.front_end import FrontEnd
 from workers.atomic import new_folder, whole_or_removed
@@ -21,19 +23,36 @@ from workers.data.sources import SOURCES, Hearing, Source, features_of
 from workers.data.utterances import Utterance
 
 Progress = Callable[[str, int, int], None]
+Quiet = Callable[[], AbstractContextManager[None]]
+_AT_A_TIME = 20  # recordings: some tenths of a second
 _SAME = ("tokens.txt", "bpe.model")
 
 
-def heard_by(front_end: FrontEnd, folder: Path, progress: Progress | None = None) -> Path:
-    """The folder of a prepared corpus as a front end hears it."""
+def heard_by(
+    front_end: FrontEnd,
+    folder: Path,
+    progress: Progress | None = None,
+    quiet: Quiet = nullcontext,
+) -> Path:
+    """The folder of a prepared corpus as a front end hears it; one process makes it for all.
+
+    Args:
+        quiet: held while some recordings are worked on, so that measurements find their turn.
+
+    Raises:
+        DataFault: when a recording is gone, or was changed since.
+    """
     heard = folder.with_name(front_end.heard(folder.name))
-    if not whole_or_removed(heard):
-        with new_folder(heard) as partial:
-            _write(partial, Corpus(folder), front_end, progress)
+    with FileLock(heard.with_name(f".{heard.name}.lock")):
+        if not whole_or_removed(heard):
+            with new_folder(heard) as partial:
+                _write(partial, Corpus(folder), front_end, progress, quiet)
     return heard
 
 
-def _write(folder: Path, plain: Corpus, front_end: FrontEnd, progress: Progress | None) -> None:
+def _write(
+    folder: Path, plain: Corpus, front_end: FrontEnd, progress: Progress | None, quiet: Quiet
+) -> None:
     told = json.loads((plain.folder / SOURCES).read_text(encoding="utf-8"))
     shape = (len(plain.features), front_end.mels)
     features = np.memmap(folder / "features.f32", np.float32, "w+", shape=shape)
@@ -51,10 +70,14 @@ def _write(folder: Path, plain: Corpus, front_end: FrontEnd, progress: Progress 
             for u, digest in zip(utterances, of_split["digests"], strict=True)
         ]
         hearing = Hearing(augmentations, of_split["denoise"])
-        for u, copies in zip(utterances, features_of(sources, hearing, front_end), strict=True):
-            for (start, count), copy in zip(u.at, copies, strict=True):
-                features[start : start + count] = _of_length(copy, count)
-            done += 1
+        for some in range(0, len(sources), _AT_A_TIME):
+            part = slice(some, some + _AT_A_TIME)
+            with quiet():
+                made = features_of(sources[part], hearing, front_end, n_threads=1, is_checked=True)
+                for u, copies in zip(utterances[part], made, strict=True):
+                    for (start, count), copy in zip(u.at, copies, strict=True):
+                        features[start : start + count] = _of_length(copy, count)
+            done += len(utterances[part])
             if progress:
                 progress(f"features ({front_end.label()})", done, total)
     features.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import soxr
 from spaces.front_end import USUAL, FrontEnd
 from workers.data.audio import read_audio
 from workers.data.features import SAMPLE_RATE_HZ, fbank
-from workers.errors import MissingExtra
+from workers.errors import DataFault, MissingExtra
 
 SOURCES = "sources.json"
 Augmentation = tuple[float, tuple[float, float] | None]  # speed, range of noise in dB
@@ -36,24 +37,36 @@ class Hearing(NamedTuple):
 
 
 def features_of(
-    sources: Iterable[Source], hearing: Hearing, front_end: FrontEnd = USUAL
+    sources: Iterable[Source],
+    hearing: Hearing,
+    front_end: FrontEnd = USUAL,
+    *,
+    n_threads: int | None = None,
+    is_checked: bool = False,
 ) -> Iterator[list[np.ndarray]]:
     """float32 [n_frames, mels] of each copy of each recording, in their order.
 
+    Args:
+        n_threads: at once; by default as many as there are cores.
+        is_checked: whether a recording that was changed since it was listed is an error.
+
     Raises:
         MissingExtra: naming the extra that takes noise away.
+        DataFault: for a recording that cannot be read, or was changed.
     """
     denoise = _denoiser() if hearing.denoise else None
 
     def of_one(source: Source) -> list[np.ndarray]:
         samples = read_audio(source.audio, source.offset_s, source.duration_s)
+        if is_checked and hashlib.sha256(samples.tobytes()).hexdigest() != source.digest:
+            raise DataFault(f"{source.audio}: was changed since the data was prepared")
         if denoise is not None:
             samples = denoise(samples)
         rng = np.random.default_rng(int(source.digest[:16], 16))
         copies = (_augmented(samples, speed, noise, rng) for speed, noise in hearing.augmentations)
         return [fbank(at_rate_of(front_end, copy), front_end) for copy in copies]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_threads or os.cpu_count()) as pool:
         yield from pool.map(of_one, sources)
 
 

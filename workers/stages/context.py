@@ -42,6 +42,10 @@ class StageContext:
         return {}
 
     @cached_property
+    def _n_looks(self) -> list[int]:
+        return []
+
+    @cached_property
     def _last_report(self) -> list[float]:
         return [0.0]
 
@@ -52,8 +56,13 @@ class StageContext:
         if job.device != "cuda":
             yield None
             return
-        with slot_on_gpu(self.workspace.locks, job.gpus or (0,), job.per_gpu) as gpu:
+        gpus, locks = job.gpus or (0,), self.workspace.locks
+        with slot_on_gpu(locks, gpus, job.per_gpu, self._waits_for_gpu) as gpu:
             yield gpu
+
+    def _waits_for_gpu(self) -> None:
+        self._n_looks.append(0)
+        self.report("waiting for a GPU", len(self._n_looks), len(self._n_looks) + 1)
 
     def corpus(self, name: str) -> Corpus:
         """A prepared corpus, by its name; as another front end hears it where the name tells one.
@@ -64,7 +73,8 @@ class StageContext:
         plain, front_end = FrontEnd.of_corpus(name)
         folder = self.needed(self.workspace.corpus(plain), "the prepared corpus")
         if not front_end.is_usual:
-            folder = self.needed(heard_by(front_end, folder, self.report), "the prepared corpus")
+            heard = heard_by(front_end, folder, self.report, self.lock.shared)
+            folder = self.needed(heard, "the prepared corpus")
         return Corpus(folder)
 
     def soft_targets(self, name: str) -> Path:

@@ -37,7 +37,9 @@ def _inferred(
     first = _asked(job.model_copy(update={"also": ()}), context, device)
     runner, teacher, folder = first.runner, first.runner.teacher, first.folder
     combined = None
-    if job.also:
+    if not job.also:
+        first.infer()
+    else:
         others = [_asked(other, context, device) for other in job.also]
         folder = context.workspace.soft_targets(key_of(job)[:32])
         together = [first, *others]
@@ -69,20 +71,23 @@ def _inferred(
 
 
 def _asked(job: TeacherTargets, context: StageContext, device: torch.device) -> Asked:
-    """One teacher, and what it says of the training set, inferred if that is not done yet."""
+    """One teacher, ready to be asked about the training set."""
     corpus = context.corpus(job.corpus)
     teacher = load_teacher(_source(job, context), job.threads, device)
     runner = TeacherRunner(teacher, corpus, job.speeds)
     name = key_of(job)[:32]
     folder = context.workspace.soft_targets(name)
-    infer_targets(
-        runner,
-        folder,
-        job.subsampling_factor,
-        job.hidden,
-        lambda done, of: context.report("teacher targets", done, of),
-    )
-    return Asked(runner, folder, context.workspace.soft_targets(f"{name}-texts"))
+
+    def infer() -> None:
+        infer_targets(
+            runner,
+            folder,
+            job.subsampling_factor,
+            job.hidden,
+            lambda done, of: context.report("teacher targets", done, of),
+        )
+
+    return Asked(runner, folder, infer, context.workspace.soft_targets(f"{name}-texts"))
 
 
 def _source(job: TeacherTargets, context: StageContext) -> TeacherSource:

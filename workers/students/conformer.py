@@ -56,7 +56,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = self.norm(x)
         query, key, value = self._split(self.query(x)), self._split(self.key(x)), self.value(x)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             scores = torch.matmul(query * self.head_size**-0.5, key.transpose(-1, -2))
             hidden = (mask.transpose(1, 2).unsqueeze(1) - 1.0) * 1e4  # 0 on frames, -1e4 on padding
             weights = torch.softmax(scores + hidden, dim=-1)

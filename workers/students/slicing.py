@@ -158,6 +158,7 @@ def sliced(
     """
     with torch.random.fork_rng(devices=[]):
         network = build(dims, vocabulary).train(is_training)
+    network.to(next(iter(large.values())).tensor.device)
     shared: dict[str, Tensor] = {}
     for name, piece in pieces_of(network).items():
         source = large.get(piece.role(name))

@@ -8,6 +8,7 @@ makes fewer errors on dev.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from workers.teachers.targets import (
     SMALLEST_LOG_PROB,
     TargetsIndex,
     pseudo_labels,
+    speaks_frames,
     targets_index,
     transcripts,
 )
@@ -34,10 +36,12 @@ _TEXTS = "texts.json"
 
 @dataclass(frozen=True)
 class Asked:
-    """One teacher, with the folder of what it says and one for its transcripts."""
+    """One teacher, with the folder of what it says, what writes that, and a folder for its
+    transcripts alone."""
 
     runner: TeacherRunner
     folder: Path
+    infer: Callable[[], None]
     texts_folder: Path
 
 
@@ -56,10 +60,11 @@ def combine(
     Returns:
         How they were combined, in words.
     """
-    indexes = [targets_index(one.folder) for one in asked]
-    is_averaged = all(index["kind"] == "frames" for index in indexes)
-    if is_averaged:
+    if all(speaks_frames(one.runner) for one in asked):
+        for one in asked:
+            one.infer()
         if not whole_or_removed(folder):
+            indexes = [targets_index(one.folder) for one in asked]
             with new_folder(folder) as partial:
                 index = _averaged(asked, indexes, corpus, partial, subsampling_factor, progress)
                 (partial / "index.json").write_text(json.dumps(index))
@@ -107,7 +112,7 @@ def _averaged(
                     ids = mean.argmax(-1).tolist()
                     texts.append(corpus.normalise(decode(ids, corpus.symbols)))
             progress("averaging", i + 1, len(indexes[0]["at"]))
-    (folder / "hidden.f16").write_bytes((asked[0].folder / "hidden.f16").read_bytes())
+    shutil.copyfile(asked[0].folder / "hidden.f16", folder / "hidden.f16")
     index = indexes[0].copy()
     if corpus.unlabelled:
         index |= pseudo_labels(corpus, texts, subsampling_factor, _quiet)

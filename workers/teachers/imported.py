@@ -6,6 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from spaces.front_end import USUAL
 from spaces.space import TeacherSource
 from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
 from workers.errors import TeacherFault
@@ -45,3 +46,10 @@ def _check_checkpoint(path: Path) -> None:
         raise TeacherFault(f"{path}: is not a safetensors checkpoint ({error})") from error
     if header.get("format") != CHECKPOINT_FORMAT:
         raise not_ours(path)
+    dims = header.get("dims")
+    heard = dims.get("front_end") if isinstance(dims, dict) else None
+    if heard is not None:
+        raise TeacherFault(
+            f"{path}: has a front end of its own ({heard}); a teacher hears as usual: {USUAL.mels} "
+            f"mels every {USUAL.shift_ms:g} ms at {USUAL.sample_rate_hz / 1000:g} kHz"
+        )

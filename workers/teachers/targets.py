@@ -61,6 +61,13 @@ def columns_for(students: tuple[str, ...], teachers: tuple[str, ...]) -> list[in
     return None if None in columns else [c for c in columns if c is not None]
 
 
+def speaks_frames(runner: TeacherRunner) -> bool:
+    """Whether a teacher gives log-probabilities of the students' tokens; else only transcripts."""
+    if isinstance(runner.teacher, Transcriber):
+        return False
+    return columns_for(runner.corpus.symbols, runner.teacher.symbols) is not None
+
+
 def infer_targets(
     runner: TeacherRunner, folder: Path, subsampling_factor: int, hidden: bool, progress: Progress
 ) -> None:

@@ -344,8 +344,12 @@ class Trainer:
                 parameters[name].copy_(value)
         for key in ("step", "exp_avg", "exp_avg_sq"):
             for name, value in _under(f"adam.{key}.", tensors).items():
-                kept = value if key == "step" else torch.empty_like(parameters[name]).copy_(value)
-                self._optimizer.state[parameters[name]][key] = kept  # laid out as its parameter
+                parameter = parameters[name]
+                if key == "step":  # a fused optimizer reads it where its parameter is
+                    kept = value.to(parameter.device)
+                else:  # laid out as its parameter
+                    kept = torch.empty_like(parameter).copy_(value)
+                self._optimizer.state[parameter][key] = kept
 
 
 def _read_state(path: Path) -> tuple[dict[str, Tensor], _Header] | None:

@@ -48,6 +48,7 @@ class Placement:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype | None = None
     keeps_features: bool | None = None
+    per_gpu: int = 1  # trainings that share the device
     n_skipped: int = 0  # steps left out because a gradient was not finite
     _kept: Tensor | None = None  # the features, on the device
 
@@ -61,7 +62,7 @@ class Placement:
         if not job.device:
             return cls.on_cpu(job.precision)
         name = job.device if gpu is None else f"{job.device}:{gpu}"
-        return cls(torch.device(name), _DTYPES[job.precision or "fp32"])
+        return cls(torch.device(name), _DTYPES[job.precision or "fp32"], per_gpu=job.per_gpu)
 
     @classmethod
     def on_cpu(cls, precision: str = "") -> Placement:
@@ -118,23 +119,32 @@ class Placement:
         Args:
             pseudo: token ids of utterances that have no transcript, by number.
         """
-        wanted = not self.is_cpu if self.keeps_features is None else self.keeps_features
-        if wanted and corpus.features.nbytes < _RESIDENT_SHARE * self._free_bytes():
+        if self._keeps(corpus):
             yield from (self._gathered(corpus, items, pseudo) for items in plan)
         elif self.is_cpu:
             yield from (load_batch(corpus, items, pseudo) for items in plan)
         else:
             yield from self._prefetched(corpus, plan, pseudo)
 
-    def _free_bytes(self) -> float:
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            return float(free) + (0 if self._kept is None else self._kept.nbytes)
-        return float("inf")
+    def _keeps(self, corpus: Corpus) -> bool:
+        """Whether the features lie on the device: decided once, for others claim memory later."""
+        if self.keeps_features is None:
+            self.keeps_features = not self.is_cpu and self._have_room(corpus.features.nbytes)
+        if self.keeps_features and self._kept is None:
+            try:
+                self._kept = torch.from_numpy(np.array(corpus.features)).to(self.device)
+            except torch.OutOfMemoryError:
+                self.keeps_features = False
+        return self.keeps_features
+
+    def _have_room(self, n_bytes: int) -> bool:
+        if self.device.type != "cuda":
+            return True
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return n_bytes < _RESIDENT_SHARE * free / self.per_gpu
 
     def _gathered(self, corpus: Corpus, items: Items, pseudo: PseudoLabels | None) -> Batch:
-        if self._kept is None:
-            self._kept = torch.from_numpy(np.array(corpus.features)).to(self.device)
+        assert self._kept is not None
         spans = [corpus.spoken[i].at[augmentation] for i, augmentation in items]
         starts, lengths = torch.tensor(spans, device=self.device).T
         positions = torch.arange(max(n for _, n in spans), device=self.device)[None, :]

@@ -26,7 +26,7 @@ class DepthwiseConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             y = self.conv(x.transpose(1, 2).unsqueeze(2))
         return y.squeeze(2).transpose(1, 2)
 

@@ -18,7 +18,11 @@ def ctc_per_frame(
         target_lengths: int64 [N].
     """
     log_probs = F.log_softmax(logits, -1).transpose(0, 1)
+    if log_probs.device.type == "mps":  # torch has no CTC there
+        log_probs, targets, lengths, target_lengths = (
+            tensor.cpu() for tensor in (log_probs, targets, lengths, target_lengths)
+        )
     total = F.ctc_loss(
         log_probs, targets, lengths, target_lengths, reduction="sum", zero_infinity=True
     )
-    return total / lengths.sum()
+    return (total / lengths.sum()).to(logits.device)
