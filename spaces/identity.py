@@ -56,7 +56,7 @@ def space_digest(space: Space) -> str:
     for name, default in _LATER.items():
         if content["search"][name] == default:
             del content["search"][name]
-    for name in ("waveform", "sherpa", "command", "language", "also"):
+    for name in ("waveform", "as_recorded", "sherpa", "command", "language", "also"):
         if not content["teacher"][name]:
             del content["teacher"][name]
     if space.search.weight_sharing == "off":

@@ -277,6 +277,7 @@ class TeacherTargets(OnDevice):
     not_in_key = OnDevice.not_in_key | {"location", "at_once", "time_limit_s"}
     not_in_key_if_empty = OnDevice.not_in_key_if_empty | {
         "waveform",
+        "as_recorded",
         "command",
         "language",
         "also",
@@ -286,6 +287,7 @@ class TeacherTargets(OnDevice):
     checkpoint: str | None = None
     model: str | None = None
     waveform: str | None = None
+    as_recorded: bool = False
     tokens: str | None = None
     source: TeacherKind | None = None
     source_name: str | None = None  # on a hub; a digest where it is a folder

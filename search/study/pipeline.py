@@ -135,6 +135,7 @@ def _targets_of(
         model=files.get("model"),
         tokens=files.get("tokens"),
         waveform=files.get("waveform"),
+        as_recorded=source.as_recorded,
         source=None if name is None else source.kind,
         source_name=folder or name,
         location=name if folder else None,

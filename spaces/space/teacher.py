@@ -49,6 +49,8 @@ class TeacherSource(Record):
     """an ONNX CTC model with sherpa-onnx's inputs"""
     waveform: str | None = None
     """an ONNX CTC model on raw samples, as wav2vec 2.0 and HuBERT are exported"""
+    as_recorded: bool = False
+    """`waveform:` is given samples as they are; else at mean 0 and variance 1, as most expect"""
     tokens: str | None = None
     """the tokens.txt of `onnx:` or `waveform:`; of the latter a vocab.json will do"""
     huggingface: str | None = None
@@ -77,6 +79,8 @@ class TeacherSource(Record):
             raise ValueError(f"needs exactly one of {', '.join(TEACHER_KINDS)}; has {has}")
         if (self.tokens is not None) != (given[0] in ("onnx", "waveform")):
             raise ValueError("onnx: or waveform: and tokens: (its tokens.txt) go together")
+        if self.as_recorded and self.waveform is None:
+            raise ValueError("as_recorded: is of waveform:")
         if self.language is not None and given[0] not in _OF_TEXT:
             raise ValueError(f"language: is told to {' and '.join(_OF_TEXT)} only")
         if self.command is None and (self.at_once, self.time_limit_s) != (None, None):

@@ -139,7 +139,7 @@ def test_every_kind_of_teacher_teaches(place: Path) -> None:
         teachers = {
             "checkpoint": {"checkpoint": str(SPOKEN)},
             "onnx": {"onnx": str(onnx), "tokens": str(tokens)},
-            "waveform": {"waveform": str(samples), "tokens": str(tokens)},
+            "waveform": {"waveform": str(samples), "tokens": str(tokens), "as_recorded": True},
             "sherpa zipformer CTC": {"sherpa": str(zipformer)},
             "sherpa transducer": {"sherpa": str(transducer)},
             "command": {"command": client, "at_once": 2},

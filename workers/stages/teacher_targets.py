@@ -105,7 +105,9 @@ def _source(job: TeacherTargets, context: StageContext) -> TeacherSource:
         )
     if job.waveform is not None and job.tokens is not None:
         return TeacherSource(
-            waveform=stored(job.waveform, "teacher.onnx"), tokens=stored(job.tokens, "tokens.txt")
+            waveform=stored(job.waveform, "teacher.onnx"),
+            tokens=stored(job.tokens, "tokens.txt"),
+            as_recorded=job.as_recorded,
         )
     if job.command is not None:
         return TeacherSource(

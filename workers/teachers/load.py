@@ -44,7 +44,8 @@ def _load(config: TeacherSource, threads: int, device: torch.device) -> AnyTeach
         return OnnxTeacher(Path(config.onnx), Path(config.tokens))
     if config.waveform is not None:
         assert config.tokens is not None
-        return WaveformOnnxTeacher(Path(config.waveform), Path(config.tokens), threads)
+        model, tokens = Path(config.waveform), Path(config.tokens)
+        return WaveformOnnxTeacher(model, tokens, threads, config.as_recorded)
     if config.huggingface is not None:
         return huggingface_teacher(config.huggingface, config.language, device)
     if config.sherpa is not None:

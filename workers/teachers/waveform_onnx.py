@@ -24,19 +24,26 @@ _TRY_S = 300.0
 class WaveformOnnxTeacher:
     """Samples [N, n] in, logits or log-probabilities [N, T', V] out.
 
-    The samples of an utterance are brought to mean 0 and variance 1, as both families were trained.
+    The samples of an utterance are brought to mean 0 and variance 1, as most of both families were
+    trained, unless they are wanted as recorded.
     """
 
     wants_samples = True
     n_parameters: int | None = None
 
-    def __init__(self, model: Path, tokens: Path, threads: int = 1) -> None:
+    def __init__(
+        self, model: Path, tokens: Path, threads: int = 1, as_recorded: bool = False
+    ) -> None:
         found = _symbols(tokens)
         self.symbols, self._order = found.symbols, list(found.order)
         self._session, self._inputs = _opened(model, threads)
+        self._as_recorded = as_recorded
 
     def infer(self, features: np.ndarray) -> TeacherOutput:
-        logits = _run(self._session, self._inputs, features)[:, self._order]
+        samples = features.astype(np.float32)
+        if not self._as_recorded:
+            samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+        logits = _run(self._session, self._inputs, samples)[:, self._order]
         top = logits.max(-1, keepdims=True)
         return TeacherOutput(
             logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True)), None
@@ -97,8 +104,6 @@ def _opened(model: Path, threads: int) -> tuple[Any, list[tuple[str, str]]]:
 
 def _run(session: Any, inputs: list[tuple[str, str]], samples: np.ndarray) -> np.ndarray:
     """Logits [T', V] of samples [n]."""
-    samples = samples.astype(np.float32)
-    samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
     feed = {inputs[0][0]: samples[None]}
     for name, _ in inputs[1:]:
         feed[name] = np.ones((1, len(samples)), np.int64)

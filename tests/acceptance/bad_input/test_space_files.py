@@ -88,6 +88,12 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         4,
         "data.unlabelled: is learnt from through the teacher, and distil.weight is 0",
     ),
+    "samples as recorded for features": (
+        "train: {}",
+        "sherpa: folder\n  as_recorded: true",
+        4,
+        "teacher: as_recorded: is of waveform:",
+    ),
     "a further teacher of no kind": (
         "{}",
         "{}\n  also: [{language: en}]",
