@@ -49,8 +49,6 @@ class TeacherSource(Record):
     """an ONNX CTC model with sherpa-onnx's inputs"""
     waveform: str | None = None
     """an ONNX CTC model on raw samples, as wav2vec 2.0 and HuBERT are exported"""
-    as_recorded: bool = False
-    """`waveform:` is given samples as they are; else at mean 0 and variance 1, as most expect"""
     tokens: str | None = None
     """the tokens.txt of `onnx:` or `waveform:`; of the latter a vocab.json will do"""
     huggingface: str | None = None
@@ -68,6 +66,8 @@ class TeacherSource(Record):
     """processes of `command` at the same time (default 1)"""
     time_limit_s: float | None = Field(default=None, gt=0, le=3600)
     """of one call of `command` (default 60)"""
+    as_recorded: bool = False
+    """`waveform:` is given samples as they are; else at mean 0 and variance 1, as most expect"""
     also: tuple[TeacherSource, ...] = Field(default=(), max_length=7)
     """further teachers, which only teach: a list of these same keys"""
 
