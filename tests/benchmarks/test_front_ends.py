@@ -58,6 +58,7 @@ RECORDED = {
 def test_front_ends(corpus: str, tmp_path: Path) -> None:
     kept = os.environ.get("BENCH_HOME")
     place = Path(kept) if kept else tmp_path
+    place.mkdir(parents=True, exist_ok=True)
     space = {**COMMON, **(EMBEDDED if corpus == "embedded" else _recorded())}
     path = place / f"{space['name']}.yaml"
     path.write_text(yaml.safe_dump(space))
