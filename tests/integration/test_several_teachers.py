@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from search.study.settings import Place
 from spaces.families import SeparableConv
 from spaces.load import SHIPPED_FOLDER
 from storage.artifacts import ArtifactStore
@@ -36,6 +37,9 @@ for name in ("train.jsonl", "dev.jsonl"):
             print(" ".join("wrong" if w in sys.argv[2] else w for w in row["text"].split()))
             sys.exit()
 """
+
+
+_ASKED = {"stage": "teacher_targets", "corpus": "c", "subsampling_factor": 4}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,26 @@ def test_further_teachers_are_a_job_of_its_own(corpus: Corpus, networks: list[st
     one, other = (targets(corpus, checkpoint=digest) for digest in networks[:2])
     both = one.model_copy(update={"also": (other,)})
     assert len({key_of(one), key_of(other), key_of(both)}) == 3
+
+
+def test_how_a_further_teacher_is_called_is_no_part_of_the_key(corpus: Corpus) -> None:
+    words = ("my-asr", "{audio}")
+    jobs = [
+        targets(corpus, checkpoint="0", also=({**_ASKED, "command": words, "at_once": n},))
+        for n in (1, 4)
+    ]
+    assert key_of(jobs[0]) == key_of(jobs[1])
+    other = targets(corpus, checkpoint="0", also=({**_ASKED, "command": ("x", "{audio}")},))
+    assert key_of(other) != key_of(jobs[0])
+
+
+def test_only_teachers_that_torch_runs_are_placed_on_a_gpu(corpus: Corpus) -> None:
+    program = {**_ASKED, "command": ("my-asr", "{audio}")}
+    job = targets(corpus, checkpoint="0", also=(program,))
+    placed = Place("cuda", "bf16", (0,)).of(job)
+    assert (placed.device, placed.precision) == ("cuda", "")
+    assert placed.also[0] == job.also[0]
+    assert Place("cuda", "bf16", (0,)).of(job.also[0]) == job.also[0]
 
 
 def _oracle(corpus: Corpus, folder: Path, wrong: str) -> TeacherTargets:

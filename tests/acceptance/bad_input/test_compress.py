@@ -12,6 +12,7 @@ from refusals import Refused
 from students import make
 
 from spaces.families import SeparableConv
+from spaces.front_end import FrontEnd
 from workers.data.text import write_tokens
 
 BAD = {
@@ -21,6 +22,11 @@ BAD = {
     "an ONNX file without tokens": ("--model {text}.onnx", "tokens.txt: no such file; name the"),
     "tokens of a checkpoint": ("--model {net} --tokens {text}", "--tokens: goes with an ONNX file"),
     "a Hugging Face model": ("--model {hf}", "is a Hugging Face model, which hears samples"),
+    "a checkpoint that hears otherwise": (
+        "--model {deaf}",
+        "has a front end of its own",
+    ),
+    "a device of no kind": ("--model {net} --device gpu", '--device: "gpu" is none of auto, cpu'),
     "a folder of nothing": ("--model {empty}", "{empty}: is not a bundle"),
     "an unknown step": (
         "--model {net} --steps quantise",
@@ -68,14 +74,22 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(SeparableConv(channels=16, blocks=1), tmp_path_factory.mktemp("net")).network
 
 
+@pytest.fixture(scope="module")
+def deaf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that hears 8 kHz."""
+    dims = SeparableConv(channels=16, blocks=1, front_end=FrontEnd(sample_rate_hz=8000))
+    return make(dims, tmp_path_factory.mktemp("deaf")).network
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_what_cannot_be_compressed_is_refused(
-    kind: str, refused: Refused, net: Path, corpus: Corpus, tmp_path: Path
+    kind: str, refused: Refused, net: Path, deaf: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     places = {
         "none": tmp_path / "none",
         "text": tmp_path / "text",
         "net": net,
+        "deaf": deaf,
         "bundle": tmp_path / "bundle",
         "hf": tmp_path / "hf",
         "empty": tmp_path / "empty",
