@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,12 @@ QUICK = "runs: 10, restarts: 1, max_s: 0.5"
 def test_the_figures_of_a_new_target_are_everywhere(
     finished: Path, cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
+    home = Path(shutil.copytree(finished, tmp_path / "home"))  # others have no such target
     file = tmp_path / "two.yaml"
     file.write_text(f"name: two\nthreads: 2\n{QUICK.replace(', ', chr(10))}\n")
 
     def search(*words: object) -> str:
-        done = cli("--home", finished, *words)
+        done = cli("--home", home, *words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

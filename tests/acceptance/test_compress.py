@@ -98,7 +98,7 @@ def test_a_limit_that_is_broken_stops_the_steps_before_it(
         assert all(step["loss"]["held"] for step in log[1:])
 
 
-@pytest.mark.parametrize("form", ["bundle.zip", "bundle/model.onnx", "half.safetensors"])
+@pytest.mark.parametrize("form", ["bundle/model.onnx", "half.safetensors"])
 def test_a_model_is_brought_in_any_form_and_judged_by_one_list(
     form: str, brought: Path, lists: tuple[Path, Path], home: Path, cli: Cli, tmp_path: Path
 ) -> None:
