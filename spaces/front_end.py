@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-CODE = re.compile(r"(\d{1,3})-(\d{1,2}(?:\.\d{1,4})?)-(\d{1,5})", re.ASCII)
+_CODE = re.compile(r"(\d{1,3})-(\d{1,2}(?:\.\d{1,4})?)-(\d{1,5})", re.ASCII)
 _MARK = "~"  # between the name of a prepared corpus and the front end that heard it
 
 
@@ -76,7 +76,7 @@ class FrontEnd:
         """
         if not code:
             return cls()
-        if (found := CODE.fullmatch(code)) is None:
+        if (found := _CODE.fullmatch(code)) is None:
             raise ValueError(f"{code!r} is no front end")
         mels, shift_ms, sample_rate_hz = found.groups()
         return cls(int(mels), float(shift_ms), int(sample_rate_hz))

@@ -37,6 +37,18 @@ class _Row:
     teacher: str
 
 
+def written_card(template: str, **told: object) -> str:
+    """The Markdown of a template of this package; whatever it asks for has to be told."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("search.bundle"),
+        autoescape=False,  # noqa: S701 - Markdown, of names that were checked
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(**told)
+
+
 def card_text(
     study: Study,
     space: Space,
@@ -52,14 +64,8 @@ def card_text(
     settings = space.targets[target]
     threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
     differing = metrics.get("text_diff_share")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("search.bundle"),
-        autoescape=False,  # noqa: S701 - Markdown, of names that were checked
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("card.md.j2").render(
+    return written_card(
+        "card.md.j2",
         title=subject.title,
         trial=None if subject.is_teacher else subject.name,
         blank=blank,

@@ -12,30 +12,25 @@ from safetensors.numpy import save_file
 
 from search.bundle.subject import Subject
 from search.errors import UsageFault
-from spaces.files import why_not_a_file
 from storage.artifacts import ArtifactStore
 from storage.errors import ArtifactError
 
 SUFFIX = ".safetensors"
 
 
-def write_checkpoint(
-    subject: Subject, artifacts: ArtifactStore, target: Path, overwrite: bool, half: bool
-) -> Path:
-    """Write the network of a subject.
+def write_checkpoint(subject: Subject, artifacts: ArtifactStore, target: Path, half: bool) -> Path:
+    """Write the network of a subject, over what is there.
 
     Args:
         half: matrices in 16 bits: half the size, for weights that differ in the fourth digit.
 
     Raises:
-        UsageFault: when it has none, or something is there already.
+        UsageFault: when it has none.
         ArtifactError: when it is lost.
     """
     digest = subject.results.checkpoint or subject.imported.get("checkpoint")
     if digest is None:
         raise UsageFault(f"{subject.who}: has no network of this program, only its exported file")
-    if target.exists() and (why := why_not_a_file(target) or ("" if overwrite else "exists")):
-        raise UsageFault(f"{target}: {why}; choose another place or give --overwrite")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".checkpoint-") as work:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from search.cli.common import home_of, open_store, space_of, study_named, whole_number
+from search.cli.common import check_output, home_of, open_store, space_of, study_named, whole_number
 from search.errors import UsageFault
 
 
@@ -81,7 +81,8 @@ def export_command(
                 if record is None
                 else of_trial(store, study, record)
             )
-            written = write_checkpoint(subject, artifacts, out, overwrite, half)
+            check_output(out, overwrite)
+            written = write_checkpoint(subject, artifacts, out, half)
         else:
             written = write_bundle(
                 store, artifacts, study, space, record, out, overwrite, measured_on

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
+from search.bundle.card import written_card
 from search.bundle.write import features_contract, finish_bundle, write_json
 from search.compress.run import TARGET, Outcome, Plan, Stage
 from search.report.labels import format_metric
-from spaces.families import parse_dims
 from storage.artifacts import ArtifactStore
-from workers.checkpoint_header import read_header
 from workers.recognizer import FEATURES, TOKENS
 
 STEPS = "steps.json"
@@ -33,9 +29,11 @@ def write_package(
 
     def fill(folder: Path) -> dict[str, object]:
         kept = outcome.kept
+        # of an ONNX file that was brought nobody knows it
+        factor = plan.brought.subsampling_factor if kept.network is not None else None
         artifacts.fetch(kept.model, folder / _MODEL)
         artifacts.fetch(kept.tokens, folder / TOKENS)
-        write_json(folder / FEATURES, features_contract(_subsampling(kept, artifacts), None))
+        write_json(folder / FEATURES, features_contract(factor, None))
         write_json(folder / STEPS, log_of(outcome.stages))
         figures = {"student": _figures(kept), "teacher": _figures(outcome.stages[0])}
         write_json(folder / "measurements.json", figures)
@@ -80,25 +78,10 @@ def _figures(stage: Stage) -> list[dict[str, object]]:
     ]
 
 
-def _subsampling(stage: Stage, artifacts: ArtifactStore) -> int | None:
-    """Frames in per frame out; of an ONNX file that was brought nobody knows."""
-    if stage.network is None:
-        return None
-    with tempfile.TemporaryDirectory() as work:
-        path = artifacts.fetch(stage.network, Path(work) / "network.safetensors")
-        return parse_dims(read_header(path)["dims"]).contract.subsampling_factor
-
-
 def _card(plan: Plan, outcome: Outcome) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("search.bundle"),
-        autoescape=False,  # noqa: S701 - Markdown, of names that were checked
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
     first, kept = outcome.stages[0], outcome.kept
-    return environment.get_template("compressed.md.j2").render(
+    return written_card(
+        "compressed.md.j2",
         name=plan.brought.name,
         rows=[(m, _said(kept, m), _said(first, m)) for m in _SHOWN],
         steps=outcome.stages,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from search.errors import UsageFault
@@ -42,8 +43,9 @@ def place_of(search: Search, *, deterministic: bool) -> Place:
     raise UsageFault(f"search.device: {search.device}: is not here; torch finds {_listed(found)}")
 
 
+@cache
 def accelerators() -> Accelerators:
-    """What torch finds here, asked in a process of its own."""
+    """What torch finds here, asked once in a process of its own."""
     answer = call("accelerators", {})
     return Accelerators(tuple(answer["cuda"]), answer["has_bf16"], answer["has_mps"])
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pytest
 from shell import SMALLEST_SPACE
@@ -92,8 +93,10 @@ def test_a_package_says_what_its_model_hears_and_transcribes_so(
         recordings = (read_audio(str(dev.parent / u["audio_filepath"])) for u in listed)
         texts = [recognizer.transcribe(recording) for recording in recordings]
         recognizer.session.close()
-        measured = json.loads((bundle / "measurements.json").read_text())["student"]
-        assert measured and any(texts)
+        told = json.loads((bundle / "measurements.json").read_text())["student"]
+        wer = next(m["value"] for m in told if m["metric"] == "wer")
+        assert jiwer.wer([u["text"] for u in listed], texts) == pytest.approx(wer, abs=0.05)
+        assert any(texts)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000])

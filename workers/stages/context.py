@@ -42,10 +42,6 @@ class StageContext:
         return {}
 
     @cached_property
-    def _n_looks(self) -> list[int]:
-        return []
-
-    @cached_property
     def _last_report(self) -> list[float]:
         return [0.0]
 
@@ -61,8 +57,7 @@ class StageContext:
             yield gpu
 
     def _waits_for_gpu(self) -> None:
-        self._n_looks.append(0)
-        self.report("waiting for a GPU", len(self._n_looks), len(self._n_looks) + 1)
+        self.report("waiting for a GPU", 0, 1)
 
     def corpus(self, name: str) -> Corpus:
         """A prepared corpus, by its name; as another front end hears it where the name tells one.

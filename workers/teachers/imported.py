@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from spaces.front_end import USUAL
 from spaces.space import TeacherSource
-from workers.checkpoint_header import CHECKPOINT_FORMAT, header_of, not_ours
+from workers.checkpoint_header import CHECKPOINT_FORMAT, not_ours, read_header
 from workers.errors import TeacherFault
 from workers.teachers.command import TIME_LIMIT_S, check_command
 from workers.teachers.onnx import check_onnx
@@ -40,8 +40,7 @@ def _check_checkpoint(path: Path) -> None:
     if not path.is_file():
         raise TeacherFault(f"{path}: no such checkpoint")
     try:
-        with safe_open(path, "np") as file:
-            header = header_of(file)
+        header = read_header(path)
     except (SafetensorError, OSError) as error:
         raise TeacherFault(f"{path}: is not a safetensors checkpoint ({error})") from error
     if header.get("format") != CHECKPOINT_FORMAT:
