@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 Refused = Callable[..., str]
+Fault = tuple[str, str, int, str]  # replaced in the space, by what; the line, and what is said
 SPACE = """\
 name: tiny
 data:
@@ -26,3 +28,15 @@ search:
 """
 NO_MAPPING = "is not a mapping of keys such as name:, data:, …"
 LIMIT = 'write "<= 15" or "<= teacher + 0.012"'
+
+
+def assert_told_with_its_line(refused: Refused, folder: Path, fault: Fault) -> None:
+    """The space with this fault is refused for it alone, and nothing is started."""
+    old, new, line, said = fault
+    assert old in SPACE
+    path = folder / "tiny.yaml"
+    path.write_text(SPACE.replace(old, new))
+    text = refused("validate", path, "--quick")
+    start = f"{path}: 1 fault; nothing was started\n  {path}:{line}: "
+    assert start in text
+    assert said in text.partition(start)[2]

@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from refusals import LIMIT, NO_MAPPING, SPACE, Refused
+from refusals import LIMIT, NO_MAPPING, SPACE, Fault, Refused, assert_told_with_its_line
 
 CHANNELS, AXIS = "students.separable_conv.channels", "[32, 64]"
 STUDENTS = SPACE[SPACE.index("students:") : SPACE.index("objectives:")]
 SYNTHETIC = "  synthetic: {train_utterances: 20, dev_utterances: 5, speakers: 4}"
-ONE_TEACHER = (
-    "needs exactly one of train, checkpoint, onnx, waveform, huggingface, torchaudio, sherpa, "
-    "command; has"
-)
 
-# a fault: what is replaced in the space, by what, and what is said of which line
-SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
+SPACE_FAULTS: dict[str, Fault] = {
     "a bracket that closes another": (
         "[wer,",
         "{wer,",
@@ -40,126 +35,6 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
     "an unknown key": ("search:", "serach:", 16, 'serach: unknown key; did you mean "search"?'),
     "a key like none": ("trials", "xyz", 17, "search.xyz: unknown key; known: sampler, trials,"),
     "a key that is a number": ("forbid: []", "3: 4", 13, "3: 3: keys should be strings"),
-    "an unknown key of the teacher": (
-        "{}",
-        "{trainig: {epochs: 3}}",
-        5,
-        'teacher.train.trainig: unknown key; did you mean "training"?',
-    ),
-    "a device of no kind": (
-        "trials: 2",
-        "device: gpu",
-        17,
-        "search.device: 'gpu': string should match pattern",
-    ),
-    "a GPU without a number": (
-        "trials: 2",
-        'device: "cuda:x"',
-        17,
-        "search.device: 'cuda:x': string should match pattern",
-    ),
-    "numbers that nothing trains in": (
-        "trials: 2",
-        "precision: int8",
-        17,
-        "search.precision: 'int8': input should be 'auto', 'fp32', 'bf16' or 'fp16'",
-    ),
-    "no trial on a GPU": (
-        "trials: 2",
-        "trials_per_gpu: 0",
-        17,
-        "search.trials_per_gpu: 0: input should be greater than or equal to 1",
-    ),
-    "a filter bank of no kind": (
-        "threads: 1}",
-        "filter_bank: quick}",
-        15,
-        "targets.cpu.filter_bank: 'quick': input should be 'kaldi' or 'fast'",
-    ),
-    "a filter bank of a phone by adb": (
-        "threads: 1}",
-        "adb: x, filter_bank: fast}",
-        15,
-        "filter_bank: a phone by adb times the network alone",
-    ),
-    "speech that nobody would learn from": (
-        "speakers: 4}",
-        "speakers: 4}\n  unlabelled: calls\ndistil: {weight: 0}",
-        4,
-        "data.unlabelled: is learnt from through the teacher, and distil.weight is 0",
-    ),
-    "samples as recorded for features": (
-        "train: {}",
-        "sherpa: folder\n  as_recorded: true",
-        4,
-        "teacher: as_recorded: is of waveform:",
-    ),
-    "a further teacher of no kind": (
-        "{}",
-        "{}\n  also: [{language: en}]",
-        6,
-        f"teacher.also.0: {ONE_TEACHER} none",
-    ),
-    "a further teacher to train": (
-        "{}",
-        "{}\n  also: [{train: {}}]",
-        4,
-        "teacher: also: holds teachers that are there already, none of which has more",
-    ),
-    "one further teacher and no list": (
-        "{}",
-        "{}\n  also: {sherpa: folder}",
-        6,
-        "teacher.also: is no list: write [one, or, more]",
-    ),
-    "mel bins out of range": (
-        "forbid: []",
-        "front_end: {mels: [10, 80]}",
-        13,
-        "front_end.mels: 10: mels are 20 to 128",
-    ),
-    "a shift that is too wide": (
-        "forbid: []",
-        "front_end: {shift_ms: {float: [10, 40]}}",
-        13,
-        "front_end.shift_ms: 40.0: shift_ms is 10 to 20",
-    ),
-    "a sample rate of music": (
-        "forbid: []",
-        "front_end: {sample_rate_hz: 44100}",
-        13,
-        "front_end.sample_rate_hz: 44100: sample_rate_hz is 8000 or 16000",
-    ),
-    "mel bins in fractions": (
-        "forbid: []",
-        "front_end: {mels: {float: [40, 80]}}",
-        13,
-        "front_end.mels: takes whole numbers: write {int: [low, high]}",
-    ),
-    "a front end of an unknown kind": (
-        "forbid: []",
-        "front_end: {mfcc: 13}",
-        13,
-        "front_end.mfcc: unknown key; known: mels, shift_ms, sample_rate_hz",
-    ),
-    "front ends that differ in a supernet": (
-        "search:\n",
-        "front_end: {mels: [40, 80]}\nsearch:\n  weight_sharing: on\n",
-        16,
-        "front_end.mels: students that hear differently are no slices of one network",
-    ),
-    "a front end of the teacher": (
-        "{}",
-        "{student: {family: separable_conv, front_end: {mels: 40}}}",
-        5,
-        "teacher.train.student.front_end: a teacher has the usual front end; take it out",
-    ),
-    "mel bins that a runtime is not given": (
-        "targets:",
-        "front_end: {mels: 40}\ntargets:\n  pi: {backend: ncnn}",
-        7,
-        "no target combination runs it (pi: ncnn is given 80 mel bins, not 40)",
-    ),
     "an objective of the test set": (
         "[wer,",
         "[test_wer,",
@@ -189,18 +64,6 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         "seperable_conv:",
         7,
         'students.seperable_conv: unknown student family; did you mean "separable_conv"?',
-    ),
-    "a teacher of no family": (
-        "{}",
-        "{student: {channels: 64}}",
-        5,
-        "teacher.train.student: needs family: one of separable_conv, conformer,",
-    ),
-    "a teacher of an unknown family": (
-        "{}",
-        "{student: {family: confomer}}",
-        5,
-        'teacher.train.student: unknown student family; did you mean "conformer"?',
     ),
     "a family that lists its axes": (
         "    channels: [32, 64]\n    kernel: 11",
@@ -327,36 +190,6 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         3,
         "data.synthetic.train_utterances: 3: input should be greater than or equal to 20",
     ),
-    "two teachers": (
-        "  train: {}",
-        "  train: {}\n  checkpoint: teacher.safetensors",
-        4,
-        f"teacher: {ONE_TEACHER} train and checkpoint",
-    ),
-    "a teacher of no kind": (
-        "teacher:\n  train: {}",
-        "teacher: {}",
-        4,
-        f"teacher: {ONE_TEACHER} none",
-    ),
-    "a graph of a teacher that has no file": (
-        "train: {}\nstudents:\n",
-        'command: [my-asr, "{audio}"]\nstudents:\n  teacher: {}\n',
-        7,
-        "students.teacher: a teacher of the kind command: has no file with the students' inputs",
-    ),
-    "a teacher's graph with dimensions": (
-        STUDENTS,
-        "students: {teacher: {channels: 16}}\n",
-        6,
-        "students.teacher.channels: unknown axis; known: ",
-    ),
-    "a teacher's graph as the network of a teacher": (
-        "train: {}",
-        "train: {student: {family: teacher}}",
-        5,
-        "teacher.train.student: teacher is no network that could be trained",
-    ),
     "no students": (
         STUDENTS,
         "",
@@ -374,81 +207,6 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
         "like: 5\n",
         6,
         "like: unknown shipped space; known: ",
-    ),
-    "no teacher": ("teacher:\n  train: {}\n", "", 1, "teacher: is missing"),
-    "a teacher left empty": (
-        "teacher:\n  train: {}",
-        "teacher:",
-        4,
-        "teacher: is not a mapping of keys; known: train, checkpoint, onnx, waveform, tokens,",
-    ),
-    "an ONNX teacher without tokens": (
-        "train: {}",
-        "onnx: teacher.onnx",
-        4,
-        "teacher: onnx: or waveform: and tokens: (its tokens.txt) go together",
-    ),
-    "a teacher on raw samples without tokens": (
-        "train: {}",
-        "waveform: teacher.onnx",
-        4,
-        "teacher: onnx: or waveform: and tokens: (its tokens.txt) go together",
-    ),
-    "tokens of a folder of sherpa-onnx": (
-        "train: {}",
-        "{sherpa: folder, tokens: tokens.txt}",
-        4,
-        "teacher: onnx: or waveform: and tokens: (its tokens.txt) go together",
-    ),
-    "a command that is not told the audio": (
-        "train: {}",
-        "command: [my-asr, --fast]",
-        4,
-        'teacher: command: has no "{audio}" after the program, so it cannot know what to',
-    ),
-    "a command that is the audio": (
-        "train: {}",
-        'command: ["{audio}"]',
-        4,
-        'teacher: command: has no "{audio}" after the program, so it cannot know what to',
-    ),
-    "a command of no words": ("train: {}", "command: []", 5, "teacher.command: "),
-    "a command as one text": ("train: {}", 'command: "my-asr {audio}"', 5, "teacher.command: "),
-    "no command at once": (
-        "train: {}",
-        '{command: [a, "{audio}"], at_once: 0}',
-        5,
-        "teacher.at_once: ",
-    ),
-    "a time limit of the wrong sign": (
-        "train: {}",
-        '{command: [a, "{audio}"], time_limit_s: -5}',
-        5,
-        "teacher.time_limit_s: ",
-    ),
-    "a time limit of what is no command": (
-        "train: {}",
-        "{huggingface: model, time_limit_s: 5}",
-        4,
-        "teacher: at_once: and time_limit_s: are of command:",
-    ),
-    "a language that nobody is told": (
-        "train: {}",
-        "{torchaudio: WAV2VEC2_ASR_BASE_960H, language: en}",
-        4,
-        "teacher: language: is told to huggingface and sherpa only",
-    ),
-    "a language of one letter": (
-        "train: {}",
-        "{huggingface: model, language: e}",
-        5,
-        "teacher.language: ",
-    ),
-    "a command beside a folder": (
-        "train: {}",
-        '{command: [a, "{audio}"], sherpa: folder}',
-        4,
-        f"teacher: {ONE_TEACHER} sherpa and command",
     ),
     "a rule on an unknown axis": (
         "[]",
@@ -557,14 +315,7 @@ SPACE_FAULTS: dict[str, tuple[str, str, int, str]] = {
 def test_a_fault_of_a_space_is_told_with_its_line(
     refused: Refused, tmp_path: Path, kind: str
 ) -> None:
-    old, new, line, said = SPACE_FAULTS[kind]
-    assert old in SPACE
-    path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE.replace(old, new))
-    text = refused("validate", path, "--quick")
-    start = f"{path}: 1 fault; nothing was started\n  {path}:{line}: "
-    assert start in text
-    assert said in text.partition(start)[2]
+    assert_told_with_its_line(refused, tmp_path, SPACE_FAULTS[kind])
 
 
 def test_all_faults_of_a_space_are_in_one_message(refused: Refused, tmp_path: Path) -> None:
