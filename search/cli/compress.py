@@ -110,7 +110,7 @@ def compress_command(
     if len(outcome.stages) == 2 and outcome.broken is not None:
         raise UsageFault(
             f'the first step, "{outcome.broken.name}", breaks its limit: nothing was written; give '
-            "another step or a wider --loss-limit"
+            "another step, more --epochs where it is pruned, or a wider --loss-limit"
         )
     written = write_package(plan, outcome, artifacts, Path(target), overwrite)
     if as_json:
