@@ -88,15 +88,18 @@ def operator_times(profile: Path, runs: int) -> list[OperatorTime]:
 
 def prepare(source: Source, folder: Path) -> tuple[str, ...]:
     """The file as it ships: quantized by part where the recipe says so."""
+    from workers.compress.compact import compact  # not on a device: only what prepares needs it
+
     target = folder / "model.onnx"
     if set(source.formats) == {"fp32"}:
         shutil.copyfile(source.onnx, target)
     else:
-        from spaces.recipe import PARTS, Quantize  # not on a device: only what prepares needs it
+        from spaces.recipe import PARTS, Quantize
         from workers.compress.quantization.quantize import quantize
 
         scheme = Quantize.model_validate(dict(zip(PARTS, source.formats, strict=True)))
         quantize(source.onnx, target, scheme, source.calibration)
+    compact(target)
     return (target.name,)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from spaces.recipe import Quantize
 from workers.backends.base import open_session
+from workers.compress.compact import compact
 from workers.compress.pruning.prune import prune
 from workers.compress.quantization.quantize import quantize
 from workers.errors import ParityError
@@ -198,3 +200,23 @@ def test_static_ranges_need_audio(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^int8_static needs calibration audio$"):
         quantize(exported.path, tmp_path / "none.onnx", _whole("int8_static"), [])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["fp32", *AGREEMENT])
+def test_what_ships_is_smaller_than_what_was_made_and_says_the_same(
+    exported: Exported, scheme: str, tmp_path: Path
+) -> None:
+    made, ships = tmp_path / "made.onnx", tmp_path / "ships.onnx"
+    quantize(exported.path, made, _whole(scheme), CALIBRATION)
+    shutil.copyfile(made, ships)
+    compact(ships)
+    assert ships.stat().st_size < made.stat().st_size - 5000
+    before, after = (open_session("onnxruntime", path) for path in (made, ships))
+    for n_frames in (1, 6, 233):
+        wanted = before.run(log_mels(n_frames))
+        np.testing.assert_array_equal(after.run(log_mels(n_frames)), wanted)
+    models = [onnx.load(path) for path in (made, ships)]
+    told = [{p.key: p.value for p in model.metadata_props} for model in models]
+    assert told[0] == told[1]
+    nodes = [{n.name for n in model.graph.node if n.op_type != "Constant"} for model in models]
+    assert nodes[0] == nodes[1]

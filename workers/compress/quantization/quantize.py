@@ -7,7 +7,8 @@ What was found to be small and fast on CPUs, and nothing else:
                   no CPU here computes in half precision, casting back and forth only costs time,
                   and recurrent nets in fp16 crash ONNX Runtime 1.24 to 1.31
     int8_dynamic  MatMul, Gemm and LSTM weights in int8, scales per channel, activations
-                  quantized as they come; convolutions stay float (ConvInteger is slow)
+                  quantized as they come; convolutions compute in float (ConvInteger is slow) with
+                  weights that are stored in int8
     int8_static   U8 activations and S8 weights per channel as Q/DQ pairs around Conv, MatMul and
                   Gemm, ranges from calibration audio; LSTM as in int8_dynamic
     int4          MatMul weights in 4 bits by block (MatMulNBits); what has no 4-bit operator
@@ -46,6 +47,8 @@ _MATMUL = ("MatMul", "Gemm")
 _INT4_BLOCK = 32
 _STATIC_FROM_WEIGHTS = 4_000_000
 _MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
+_MIN_BIAS = 64  # nor shorter biases a node that expands them
+_BIASED = ("Add", "Conv", "Gemm")
 
 
 def part_of(node_name: str) -> str:
@@ -161,7 +164,7 @@ def _dynamic(source: Path, target: Path, parts: set[str]) -> None:
         )
     else:
         shutil.copyfile(source, target)
-    _store_small(target, ("GRU",), parts)
+    _store_small(target, ("GRU", "Conv"), parts)
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
@@ -229,32 +232,38 @@ def _store_small(
     parts: set[str],
     store: Callable[[str, np.ndarray], Stored] | None = None,
 ) -> None:
-    """Store the float weights of some nodes in fewer bits, expanded when the model is loaded."""
+    """Store the float weights of some nodes in fewer bits, expanded when the model is loaded, and
+    the biases of all in half precision: one 8-bit scale for a whole bias would cost accuracy."""
     store = store or _as_int8
     model = onnx.load(str(path))
     graph = model.graph
-    weights = {i.name: i for i in graph.initializer}
-    wanted = [
-        name
-        for node in graph.node
-        if node.op_type in kinds and part_of(node.name) in parts
-        for name in node.input
-        if name in weights
-        and weights[name].data_type == onnx.TensorProto.FLOAT
-        and np.prod(weights[name].dims) >= _MIN_WEIGHTS
-    ]
-    if not wanted:
-        return
-    expanded = []
-    for name in dict.fromkeys(wanted):
-        small, nodes = store(name, numpy_helper.to_array(weights[name]))
-        graph.initializer.remove(weights[name])
+    floats = {i.name: i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    biases = {
+        name: _as_fp16
+        for name in _read_by(graph, _BIASED, parts) & floats.keys()
+        if len(floats[name].dims) == 1 and floats[name].dims[0] >= _MIN_BIAS
+    }
+    weights = {
+        name: store
+        for name in _read_by(graph, kinds, parts) & floats.keys()
+        if len(floats[name].dims) > 1 and np.prod(floats[name].dims) >= _MIN_WEIGHTS
+    }
+    expanding = []
+    for name, how in sorted((biases | weights).items()):
+        small, nodes = how(name, numpy_helper.to_array(floats[name]))
+        graph.initializer.remove(floats[name])
         graph.initializer.extend(small)
-        expanded += nodes
+        expanding += nodes
     rest = list(graph.node)
     del graph.node[:]
-    graph.node.extend([*expanded, *rest])
+    graph.node.extend([*expanding, *rest])
     onnx.save(model, str(path))
+
+
+def _read_by(graph: onnx.GraphProto, kinds: Sequence[str], parts: set[str]) -> set[str]:
+    """What nodes of these kinds in these parts take."""
+    nodes = (n for n in graph.node if n.op_type in kinds and part_of(n.name) in parts)
+    return {name for node in nodes for name in node.input}
 
 
 def _as_fp16(name: str, weight: np.ndarray) -> Stored:
@@ -266,33 +275,27 @@ def _as_fp16(name: str, weight: np.ndarray) -> Stored:
 
 
 def _as_int8(name: str, weight: np.ndarray) -> Stored:
-    """int8 rows and a scale each, and the nodes that give the weight back under its name.
+    """int8 rows with a scale each, and the nodes that give the weight back under its name.
 
     A row is an output channel of a convolution [out, in, 1, kernel], else what one unit reads:
-    the last axis of [directions, gates * hidden, in].
+    the last axis of [directions, gates * hidden, in]. Cast and Mul, not DequantizeLinear, which
+    ONNX Runtime (1.31) does not fold when it loads a model: it would expand the weight at every
+    run, and convolutions without constant weights took two and a half times as long.
     """
-    n_rows = weight.shape[0] if weight.ndim == 4 else int(np.prod(weight.shape[:-1]))
-    rows = weight.reshape(n_rows, -1)
-    scale = np.maximum(np.abs(rows).max(axis=1), 1e-12) / 127
-    values = np.clip(np.round(rows / scale[:, None]), -127, 127).astype(np.int8)
+    within = (1, 2, 3) if weight.ndim == 4 else (-1,)
+    scale = np.maximum(np.abs(weight).max(axis=within, keepdims=True), 1e-12) / 127
+    values = np.clip(np.round(weight / scale), -127, 127).astype(np.int8)
     small = [
         numpy_helper.from_array(values, f"{name}.int8"),
         numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
-        numpy_helper.from_array(np.array(weight.shape, np.int64), f"{name}.shape"),
     ]
-    nodes = [
-        onnx.helper.make_node(
-            "DequantizeLinear",
-            [f"{name}.int8", f"{name}.scale"],
-            [f"{name}.rows"],
-            name=f"{name}/expand",
-            axis=0,
-        ),
-        onnx.helper.make_node(
-            "Reshape", [f"{name}.rows", f"{name}.shape"], [name], name=f"{name}/shape"
-        ),
-    ]
-    return small, nodes
+    cast = onnx.helper.make_node(
+        "Cast", [f"{name}.int8"], [f"{name}.rows"], name=f"{name}/cast", to=onnx.TensorProto.FLOAT
+    )
+    scaled = onnx.helper.make_node(
+        "Mul", [f"{name}.rows", f"{name}.scale"], [name], name=f"{name}/expand"
+    )
+    return small, [cast, scaled]
 
 
 def _fp16(source: Path, target: Path, parts: set[str]) -> None:
