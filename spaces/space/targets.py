@@ -74,6 +74,8 @@ class Target(Record):
     """at least so many a process"""
     restarts: Annotated[int, Field(ge=1, le=20)] = 3
     """processes that a measurement is made of"""
+    tries: Annotated[int, Field(ge=1, le=20)] = 3
+    """how often at most such a process is run until it has the machine for itself"""
     within: Annotated[float, Field(gt=0, le=0.5)] = 0.01
     """a process ends when the median is known within this share"""
     max_s: Annotated[float, Field(gt=0, le=600)] = 15.0
@@ -107,10 +109,12 @@ class Target(Record):
 
     @model_serializer(mode="wrap")
     def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The usual filter bank is not written: jobs have the keys that older studies know."""
+        """What later versions added is not written where it is as usual: jobs have the keys that
+        older studies know."""
         content: dict[str, Any] = fields(self)
-        if self.filter_bank == "kaldi":
-            content.pop("filter_bank", None)
+        for name in ("filter_bank", "tries"):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
         return content
 
     @field_validator("graph_level", mode="before")

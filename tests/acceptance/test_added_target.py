@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-QUICK = "runs: 10, restarts: 1, max_s: 0.5"
+QUICK = "runs: 10, restarts: 1, tries: 1, max_s: 0.5"
 
 
 def test_the_figures_of_a_new_target_are_everywhere(

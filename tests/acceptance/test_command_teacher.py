@@ -35,7 +35,7 @@ def space_with(tmp_path: Path, program: str) -> Path:
     teacher = f"teacher: {{command: {words}, at_once: 2, time_limit_s: 30}}\n"
     path = tmp_path / "mine.yaml"
     more = (
-        "training: {epochs: 2}\ntargets: {cpu: {runs: 10, restarts: 1, max_s: 0.5}}\n"
+        "training: {epochs: 2}\ntargets: {cpu: {runs: 10, restarts: 1, tries: 1, max_s: 0.5}}\n"
         "search: {trials: 2, parallel: 2, confirm: false}\n"
     )
     path.write_text(SMALLEST_SPACE.replace(TRAINED, teacher) + more)

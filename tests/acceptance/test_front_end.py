@@ -33,8 +33,8 @@ training: {epochs: 10, learning_rate: 0.005, batch_s: 16}
 quantize: {scheme: int8_dynamic}
 gate: {long_audio: 100%}
 targets:
-  cpu: {runs: 10, restarts: 1, max_s: 0.5}
-  fast: {filter_bank: fast, runs: 10, restarts: 1, max_s: 0.5}
+  cpu: {runs: 10, restarts: 1, tries: 1, max_s: 0.5}
+  fast: {filter_bank: fast, runs: 10, restarts: 1, tries: 1, max_s: 0.5}
 search: {trials: 4, parallel: 2, sampler: random, confirm: false}
 """
 )

@@ -18,7 +18,7 @@ from storage.artifacts import file_digest
 from storage.store import Store
 
 Cli = Callable[..., Any]
-QUICK = {"runs": 10, "restarts": 1, "max_s": 0.5}
+QUICK = {"runs": 10, "restarts": 1, "tries": 1, "max_s": 0.5}
 
 
 @pytest.fixture(scope="module")

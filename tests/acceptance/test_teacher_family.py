@@ -19,7 +19,7 @@ FORMATS = ("fp32", "fp16", "int8_dynamic", "int8_static", "int4")
 OWN = f"""students: {{teacher: {{}}}}
 quantize: {{scheme: [{", ".join(FORMATS)}]}}
 budgets: {{size_mb: "<= 15"}}
-targets: {{cpu: {{runs: 10, restarts: 1, max_s: 0.5}}}}
+targets: {{cpu: {{runs: 10, restarts: 1, tries: 1, max_s: 0.5}}}}
 search: {{trials: 24, parallel: 2, confirm: false}}
 """
 SPACE = SMALLEST_SPACE[: SMALLEST_SPACE.index("students:")] + OWN
@@ -80,7 +80,7 @@ def test_a_target_that_comes_later_is_measured_without_a_training(
     home: Path, cli: Cli, tmp_path: Path
 ) -> None:
     target = tmp_path / "target.yaml"
-    target.write_text("{name: slow, graph_level: off, runs: 10, restarts: 1, max_s: 0.5}")
+    target.write_text("{name: slow, graph_level: off, runs: 10, restarts: 1, tries: 1, max_s: 0.5}")
     done = cli("--home", home, "measure", "--plain", "--target-file", target, "--all")
     assert done.returncode == 0, done.stdout + done.stderr
 

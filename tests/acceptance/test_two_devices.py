@@ -28,7 +28,7 @@ def _free_port() -> int:
 
 def _space(folder: Path, port: int) -> Path:
     space = yaml.safe_load(TINY_SPACE)
-    quick = {"runs": 10, "restarts": 1, "max_s": 0.5}
+    quick = {"runs": 10, "restarts": 1, "tries": 1, "max_s": 0.5}
     space["targets"] = {
         "cpu": quick,
         "board": {"agent": f"http://127.0.0.1:{port}", "token_env": "SEARCH_BOARD_TOKEN", **quick},

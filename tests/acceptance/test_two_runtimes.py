@@ -18,7 +18,7 @@ from storage.store import Store
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 N_TRIALS, N_DEV = 2, 24
-QUICK = {"runs": 10, "restarts": 1, "max_s": 0.5}
+QUICK = {"runs": 10, "restarts": 1, "tries": 1, "max_s": 0.5}
 GATES = {
     "olive_asr": True,
     "qoi": "50%",

@@ -35,7 +35,7 @@ STAGE_TIMEOUT_S = 60
 SPACE = f"""{SMALLEST_SPACE}training: {{epochs: 1}}
 distil: {{weight: 0.5}}
 prune: {{ratio: 0.4, epochs: 1}}
-targets: {{cpu: {{runs: 10, restarts: 1, max_s: 0.2}}}}
+targets: {{cpu: {{runs: 10, restarts: 1, tries: 1, max_s: 0.2}}}}
 search: {{trials: 2, parallel: 2, stage_timeout_s: {STAGE_TIMEOUT_S}}}
 """
 EAGER = Pace(environment_waits_s=(0.0, 0.0, 0.0))

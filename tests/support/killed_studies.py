@@ -28,9 +28,9 @@ SPACE = f"""{SMALLEST_SPACE}training: {{epochs: 2}}
 distil: {{weight: 0.5}}
 prune: {{ratio: [0.0, 0.4], epochs: 1}}
 targets:
-  cpu: {{runs: 10, restarts: 1, max_s: 0.2}}
-  board:
-    {{agent: "http://127.0.0.1:PORT", token_env: SEARCH_BOARD, runs: 10, restarts: 1, max_s: 0.2}}
+  cpu: {{runs: 10, restarts: 1, tries: 1, max_s: 0.2}}
+  board: {{agent: "http://127.0.0.1:PORT", token_env: SEARCH_BOARD, runs: 10, restarts: 1,
+          tries: 1, max_s: 0.2}}
 search: {{trials: {N_TRIALS}, parallel: 2}}
 """
 _CACHED = ("prepare", "teacher_targets")  # looked for anew at every launch

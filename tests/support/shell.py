@@ -21,7 +21,7 @@ training: {epochs: 4}
 distil: {weight: [0.0, 0.5]}
 prune: {ratio: [0.0, 0.4], epochs: 2}
 quantize: {scheme: [fp32, int8_dynamic]}
-targets: {cpu: {runs: 10, restarts: 1, max_s: 0.5}}
+targets: {cpu: {runs: 10, restarts: 1, tries: 1, max_s: 0.5}}
 search: {trials: 6, parallel: 2, confirm: false}
 """
 

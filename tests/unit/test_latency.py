@@ -209,6 +209,13 @@ def test_a_restart_that_stays_disturbed_is_kept_after_three_tries_and_says_so() 
     assert latency.unsteady == tuple(DISTURBED.unsteady)
 
 
+@pytest.mark.parametrize("tries", [1, 2, 4])
+def test_a_restart_is_tried_as_often_as_the_target_says(tries: int) -> None:
+    machine = Machine(*[DISTURBED] * 8)
+    measured(machine, replace(REQUEST, restarts=1, tries=tries))
+    assert len(machine.asked) == tries
+
+
 def test_on_a_machine_that_gives_no_quiet_later_restarts_are_tried_once() -> None:
     machine = Machine(DISTURBED)
     assert measured(machine).samples == (DISTURBED,) * 3

@@ -16,7 +16,6 @@ from workers.measure.streams import concurrent_streams
 from workers.probe.request import LatencyRequest, ProcessSample, Runner
 from workers.probe.steadiness import RESTARTS_DIFFER
 
-_TRIES_FOR_QUIET = 3
 _N_OPERATORS = 60
 _MORE_RESTARTS = 2  # where the first ones differ
 _TRIMMED_FROM = 5
@@ -165,7 +164,7 @@ def _undisturbed(
     machine that gave no quiet before there is one attempt."""
     one = replace(request, details=request.details and not before)
     is_noisy = any(r.unsteady for restarts in before for r in restarts)
-    for _ in range(1 if is_noisy else _TRIES_FOR_QUIET):
+    for _ in range(1 if is_noisy else request.tries):
         restarts = run(one)
         if not any(r.unsteady for r in restarts):
             break

@@ -69,6 +69,7 @@ def request_for(
         max_s=min(target.max_s, 2.0) if is_quick else target.max_s,
         within=0.05 if is_quick else target.within,
         restarts=1 if is_quick else target.restarts,
+        tries=target.tries,
         details=not is_quick,
         gpu=backend_info(target.backend).gpu,
     )

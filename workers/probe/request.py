@@ -45,6 +45,7 @@ class LatencyRequest:
     max_s: float = 20.0
     within: float = 0.01
     restarts: int = 3
+    tries: int = 3  # of a restart, until one is undisturbed
     details: bool = False
     gpu: bool = False
 
