@@ -30,7 +30,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -41,21 +40,13 @@ from onnxruntime.quantization import (
 )
 
 from spaces.recipe import PARTS, Quantize
+from workers.compress.quantization.parts import multiplying, part_of
+from workers.compress.quantization.stored import store_small
 from workers.results import PartSize
 
 _MATMUL = ("MatMul", "Gemm")
 _INT4_BLOCK = 32
 _STATIC_FROM_WEIGHTS = 4_000_000
-_MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
-_MIN_BIAS = 64  # nor shorter biases a node that expands them
-_BIASED = ("Add", "Conv", "Gemm")
-
-
-def part_of(node_name: str) -> str:
-    """frontend, encoder or head, from the module path that the exporter put into the name."""
-    if "/frontend/" in node_name:
-        return "frontend"
-    return "head" if "/head/" in node_name else "encoder"
 
 
 def quantize(
@@ -138,21 +129,8 @@ def _silenced() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _nodes(path: Path, kinds: Sequence[str], parts: set[str]) -> list[str]:
-    """Nodes of these kinds in these parts that multiply by a constant weight."""
-    graph = onnx.load(str(path)).graph
-    constants = {i.name for i in graph.initializer}
-    return [
-        node.name
-        for node in graph.node
-        if node.op_type in kinds
-        and part_of(node.name) in parts
-        and constants.intersection(node.input)
-    ]
-
-
 def _dynamic(source: Path, target: Path, parts: set[str]) -> None:
-    nodes = _nodes(source, (*_MATMUL, "LSTM"), parts)
+    nodes = multiplying(source, (*_MATMUL, "LSTM"), parts)
     if nodes:
         quantize_dynamic(
             str(source),
@@ -164,7 +142,7 @@ def _dynamic(source: Path, target: Path, parts: set[str]) -> None:
         )
     else:
         shutil.copyfile(source, target)
-    _store_small(target, ("GRU", "Conv"), parts)
+    store_small(target, ("GRU", "Conv"), parts)
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
@@ -181,7 +159,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 def _static(source: Path, target: Path, parts: set[str], calibration: Sequence[np.ndarray]) -> None:
     if not calibration:
         raise ValueError("int8_static needs calibration audio")
-    nodes = _nodes(source, ("Conv", *_MATMUL), parts)
+    nodes = multiplying(source, ("Conv", *_MATMUL), parts)
     if nodes:
         quantize_static(
             str(source),
@@ -196,7 +174,7 @@ def _static(source: Path, target: Path, parts: set[str], calibration: Sequence[n
         )
     else:
         shutil.copyfile(source, target)
-    lstm = _nodes(target, ("LSTM",), parts)
+    lstm = multiplying(target, ("LSTM",), parts)
     if lstm:
         quantize_dynamic(
             str(target),
@@ -206,98 +184,23 @@ def _static(source: Path, target: Path, parts: set[str], calibration: Sequence[n
             weight_type=QuantType.QInt8,
             nodes_to_quantize=lstm,
         )
-    _store_small(target, ("GRU",), parts)
+    store_small(target, ("GRU",), parts)
 
 
 def _int4(source: Path, target: Path, parts: set[str]) -> None:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     graph = onnx.load(str(source))
-    wanted = set(_nodes(source, ("MatMul",), parts))
+    wanted = set(multiplying(source, ("MatMul",), parts))
     others = [n.name for n in graph.graph.node if n.op_type == "MatMul" and n.name not in wanted]
     quantizer = MatMulNBitsQuantizer(
         graph, bits=4, block_size=_INT4_BLOCK, is_symmetric=True, nodes_to_exclude=others
     )
     quantizer.process()
     onnx.save(quantizer.model.model, str(target))
-    _store_small(target, ("LSTM", "GRU", "Conv", "Gemm"), parts)
-
-
-Stored = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
-
-
-def _store_small(
-    path: Path,
-    kinds: Sequence[str],
-    parts: set[str],
-    store: Callable[[str, np.ndarray], Stored] | None = None,
-) -> None:
-    """Store the float weights of some nodes in fewer bits, expanded when the model is loaded, and
-    the biases of all in half precision: one 8-bit scale for a whole bias would cost accuracy."""
-    store = store or _as_int8
-    model = onnx.load(str(path))
-    graph = model.graph
-    floats = {i.name: i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
-    biases = {
-        name: _as_fp16
-        for name in _read_by(graph, _BIASED, parts) & floats.keys()
-        if len(floats[name].dims) == 1 and floats[name].dims[0] >= _MIN_BIAS
-    }
-    weights = {
-        name: store
-        for name in _read_by(graph, kinds, parts) & floats.keys()
-        if len(floats[name].dims) > 1 and np.prod(floats[name].dims) >= _MIN_WEIGHTS
-    }
-    expanding = []
-    for name, how in sorted((biases | weights).items()):
-        small, nodes = how(name, numpy_helper.to_array(floats[name]))
-        graph.initializer.remove(floats[name])
-        graph.initializer.extend(small)
-        expanding += nodes
-    rest = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*expanding, *rest])
-    onnx.save(model, str(path))
-
-
-def _read_by(graph: onnx.GraphProto, kinds: Sequence[str], parts: set[str]) -> set[str]:
-    """What nodes of these kinds in these parts take."""
-    nodes = (n for n in graph.node if n.op_type in kinds and part_of(n.name) in parts)
-    return {name for node in nodes for name in node.input}
-
-
-def _as_fp16(name: str, weight: np.ndarray) -> Stored:
-    half = numpy_helper.from_array(weight.astype(np.float16), f"{name}.fp16")
-    cast = onnx.helper.make_node(
-        "Cast", [half.name], [name], name=f"{name}/expand", to=onnx.TensorProto.FLOAT
-    )
-    return [half], [cast]
-
-
-def _as_int8(name: str, weight: np.ndarray) -> Stored:
-    """int8 rows with a scale each, and the nodes that give the weight back under its name.
-
-    A row is an output channel of a convolution [out, in, 1, kernel], else what one unit reads:
-    the last axis of [directions, gates * hidden, in]. Cast and Mul, not DequantizeLinear, which
-    ONNX Runtime (1.31) does not fold when it loads a model: it would expand the weight at every
-    run, and convolutions without constant weights took two and a half times as long.
-    """
-    within = (1, 2, 3) if weight.ndim == 4 else (-1,)
-    scale = np.maximum(np.abs(weight).max(axis=within, keepdims=True), 1e-12) / 127
-    values = np.clip(np.round(weight / scale), -127, 127).astype(np.int8)
-    small = [
-        numpy_helper.from_array(values, f"{name}.int8"),
-        numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
-    ]
-    cast = onnx.helper.make_node(
-        "Cast", [f"{name}.int8"], [f"{name}.rows"], name=f"{name}/cast", to=onnx.TensorProto.FLOAT
-    )
-    scaled = onnx.helper.make_node(
-        "Mul", [f"{name}.rows", f"{name}.scale"], [name], name=f"{name}/expand"
-    )
-    return small, [cast, scaled]
+    store_small(target, ("LSTM", "GRU", "Conv", "Gemm"), parts)
 
 
 def _fp16(source: Path, target: Path, parts: set[str]) -> None:
     shutil.copyfile(source, target)
-    _store_small(target, ("MatMul", "Gemm", "Conv", "LSTM", "GRU"), parts, _as_fp16)
+    store_small(target, ("MatMul", "Gemm", "Conv", "LSTM", "GRU"), parts, in_half=True)
