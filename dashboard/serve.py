@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 
 from dashboard.auth import READ_ONLY, has_sign_in
 from dashboard.guard import Guard, is_reached_by_others
+from dashboard.parts.pulse import REDRAW_S
 
 _SETTINGS: dict[str, str | int | float | bool] = {
     "server.maxUploadSize": 50,
@@ -46,6 +47,7 @@ class Options:
     names: tuple[str, ...]
     opens_browser: bool
     is_read_only: bool
+    redraw_s: float
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -57,6 +59,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--allow-host", action="append", default=[])
+    parser.add_argument("--redraw-s", type=float, default=30.0)
     for name in ("--read-only", "--insecure", "--browser"):
         parser.add_argument(name, action="store_true")
     given = parser.parse_args(arguments)
@@ -78,12 +81,14 @@ def options_of(arguments: Sequence[str]) -> Options:
         names=(given.host, *given.allow_host),
         opens_browser=given.browser,
         is_read_only=given.read_only or is_open,
+        redraw_s=given.redraw_s,
     )
 
 
 def serve(options: Options) -> None:
     """Until Ctrl-C."""
     os.environ[READ_ONLY] = str(int(options.is_read_only))
+    os.environ[REDRAW_S] = str(options.redraw_s)
 
     @asynccontextmanager
     async def announced(_: st.App) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
 )
 from pydantic.fields import FieldInfo
@@ -64,6 +65,13 @@ class Dims(Record):
         """Those that are axes of the family in a space."""
         fields = cls.model_fields.items()
         return {name: field for name, field in fields if name not in ("family", "front_end")}
+
+    @field_validator("front_end")
+    @classmethod
+    def _hears_features(cls, front_end: FrontEnd) -> FrontEnd:
+        if front_end.is_samples:
+            raise ValueError("mels are 20 to 128")
+        return front_end
 
     @model_serializer(mode="wrap")
     def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The front end of a student: how samples become log-mel features. Known on a device: no pydantic.
+"""The front end of a network: how samples become what it hears. Known on a device: no pydantic.
 
 Features can take most of a small student's time, so what they cost is searched like the rest. The
-usual front end is the one that sherpa-onnx has for zipformer CTC models.
+usual front end is the one that sherpa-onnx has for zipformer CTC models. Models that somebody
+brings may hear samples as they are.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 _CODE = re.compile(r"(\d{1,3})-(\d{1,2}(?:\.\d{1,4})?)-(\d{1,5})", re.ASCII)
+_SAMPLES_A_FRAME = 160
 _MARK = "~"  # between the name of a prepared corpus and the front end that heard it
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Kaldi filter banks of windows of 25 ms.
+    """Kaldi filter banks of windows of 25 ms; or, as 160 values a frame, the samples themselves.
 
     A network sees 100 frames a second whatever the shift: those that are computed stand for the
     nearest of them, so that its steps fall on those of the teacher's soft targets.
@@ -35,7 +37,9 @@ class FrontEnd:
     def __post_init__(self) -> None:
         # as its code has it: two that are told apart nowhere are one
         object.__setattr__(self, "shift_ms", round(float(self.shift_ms), 3))
-        if not 20 <= self.mels <= 128:
+        if self.mels == _SAMPLES_A_FRAME and not self.is_samples:
+            raise ValueError("samples are heard at 16000 Hz, 10 ms a frame")
+        if not (20 <= self.mels <= 128 or self.is_samples):
             raise ValueError("mels are 20 to 128")
         if not 10 <= self.shift_ms <= 20:
             raise ValueError("shift_ms is 10 to 20")
@@ -47,12 +51,20 @@ class FrontEnd:
         return self == USUAL
 
     @property
+    def is_samples(self) -> bool:
+        """Whether its frames are 160 samples each: no student's, but of models that are brought."""
+        heard = self.mels, self.shift_ms, self.sample_rate_hz
+        return heard == (_SAMPLES_A_FRAME, 10.0, 16_000)
+
+    @property
     def in_sherpa_onnx(self) -> bool:
-        """Whether sherpa-onnx can be told; of the shift of its windows it cannot."""
-        return self.shift_ms == USUAL.shift_ms
+        """Whether sherpa-onnx can be told; not of the shift of its windows, nor of samples."""
+        return self.shift_ms == USUAL.shift_ms and not self.is_samples
 
     def label(self) -> str:
         """What of it is not usual, in a few words; empty where all is."""
+        if self.is_samples:
+            return "raw samples"
         parts = []
         if self.mels != USUAL.mels:
             parts.append(f"{self.mels} mels")
@@ -114,3 +126,4 @@ class FrontEnd:
 
 
 USUAL = FrontEnd()
+SAMPLES = FrontEnd(mels=_SAMPLES_A_FRAME)

@@ -38,6 +38,7 @@ _OPERATIONS = {
     "speak": "workers.data.synthetic:speak",
     "count_symbols": "workers.teachers.waveform_onnx:count_symbols",
     "transcribe": "workers.teachers.sherpa_folder:transcribe",
+    "huggingface_to_onnx": "workers.export.huggingface:write",
     "calibration_student": "workers.export.calibration_student:write",
 }
 _LAST_LINES = 3

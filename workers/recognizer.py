@@ -15,7 +15,7 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 
 from spaces.files import why_not_a_file
-from spaces.front_end import USUAL, FrontEnd
+from spaces.front_end import SAMPLES, USUAL, FrontEnd
 from storage.artifacts import file_digest
 from workers.backends.base import Settings
 from workers.backends.isolated_session import IsolatedSession, open_isolated
@@ -26,6 +26,7 @@ from workers.data.text import decode, read_tokens
 from workers.errors import BundleFault, UserFault
 
 MODEL, TOKENS, MANIFEST, FEATURES = "model.onnx", "tokens.txt", "bundle.json", "features.json"
+RAW_SAMPLES = "raw samples"  # what a features.json says of a model that hears them
 _MAX_BYTES = 4 << 30
 _MAX_MEMBERS = 100
 _T = TypeVar("_T")
@@ -200,6 +201,8 @@ def _front_end(folder: Path) -> FrontEnd:
     """What the model hears; the usual where nothing is said."""
     path = folder / FEATURES
     told = _read_json(path)
+    if told.get("kind") == RAW_SAMPLES:
+        return SAMPLES
     try:
         return FrontEnd(
             int(told.get("n_mels", USUAL.mels)),

@@ -1,13 +1,14 @@
 """What a page looks at between two drawings: one light read, shared by all who look.
 
 A page is drawn anew when the study's state has changed, and when trials have come: at most every
-fifteen seconds, and not while something is being measured, since drawing takes a processor that the
-measurement may be on. In between only one line in the side bar moves.
+half minute (`--redraw-s`), and not while something is being measured, since drawing takes a
+processor that the measurement may be on. In between only one line in the side bar moves.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import time
 from dataclasses import dataclass
 
@@ -21,9 +22,9 @@ from search.report.redaction import markdown
 from storage.errors import NoSuchStudy
 from storage.records import Study
 
-_LOOK_S = 5.0
+_LOOK_S = 6.0
 _LOOK_IDLE_S = 10.0  # at a study that nobody runs
-_DRAW_S = 15.0
+REDRAW_S = "SEARCH_REDRAW_S"
 _DRAWN = "drawn-last"
 
 Version = tuple[object, ...]
@@ -94,7 +95,7 @@ def _look(name: str, standing: Version, tally: Version) -> None:
         st.caption(_line(found, found.live))
     if found.standing != standing:  # it ended, or somebody steers it
         st.rerun()
-    is_time = time.monotonic() - st.session_state[_DRAWN] >= _DRAW_S
+    is_time = time.monotonic() - st.session_state[_DRAWN] >= float(os.environ[REDRAW_S])
     if found.tally != tally and found.measures is None and is_time:
         st.rerun()
 

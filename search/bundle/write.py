@@ -27,7 +27,7 @@ from storage.records import Study, Trial
 from storage.store import Store
 from workers.data.features import FRAMES_PER_SECOND
 from workers.data.text import BLANK, blank_named, read_tokens, write_tokens
-from workers.recognizer import FEATURES, MANIFEST, TOKENS, UNREADABLE_ZIP
+from workers.recognizer import FEATURES, MANIFEST, RAW_SAMPLES, TOKENS, UNREADABLE_ZIP
 
 _FORMAT = "compression-search bundle"
 _MOST_MANIFEST_BYTES = 1_000_000
@@ -175,11 +175,11 @@ def _fill(
         "target": name,
         "backend": model.backend,
         "main": model.main,
-        **_computed_by(space.targets[name]),
+        **computed_by(space.targets[name]),
     }
 
 
-def _computed_by(target: Target) -> dict[str, object]:
+def computed_by(target: Target) -> dict[str, object]:
     """What computes the features on that target, where it is not Kaldi's filter bank."""
     return {} if target.filter_bank == "kaldi" else {"filter_bank": target.filter_bank}
 
@@ -228,6 +228,14 @@ def features_contract(
         bandwidth: Hz above which the training audio held no sound, so that the model leaves out
             what is there.
     """
+    if front_end.is_samples:
+        return {
+            "kind": RAW_SAMPLES,
+            "sample_rate_hz": front_end.sample_rate_hz,
+            "samples_per_frame": front_end.mels,
+            "frames_per_second": FRAMES_PER_SECOND,
+            "samples": "float32 in [-1, 1], [N, frames, 160]; normalisation is in the graph",
+        }
     return {
         "kind": "kaldi log-mel filter bank",
         "sample_rate_hz": front_end.sample_rate_hz,

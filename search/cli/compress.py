@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,8 +19,11 @@ _STAGE_TIMEOUT_S = 7200.0
 
 @click.command("compress")
 @click.argument("target", metavar="OUT", type=click.Path())
-@click.option("--model", required=True, type=click.Path(), help="ONNX file, checkpoint or bundle.")
+@click.option(
+    "--model", required=True, type=click.Path(), help="ONNX, checkpoint, bundle, HF folder."
+)
 @click.option("--tokens", type=click.Path(), help="Of an ONNX file [default: tokens.txt beside].")
+@click.option("--as-recorded", is_flag=True, help="It hears samples that are not normalised.")
 @click.option("--data", "judged_by", required=True, type=click.Path(), help="What judges it.")
 @click.option("--train", type=click.Path(), help="To train on after pruning, and to calibrate.")
 @click.option("--steps", default="quantize", show_default=True, help="In their order.")
@@ -33,6 +36,7 @@ _STAGE_TIMEOUT_S = 7200.0
     show_default=True,
     help="Of training after pruning.",
 )
+@click.option("--target-file", type=click.Path(), help="The one target to be timed on.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--overwrite", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
@@ -42,12 +46,14 @@ def compress_command(
     target: str,
     model: str,
     tokens: str | None,
+    as_recorded: bool,
     judged_by: str,
     train: str | None,
     steps: str,
     loss_limit: str,
     epochs: int,
     learning_rate: float,
+    target_file: str | None,
     device: str,
     overwrite: bool,
     as_json: bool,
@@ -61,11 +67,18 @@ def compress_command(
     step may end; the first that ends above its limit is not taken, and nothing after it. Without
     --train one utterance in ten of --data calibrates 8-bit ranges and judges nothing.
 
+    Times are taken here, or with --target-file on the target of a file (as `search measure` takes
+    them): a board with an agent, another number of threads, longer.
+
+    A model on raw samples (a CTC model of Hugging Face, in its folder, or exported to ONNX) becomes
+    a package that hears samples.
+
     What is done is kept in the home: the same command goes on from there.
 
     \b
     Examples:
       search compress --model teacher.onnx --data dev.jsonl small.zip
+      search compress --model wav2vec2-base-960h/ --data dev.jsonl --steps int8_dynamic small.zip
       search compress --model net.safetensors --data dev.jsonl --train train.jsonl \\
           --steps prune:0.2,quantize,int4 --loss-limit 1,1,2 small.zip
     """
@@ -89,10 +102,17 @@ def compress_command(
     parsed = parse_steps(steps, loss_limit)
     check_target(Path(target), overwrite)
     place = place_of(_search(device), deterministic=False)
+    timed_on = _timed_on(target_file)
     home = home_of(ctx)
     workspace, artifacts = home.workspace(), ArtifactStore(home.artifacts_url)
     with tempfile.TemporaryDirectory() as work:
-        brought = bring(Path(model), Path(tokens) if tokens else None, Path(work), artifacts)
+        brought = bring(
+            Path(model),
+            Path(tokens) if tokens else None,
+            Path(work),
+            artifacts,
+            as_recorded=as_recorded,
+        )
     check_steps(parsed, brought, has_training_data=train is not None)
     plan = Plan(
         brought=brought,
@@ -103,6 +123,7 @@ def compress_command(
         host=host_digest(runtime_versions(("onnxruntime",))),
         workspace=workspace,
         place=place,
+        **timed_on,
     )
     executor = LocalExecutor(workspace, _STAGE_TIMEOUT_S)
     with closing(executor), progress_bar() as progress:
@@ -117,6 +138,32 @@ def compress_command(
         click.echo(json.dumps(log_of(outcome.stages), indent=1))
     else:
         click.echo(_verdict(outcome, written))
+
+
+def _timed_on(file: str | None) -> dict[str, Any]:
+    """Name and settings of the target of a file.
+
+    Raises:
+        UsageFault: when it names several, or one of another runtime.
+        SpaceError: when it cannot be read.
+    """
+    from spaces.target_file import load_targets
+
+    if file is None:
+        return {}
+    targets = load_targets(file)
+    if len(targets) > 1:
+        raise UsageFault(
+            f"--target-file: {file}: names {len(targets)} targets ({', '.join(targets)}); a model "
+            "is made smaller for one"
+        )
+    ((name, target),) = targets.items()
+    if target.backend != "onnxruntime":
+        raise UsageFault(
+            f"--target-file: {file}: {name} is of {target.backend}; the steps are those of ONNX "
+            "Runtime, so its target has to be of it"
+        )
+    return {"target_name": name, "target": target}
 
 
 def _search(device: str) -> Search:

@@ -24,6 +24,13 @@ from search.errors import UsageFault
     help="A name beside --host and localhost that it is reached under; may be repeated.",
 )
 @click.option("--insecure", is_flag=True, help="Let others look without sign-in; read-only then.")
+@click.option(
+    "--redraw-s",
+    type=click.FloatRange(1, 3600),
+    default=30.0,
+    show_default=True,
+    help="Least seconds from one drawing of a page to the next while a study runs.",
+)
 @click.option("--browser/--no-browser", default=True, help="Open it in a browser.")
 @click.pass_context
 def dashboard_command(
@@ -33,6 +40,7 @@ def dashboard_command(
     read_only: bool,
     allow_host: tuple[str, ...],
     insecure: bool,
+    redraw_s: float,
     browser: bool,
 ) -> None:
     """Open the dashboard: studies, front, trials, comparison, export. Ctrl-C ends it.
@@ -53,6 +61,7 @@ def dashboard_command(
         "PYTHONPATH": os.pathsep.join([str(Path(spec.origin).parents[1]), *_before()]),
     }
     given = [f"--host={host}", f"--port={port}", *(f"--allow-host={name}" for name in allow_host)]
+    given.append(f"--redraw-s={redraw_s}")
     flags = {"--read-only": read_only, "--insecure": insecure, "--browser": browser}
     given += [flag for flag, is_set in flags.items() if is_set]
     home.folder.mkdir(parents=True, exist_ok=True)

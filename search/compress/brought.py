@@ -10,14 +10,21 @@ from pathlib import Path
 from search.errors import UsageFault
 from spaces.families import parse_dims
 from spaces.files import why_not_a_file
+from spaces.front_end import SAMPLES, USUAL, FrontEnd
 from spaces.recipe import digest_of
 from spaces.space import Data, TeacherSource
 from storage.artifacts import ArtifactStore
 from workers.checkpoint_header import read_header
 from workers.data.corpora import BadLine, ManifestEntry, read_split
-from workers.errors import TeacherFault
+from workers.data.text import write_tokens
+from workers.errors import TeacherFault, UserFault, WorkError
+from workers.export.names import SAMPLES_MODEL, SAMPLES_TOKENS
+from workers.export.on_samples import in_contract
+from workers.isolated_call import call
+from workers.probe.machine import usable_cores
 from workers.recognizer import unpacked_model
 from workers.teachers.imported import check_files
+from workers.teachers.waveform_onnx import symbols_of, takes_samples
 
 _CALIBRATION_EVERY = 10
 _MOST_CALIBRATION = 100
@@ -34,50 +41,95 @@ class Brought:
     tokens: str | None = None
     symbols: tuple[str, ...] = ()  # of a network: what it writes
     subsampling_factor: int = 4
+    front_end: FrontEnd = USUAL  # what it hears
 
 
-def bring(model: Path, tokens: Path | None, work: Path, artifacts: ArtifactStore) -> Brought:
+def bring(
+    model: Path,
+    tokens: Path | None,
+    work: Path,
+    artifacts: ArtifactStore,
+    *,
+    as_recorded: bool = False,
+) -> Brought:
     """Check a model and put it among the artifacts.
 
     Args:
-        model: a checkpoint of ours, an ONNX CTC file, or a bundle (folder or zip) of ONNX Runtime.
+        model: a checkpoint of ours, an ONNX CTC file on features or samples, a bundle (folder or
+            zip) of ONNX Runtime, or a folder with a CTC model of Hugging Face.
         tokens: of an ONNX file; by default tokens.txt beside it.
+        as_recorded: an ONNX file on samples hears them as they are, not of mean 0 and variance 1.
 
     Raises:
         UsageFault, TeacherFault, BundleFault: saying what it is instead.
     """
     if not model.exists():
         raise UsageFault(f"--model: {model}: no such file or folder")
-    if (model / "config.json").is_file():
-        raise UsageFault(
-            f"--model: {model}: is a Hugging Face model, which hears samples; what is packed here "
-            "hears features. Bring it as the teacher of a space, and its students are what is small"
-        )
-    if tokens is not None and model.suffix != ".onnx":
+    is_onnx, is_huggingface = model.suffix == ".onnx", (model / "config.json").is_file()
+    if tokens is not None and not is_onnx:
         raise UsageFault("--tokens: goes with an ONNX file; this model brings its own")
+    if as_recorded and not (is_onnx and takes_samples(model)):
+        raise UsageFault("--as-recorded: goes with an ONNX file on raw samples")
+    if is_huggingface:
+        return _of_huggingface(model, work, artifacts)
     if model.suffix == ".safetensors":
-        source = TeacherSource(checkpoint=str(model))
-        _check(source)
-        header = read_header(model)
-        symbols = header.get("symbols")
-        return Brought(
-            model.name,
-            checkpoint=artifacts.put(model),
-            symbols=tuple(map(str, symbols)) if isinstance(symbols, list) else (),
-            subsampling_factor=parse_dims(header["dims"]).contract.subsampling_factor,
-        )
-    if model.suffix == ".onnx":
+        return _of_checkpoint(model, artifacts)
+    if is_onnx:
         listed = tokens or model.with_name("tokens.txt")
         if not listed.is_file():
             raise UsageFault(f"--tokens: {listed}: no such file; name the tokens of {model}")
-        _check(TeacherSource(onnx=str(model), tokens=str(listed)))
-        return Brought(model.name, onnx=artifacts.put(model), tokens=artifacts.put(listed))
+        if takes_samples(model):
+            heard = TeacherSource(waveform=str(model), tokens=str(listed), as_recorded=as_recorded)
+            return _of_samples(heard, model.name, work, artifacts)
+        return _of_features(model, listed, model.name, artifacts)
     if not (model.is_dir() or model.suffix == ".zip"):
-        why = why_not_a_file(model) or "is none of .safetensors, .onnx, or a bundle"
+        why = (
+            why_not_a_file(model)
+            or "is none of .safetensors, .onnx, a bundle, a folder of Hugging Face"
+        )
         raise UsageFault(f"--model: {model}: {why}")
-    onnx, listed = unpacked_model(model, work)
-    _check(TeacherSource(onnx=str(onnx), tokens=str(listed)))
-    return Brought(model.name, onnx=artifacts.put(onnx), tokens=artifacts.put(listed))
+    return _of_features(*unpacked_model(model, work), model.name, artifacts)
+
+
+def _of_checkpoint(model: Path, artifacts: ArtifactStore) -> Brought:
+    _check(TeacherSource(checkpoint=str(model)))
+    header = read_header(model)
+    symbols = header.get("symbols")
+    return Brought(
+        model.name,
+        checkpoint=artifacts.put(model),
+        symbols=tuple(map(str, symbols)) if isinstance(symbols, list) else (),
+        subsampling_factor=parse_dims(header["dims"]).contract.subsampling_factor,
+    )
+
+
+def _of_features(model: Path, tokens: Path, name: str, artifacts: ArtifactStore) -> Brought:
+    _check(TeacherSource(onnx=str(model), tokens=str(tokens)))
+    return Brought(name, onnx=artifacts.put(model), tokens=artifacts.put(tokens))
+
+
+def _of_huggingface(model: Path, work: Path, artifacts: ArtifactStore) -> Brought:
+    asked = {"name": str(model.resolve()), "folder": str(work)}
+    try:
+        told = call("huggingface_to_onnx", asked, threads=usable_cores())
+    except (UserFault, WorkError) as fault:
+        raise UsageFault(f"--model: {fault}") from fault
+    heard = TeacherSource(
+        waveform=str(work / SAMPLES_MODEL),
+        tokens=str(work / SAMPLES_TOKENS),
+        as_recorded=told["as_recorded"],
+    )
+    return _of_samples(heard, model.name, work, artifacts)
+
+
+def _of_samples(heard: TeacherSource, name: str, work: Path, artifacts: ArtifactStore) -> Brought:
+    """A model on raw samples, in the contract of what is measured; what is packed hears them."""
+    assert heard.waveform is not None and heard.tokens is not None
+    _check(heard)
+    found, model, tokens = symbols_of(Path(heard.tokens)), work / "model.onnx", work / "listed.txt"
+    in_contract(Path(heard.waveform), found.order, model, as_recorded=bool(heard.as_recorded))
+    write_tokens(found.symbols, tokens)
+    return Brought(name, onnx=artifacts.put(model), tokens=artifacts.put(tokens), front_end=SAMPLES)
 
 
 def _check(source: TeacherSource) -> None:

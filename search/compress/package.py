@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.bundle.card import written_card
-from search.bundle.write import features_contract, finish_bundle, write_json
-from search.compress.run import TARGET, Outcome, Plan, Stage
+from search.bundle.write import computed_by, features_contract, finish_bundle, write_json
+from search.compress.run import Outcome, Plan, Stage
 from search.report.labels import format_metric
 from storage.artifacts import ArtifactStore
 from workers.recognizer import FEATURES, TOKENS
@@ -33,16 +33,18 @@ def write_package(
         factor = plan.brought.subsampling_factor if kept.network is not None else None
         artifacts.fetch(kept.model, folder / _MODEL)
         artifacts.fetch(kept.tokens, folder / TOKENS)
-        write_json(folder / FEATURES, features_contract(factor, None))
+        write_json(folder / FEATURES, features_contract(factor, None, plan.brought.front_end))
         write_json(folder / STEPS, log_of(outcome.stages))
-        figures = {"student": _figures(kept), "teacher": _figures(outcome.stages[0])}
+        sides = {"student": kept, "teacher": outcome.stages[0]}
+        figures = {side: _figures(stage, plan.target_name) for side, stage in sides.items()}
         write_json(folder / "measurements.json", figures)
         (folder / "CARD.md").write_text(_card(plan, outcome), encoding="utf-8")
         return {
             "compressed": plan.brought.name,
-            "target": TARGET,
+            "target": plan.target_name,
             "backend": "onnxruntime",
             "main": _MODEL,
+            **computed_by(plan.target),
         }
 
     return finish_bundle(fill, target, overwrite)
@@ -71,9 +73,9 @@ def log_of(stages: Sequence[Stage]) -> list[dict[str, object]]:
     ]
 
 
-def _figures(stage: Stage) -> list[dict[str, object]]:
+def _figures(stage: Stage, target: str) -> list[dict[str, object]]:
     return [
-        {"metric": r.metric, "value": r.value, "target": TARGET, "samples": None}
+        {"metric": r.metric, "value": r.value, "target": target, "samples": None}
         for r in stage.readings
     ]
 
@@ -85,6 +87,9 @@ def _card(plan: Plan, outcome: Outcome) -> str:
         name=plan.brought.name,
         rows=[(m, _said(kept, m), _said(first, m)) for m in _SHOWN],
         steps=outcome.stages,
+        front_end=plan.brought.front_end,
+        target=plan.target_name,
+        device=plan.target.agent or plan.target.adb or "the machine that made this",
         is_unsteady=bool(kept.value("unsteady")),
         n_words=sum(kept.words),
     )

@@ -37,8 +37,8 @@ from workers.results import (
 )
 from workers.workspace import Workspace
 
-TARGET = "cpu"
-_TIMED = Target(max_s=5.0)  # enough to see what a step brings; a study measures for longer
+HERE = "cpu"
+TIMED = Target(max_s=5.0)  # enough to see what a step brings; a study measures for longer
 _RESAMPLES = 2000
 _AS_BROUGHT = "as brought"
 _Result = TypeVar("_Result", bound=StageResult)
@@ -120,6 +120,8 @@ class Plan:
     host: str
     workspace: Workspace
     place: Place
+    target_name: str = HERE
+    target: Target = TIMED
     seed: int = 0
 
 
@@ -173,7 +175,7 @@ class _Run:
             ),
             PrepareResult,
         )
-        self._corpus = prepared.corpus
+        self._corpus = plan.brought.front_end.heard(prepared.corpus)
         written = Corpus(plan.workspace.corpus(prepared.corpus)).symbols
         if any(step.is_pruning for step in plan.steps) and written != plan.brought.symbols:
             raise UsageFault(
@@ -236,8 +238,8 @@ class _Run:
         )
         measured = self._done(
             Measure(
-                target_name=TARGET,
-                target=_TIMED,
+                target_name=self._plan.target_name,
+                target=self._plan.target,
                 host=self._plan.host,
                 model=model,
                 tokens=tokens,

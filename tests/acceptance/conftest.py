@@ -19,6 +19,14 @@ def tiny_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def quick_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For --target-file: this machine, timed for a moment."""
+    path = tmp_path_factory.mktemp("target") / "quick.yaml"
+    path.write_text("{name: quick, runs: 10, restarts: 1, tries: 1, max_s: 0.3}")
+    return path
+
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

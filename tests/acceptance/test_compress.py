@@ -84,12 +84,13 @@ def test_three_steps_are_taken_and_told_each_with_its_loss(
 
 
 @pytest.fixture(scope="module")
-def breaking(home: Path) -> tuple[object, ...]:
+def breaking(home: Path, quick_target: Path) -> tuple[object, ...]:
     """A teacher that makes hardly any errors, of which a tenth is left and not trained again."""
     spoken = Synthetic(train_utterances=200, dev_utterances=20, speakers=10)
     lists = synthetic_corpus(spoken, home / "cache")
     return (
         *("--home", home, "compress", "--model", SPOKEN, "--loss-limit", 5),
+        *("--target-file", quick_target),
         *("--data", lists["dev"], "--train", lists["train"]),
         *("--epochs", 1, "--learning-rate", 1e-9),
     )
@@ -125,14 +126,22 @@ def test_a_first_step_that_breaks_its_limit_writes_nothing(
 
 @pytest.mark.parametrize("form", ["bundle/model.onnx", "half.safetensors"])
 def test_a_model_is_brought_in_any_form_and_judged_by_one_list(
-    form: str, brought: Path, lists: tuple[Path, Path], home: Path, cli: Cli, tmp_path: Path
+    form: str,
+    brought: Path,
+    lists: tuple[Path, Path],
+    home: Path,
+    quick_target: Path,
+    cli: Cli,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     done = cli(
         *("--home", home, "compress", "--model", brought / form, "--data", lists[1]),
+        *("--target-file", quick_target),
         *("--steps", "int8_static", "--loss-limit", "100", out),
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads((out / "bundle.json").read_text())["target"] == "quick"
     recording = next(lists[0].parent.glob("dev-*.flac"))
     assert cli("transcribe", out, recording).returncode == 0
     # what calibrates judges nothing

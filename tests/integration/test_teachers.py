@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from wav2vec2 import write_wav2vec2
 
 from spaces.families import SeparableConv
 from spaces.space import TeacherSource
@@ -102,27 +102,7 @@ def test_a_teacher_with_other_tokens_is_used_through_its_transcripts(corpus, tmp
 
 @pytest.fixture(scope="module")
 def huggingface_folder(tmp_path_factory):
-    """A wav2vec 2.0 CTC model of a few thousand random weights, saved as transformers does."""
-    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
-    folder = tmp_path_factory.mktemp("hf")
-    letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
-    (folder / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(letters)}))
-    transformers.Wav2Vec2CTCTokenizer(str(folder / "vocab.json")).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.Wav2Vec2Config(
-        vocab_size=len(letters),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8, 8, 8, 8, 8, 8, 8),
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,
-        pad_token_id=0,
-    )
-    transformers.Wav2Vec2ForCTC(config).save_pretrained(folder)
-    return folder
+    return write_wav2vec2(tmp_path_factory.mktemp("hf"))
 
 
 @pytest.mark.filterwarnings("ignore")  # of transformers' own making

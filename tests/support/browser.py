@@ -28,6 +28,7 @@ _OPTIONS = (
 )
 NO_CHROMIUM = "there is no Chromium; `python tests/support/chromium.py` installs one"
 _WAIT_S = 60.0
+_OFTEN = ("--redraw-s", 5)  # drawn anew sooner than usual: tests wait for it
 expect.set_options(timeout=30_000)  # a test machine may be busy
 
 
@@ -59,7 +60,7 @@ def serving(
         (folder / ".streamlit" / "secrets.toml").write_text(secrets(url))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command("--home", home, "dashboard", "--no-browser", "--port", port, *options),
+            command("--home", home, "dashboard", "--no-browser", "--port", port, *_OFTEN, *options),
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,

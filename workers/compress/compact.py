@@ -14,6 +14,7 @@ from onnx_ir.passes.common import (
     ClearMetadataAndDocStringPass,
     DeduplicateInitializersPass,
     LiftConstantsToInitializersPass,
+    RemoveUnusedNodesPass,
 )
 
 
@@ -25,6 +26,7 @@ def compact(path: Path) -> None:
     for shorten in (
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         DeduplicateInitializersPass(),
+        RemoveUnusedNodesPass(),
         ClearMetadataAndDocStringPass(),
     ):
         model = shorten(model).model

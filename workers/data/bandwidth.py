@@ -36,7 +36,7 @@ def bandwidth_hz(features: Sequence[np.ndarray]) -> float | None:
 
 def used_bins(bandwidth: float | None, front_end: FrontEnd = USUAL) -> np.ndarray:
     """bool [mels]: the mel bins that students look at, by the bandwidth in Hz."""
-    if bandwidth is None:
+    if bandwidth is None or front_end.is_samples:
         return np.ones(front_end.mels, bool)
     used: np.ndarray = mel_edges_hz(front_end)[2:] <= _USED * bandwidth
     return used

@@ -44,8 +44,11 @@ def fbank(samples: np.ndarray, front_end: FrontEnd = USUAL) -> np.ndarray:
         samples: float32 [n_samples] in [-1, 1] at the rate of the front end.
 
     Returns:
-        float32 [n_frames, mels], 100 frames per second, not normalised.
+        float32 [n_frames, mels], 100 frames per second, not normalised; of a front end that
+        leaves samples as they are, those of each frame.
     """
+    if front_end.is_samples:
+        return framed(samples)
     import kaldi_native_fbank as knf
 
     extractor = knf.OnlineFbank(fbank_options(front_end))
@@ -57,6 +60,17 @@ def fbank(samples: np.ndarray, front_end: FrontEnd = USUAL) -> np.ndarray:
     for i in range(n_frames):
         features[i] = extractor.get_frame(i)
     return as_usual_frames(features, front_end, n_frames_of(len(samples), front_end))
+
+
+def framed(samples: np.ndarray) -> np.ndarray:
+    """Samples float32 [n] at 16 kHz as frames of 10 ms, [n_frames, 160]: of the last one what lies
+    past the end is silence, and less than half a frame is left out."""
+    frame = round(SAMPLE_RATE_HZ * FRAME_SHIFT_S)
+    n_frames = n_frames_of(len(samples))
+    frames = np.zeros(n_frames * frame, np.float32)
+    heard = samples[: len(frames)]
+    frames[: len(heard)] = heard
+    return frames.reshape(n_frames, frame)
 
 
 def n_frames_of(n_samples: int, front_end: FrontEnd = USUAL) -> int:

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from spaces.front_end import USUAL, FrontEnd
-from workers.data.features import as_usual_frames, n_frames_of, n_windows_of, samples_of
+from workers.data.features import as_usual_frames, framed, n_frames_of, n_windows_of, samples_of
 
 _WINDOW_MS = 25
 _LOW_HZ, _HIGH_HZ = 20.0, -400.0  # from Nyquist
@@ -29,6 +29,8 @@ except ModuleNotFoundError:  # on a device
 
 def fbank_numpy(samples: np.ndarray, front_end: FrontEnd = USUAL) -> np.ndarray:
     """Log-mel features float32 [n_frames, mels] of float32 samples in [-1, 1] at its rate."""
+    if front_end.is_samples:
+        return framed(samples)
     windows = _windows(np.asarray(samples, np.float32), front_end)
     features = np.empty((len(windows), front_end.mels), np.float32)
     for first in range(0, len(windows), _AT_A_TIME):

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 INPUTS, OUTPUTS = ("x", "x_lens"), ("log_probs",)
+SAMPLES_MODEL, SAMPLES_TOKENS = "samples.onnx", "tokens.txt"  # of a model of Hugging Face
 
 
 def with_our_names(source: Path, target: Path) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from workers.teachers.base import Transcript
 from workers.teachers.waveform import WaveformTeacher
 
 CPU = torch.device("cpu")
+_T = TypeVar("_T")
 _WINDOW_S = 30.0  # Whisper hears so much at once; longer audio it goes through with timestamps
 
 
@@ -62,18 +64,45 @@ def huggingface_teacher(
         TeacherFault: when it cannot be loaded, or is no speech-to-text model.
         MissingExtra: naming the extra.
     """
+
+    def ctc(transformers: Any) -> WaveformTeacher | DecoderTeacher:
+        return _ctc(transformers, name, device)
+
+    return _loaded(
+        name, ctc, lambda transformers: _with_decoder(transformers, name, language, device)
+    )
+
+
+def huggingface_ctc(name: str) -> CtcModel:
+    """The network of a CTC model.
+
+    Raises:
+        TeacherFault, MissingExtra: as above; also for a model with a decoder.
+    """
+
+    def refused(_: Any) -> CtcModel:
+        raise TeacherFault(
+            f"huggingface: {name}: has a decoder, which is no single graph; a CTC model is one"
+        )
+
+    return _loaded(
+        name, ctc=lambda transformers: _ctc_model(transformers, name), with_decoder=refused
+    )
+
+
+def _loaded(name: str, ctc: Callable[[Any], _T], with_decoder: Callable[[Any], _T]) -> _T:
     try:
         import transformers
         from transformers.models.auto import modeling_auto
     except ModuleNotFoundError as error:
-        raise MissingExtra("a Hugging Face teacher", "hf") from error
+        raise MissingExtra("a Hugging Face model", "hf") from error
     try:
         kind = type(transformers.AutoConfig.from_pretrained(name))
         if kind in modeling_auto.MODEL_FOR_CTC_MAPPING:
-            return _ctc(transformers, name, device)
+            return ctc(transformers)
         if kind in modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
-            return _with_decoder(transformers, name, language, device)
-    except MemoryError:
+            return with_decoder(transformers)
+    except (MemoryError, TeacherFault):
         raise
     except Exception as error:  # of a damaged file: of safetensors, torch and Python, of many types
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
@@ -101,7 +130,28 @@ def _with_decoder(
     )
 
 
+@dataclass(frozen=True)
+class CtcModel:
+    """A CTC model on samples [N, n], and its symbols in their order."""
+
+    network: Any
+    symbols: tuple[str, ...]
+    normalises: bool  # it was trained on samples of mean 0 and variance 1
+
+
 def _ctc(transformers: Any, name: str, device: torch.device) -> WaveformTeacher:
+    model = _ctc_model(transformers, name)
+
+    def run(samples: torch.Tensor) -> torch.Tensor:
+        if model.normalises:
+            samples = (samples - samples.mean()) / (samples.var() + 1e-7).sqrt()
+        logits: torch.Tensor = model.network(samples).logits
+        return logits
+
+    return WaveformTeacher(model.network, model.symbols, run, name, device)
+
+
+def _ctc_model(transformers: Any, name: str) -> CtcModel:
     network = transformers.AutoModelForCTC.from_pretrained(name, use_safetensors=True).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
@@ -112,12 +162,4 @@ def _ctc(transformers: Any, name: str, device: torch.device) -> WaveformTeacher:
     symbols = [folded(by_id.get(i, f"<{i}>"), space) for i in range(n_symbols)]
     blank = network.config.pad_token_id
     symbols = [s if i != blank else BLANK for i, s in enumerate(symbols)]
-    normalises = bool(getattr(extractor, "do_normalize", True))
-
-    def run(samples: torch.Tensor) -> torch.Tensor:
-        if normalises:
-            samples = (samples - samples.mean()) / (samples.var() + 1e-7).sqrt()
-        logits: torch.Tensor = network(samples).logits
-        return logits
-
-    return WaveformTeacher(network, tuple(symbols), run, name, device)
+    return CtcModel(network, tuple(symbols), bool(getattr(extractor, "do_normalize", True)))

@@ -34,7 +34,7 @@ class WaveformOnnxTeacher:
     def __init__(
         self, model: Path, tokens: Path, threads: int = 1, as_recorded: bool = False
     ) -> None:
-        found = _symbols(tokens)
+        found = symbols_of(tokens)
         self.symbols, self._order = found.symbols, list(found.order)
         self._session, self._inputs = _opened(model, threads)
         self._as_recorded = as_recorded
@@ -58,7 +58,7 @@ def check_waveform_onnx(model: Path, tokens: Path) -> None:
     """
     if not model.is_file():
         raise TeacherFault(f"{model}: no such file")
-    found = _symbols(tokens)
+    found = symbols_of(tokens)
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copyfile(model, Path(folder) / model.name)
         try:
@@ -71,6 +71,21 @@ def check_waveform_onnx(model: Path, tokens: Path) -> None:
         raise TeacherFault(
             f"{model}: writes {n_symbols} symbols, but {tokens} lists {len(found.symbols)}"
         )
+
+
+def takes_samples(model: Path) -> bool:
+    """Whether an ONNX file takes samples [N, n], not features; False where it cannot be read."""
+    import onnx
+
+    try:
+        graph = onnx.load(str(model), load_external_data=False).graph
+    except Exception:  # of many types; who loads it to run it says what is wrong
+        return False
+    weights = {weight.name for weight in graph.initializer}
+    inputs = [i.type.tensor_type for i in graph.input if i.name not in weights]
+    if not inputs:
+        return False
+    return inputs[0].elem_type == onnx.TensorProto.FLOAT and len(inputs[0].shape.dim) == 2
 
 
 def count_symbols(request: Request) -> int:
@@ -117,8 +132,12 @@ def _run(session: Any, inputs: list[tuple[str, str]], samples: np.ndarray) -> np
     return output[0].astype(np.float32)
 
 
-def _symbols(tokens: Path) -> BlankFirst:
-    """Of a tokens.txt, or of a vocab.json as transformers writes it."""
+def symbols_of(tokens: Path) -> BlankFirst:
+    """Of a tokens.txt, or of a vocab.json as transformers writes it.
+
+    Raises:
+        TeacherFault: when it is neither, or holds no blank.
+    """
     try:
         if tokens.suffix == ".json" or (tokens.is_file() and tokens.read_bytes()[:1] == b"{"):
             symbols = _of_vocabulary(tokens)

@@ -17,16 +17,46 @@ from workers.data.text import write_tokens
 
 BAD = {
     "a model that is not there": ("--model {none}", "--model: {none}: no such file or folder"),
-    "a model of text": ("--model {text}", "--model: {text}: is none of .safetensors, .onnx, or a"),
+    "a model of text": (
+        "--model {text}",
+        "--model: {text}: is none of .safetensors, .onnx, a bundle,",
+    ),
     "a checkpoint of text": ("--model {text}.safetensors", "is not a safetensors checkpoint"),
     "an ONNX file without tokens": ("--model {text}.onnx", "tokens.txt: no such file; name the"),
     "tokens of a checkpoint": ("--model {net} --tokens {text}", "--tokens: goes with an ONNX file"),
-    "a Hugging Face model": ("--model {hf}", "is a Hugging Face model, which hears samples"),
+    "a Hugging Face model of nothing": (
+        "--model {hf}",
+        "--model: huggingface: {hf}: cannot be loaded (",
+    ),
+    "a Hugging Face model to be pruned": (
+        "--model {hf} --steps prune --train {list}",
+        "--model: huggingface: {hf}: cannot be loaded (",
+    ),
+    "samples as recorded of features": (
+        "--model {bundle}/model.onnx --as-recorded",
+        "--as-recorded: goes with an ONNX file on raw samples",
+    ),
+    "samples as recorded of a checkpoint": (
+        "--model {net} --as-recorded",
+        "--as-recorded: goes with an ONNX file on raw samples",
+    ),
     "a checkpoint that hears otherwise": (
         "--model {deaf}",
         "has a front end of its own",
     ),
     "a device of no kind": ("--model {net} --device gpu", '--device: "gpu" is none of auto, cpu'),
+    "a target of nothing": (
+        "--model {net} --target-file {text}",
+        "{text}: ",
+    ),
+    "two targets": (
+        "--model {net} --target-file {targets}",
+        "names 2 targets (cpu, board); a model is made smaller for one",
+    ),
+    "a target of another runtime": (
+        "--model {net} --target-file {other}",
+        "npu is of openvino; the steps are those of ONNX Runtime",
+    ),
     "a folder of nothing": ("--model {empty}", "{empty}: is not a bundle"),
     "an unknown step": (
         "--model {net} --steps quantise",
@@ -95,7 +125,11 @@ def test_what_cannot_be_compressed_is_refused(
         "empty": tmp_path / "empty",
         "few": corpus.train,
         "list": corpus.train,
+        "targets": tmp_path / "targets.yaml",
+        "other": tmp_path / "other.yaml",
     }
+    places["targets"].write_text("targets: {cpu: {}, board: {threads: 2}}")
+    places["other"].write_text("{name: npu, backend: openvino}")
     for name in ("bundle", "hf", "empty"):
         places[name].mkdir()
     write_onnx(places["bundle"] / "model.onnx")

@@ -119,7 +119,7 @@ def test_a_page_is_not_drawn_while_something_is_measured(page: Page, tmp_path: P
         go(page, url, study="live")
         hear(page, "30 of 90", "this page waits until it is measured")
         with_store(home, lambda store: add_like(store, "live", 3))
-        page.wait_for_timeout(24_000)  # time enough to be drawn
+        page.wait_for_timeout(15_000)  # time enough to be drawn
         with_store(home, lambda s: s.studies.change(s.studies.get("live").id, live=alive(doing)))
         assert "30 of 90" in said(page)
         with_store(home, lambda s: s.studies.change(s.studies.get("live").id, live=alive([])))
