@@ -17,10 +17,13 @@ from onnx_ir.passes.common import (
     RemoveUnusedNodesPass,
 )
 
+_AROUND_OTHERS = ("QuantizeLinear", "DequantizeLinear")
+
 
 def compact(path: Path) -> None:
     """Rewrite an ONNX file in place. What it computes stays to the last bit, as do its inputs,
-    outputs, properties and the names of its nodes, which profiles tell and parts are known by."""
+    outputs, properties and the names of the nodes that compute, which profiles tell and parts are
+    known by."""
     model = ir.load(path)
     properties = dict(model.metadata_props)  # the next pass takes them as well
     for shorten in (
@@ -35,6 +38,9 @@ def compact(path: Path) -> None:
     inside = [value for node in graph for value in node.outputs if not value.is_graph_output()]
     for value in inside:
         value.type = value.shape = None
+    for node in graph:
+        if node.op_type in _AROUND_OTHERS:
+            node.name = None
     _rename(graph, [*inside, *graph.initializers.values()])
     ir.save(model, path)
 

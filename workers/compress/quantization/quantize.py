@@ -24,7 +24,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,14 +88,22 @@ def quantize(
 def sizes_by_part(path: Path) -> tuple[PartSize, ...]:
     """Bytes of the weights of a file by part of the network and number format, the most first."""
     graph = onnx.load(str(path)).graph
-    readers = {name: node.name for node in reversed(graph.node) for name in node.input}
+    readers = {name: node for node in reversed(graph.node) for name in node.input}
     spent: dict[tuple[str, str], int] = {}
     for weight in graph.initializer:
         kind = onnx.TensorProto.DataType.Name(weight.data_type).lower()
-        key = part_of(readers.get(weight.name, "")), kind
+        key = part_of(_reader(weight.name, readers)), kind
         spent[key] = spent.get(key, 0) + len(weight.SerializeToString())
     sizes = [PartSize(part=p, format=k, bytes=n) for (p, k), n in spent.items()]
     return tuple(sorted(sizes, key=lambda size: -size.bytes))
+
+
+def _reader(name: str, readers: Mapping[str, onnx.NodeProto]) -> str:
+    """The node that computes with a weight, past those without a name, which expand it."""
+    node = readers.get(name)
+    while node is not None and not node.name:
+        node = readers.get(node.output[0])
+    return "" if node is None else node.name
 
 
 def count_weights(path: Path) -> int:

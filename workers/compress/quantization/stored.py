@@ -17,8 +17,9 @@ from onnx import TensorProto, numpy_helper
 from workers.compress.quantization.parts import read_by
 
 _MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
-_MIN_BIAS = 64  # nor shorter biases a node that expands them
+_MIN_ROW = 64  # nor shorter biases and scales a node that expands them
 _BIASED = ("Add", "Conv", "Gemm")
+_SCALED = ("DequantizeLinear", "Mul")
 
 Stored = tuple[list[TensorProto], list[onnx.NodeProto]]
 
@@ -27,14 +28,18 @@ def store_small(
     path: Path, kinds: Sequence[str], parts: set[str], *, in_half: bool = False
 ) -> None:
     """Rewrite a file with the float weights of some nodes in 8 bits, or in half precision, and the
-    biases of all in half precision: one 8-bit scale for a whole bias would cost accuracy."""
+    biases of all, and the scales of quantized weights, in half precision: one 8-bit scale for a
+    whole bias would cost accuracy."""
     model = onnx.load(str(path))
     graph = model.graph
     floats = {i.name: i for i in graph.initializer if i.data_type == TensorProto.FLOAT}
-    biases = {
+    scales = {
+        n for n in read_by(graph, _SCALED, parts) if n.endswith("_scale")
+    }  # as ORT calls them
+    rows = {
         name
-        for name in read_by(graph, _BIASED, parts) & floats.keys()
-        if len(floats[name].dims) == 1 and floats[name].dims[0] >= _MIN_BIAS
+        for name in (read_by(graph, _BIASED, parts) | scales) & floats.keys()
+        if len(floats[name].dims) == 1 and floats[name].dims[0] >= _MIN_ROW
     }
     weights = {
         name
@@ -43,9 +48,9 @@ def store_small(
     }
     of_convolutions = read_by(graph, ("Conv",), parts)
     expanding: list[onnx.NodeProto] = []
-    for name in sorted(biases | weights):
+    for name in sorted(rows | weights):
         weight = numpy_helper.to_array(floats[name])
-        if in_half or name in biases:
+        if in_half or name in rows:
             small, nodes = _in_half(name, weight)
         else:
             small, nodes = _in_eight_bits(name, weight, name in of_convolutions)
@@ -60,7 +65,7 @@ def store_small(
 
 def _in_half(name: str, weight: np.ndarray) -> Stored:
     half = numpy_helper.from_array(weight.astype(np.float16), f"{name}.fp16")
-    return [half], [_cast(half.name, name, f"{name}/expand")]
+    return [half], [_cast(half.name, name)]
 
 
 def _in_eight_bits(name: str, weight: np.ndarray, is_convolution: bool) -> Stored:
@@ -73,11 +78,9 @@ def _in_eight_bits(name: str, weight: np.ndarray, is_convolution: bool) -> Store
         numpy_helper.from_array(values, f"{name}.int8"),
         numpy_helper.from_array(scale.astype(np.float32), f"{name}.scale"),
     ]
-    scaled = onnx.helper.make_node(
-        "Mul", [f"{name}.float", f"{name}.scale"], [name], name=f"{name}/expand"
-    )
-    return small, [_cast(f"{name}.int8", f"{name}.float", f"{name}/cast"), scaled]
+    scaled = onnx.helper.make_node("Mul", [f"{name}.float", f"{name}.scale"], [name])
+    return small, [_cast(f"{name}.int8", f"{name}.float"), scaled]
 
 
-def _cast(source: str, target: str, name: str) -> onnx.NodeProto:
-    return onnx.helper.make_node("Cast", [source], [target], name=name, to=TensorProto.FLOAT)
+def _cast(source: str, target: str) -> onnx.NodeProto:
+    return onnx.helper.make_node("Cast", [source], [target], to=TensorProto.FLOAT)
