@@ -24,6 +24,7 @@ from folders import AN4
 from search.home import Home
 from search.results import TrialResults
 from spaces.load import shipped_spaces
+from spaces.recipe import Recipe
 from storage.artifacts import ArtifactStore
 from storage.store import Store
 from workers.backends.base import open_session
@@ -33,6 +34,7 @@ from workers.data.text import decode
 
 TABLE = Path(__file__).parent / "tables" / "synthetic.yaml"
 FORMATS = ["fp32", "fp16", "int8_dynamic", "int8_static", "int4"]
+BY_PART = {"frontend": "int4", "encoder": ["int8_dynamic", "int8_static"], "head": "int4"}
 OLIVE = (
     "olive-ai==0.13.0 opentelemetry-sdk opentelemetry-api opentelemetry-semantic-conventions "
     "questionary prompt_toolkit wcwidth torchmetrics lightning-utilities importlib_metadata zipp "
@@ -53,30 +55,31 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def ours(place: Path) -> tuple[Corpus, dict[str, Path]]:
-    """A search of the teacher's graph in every format, and its files."""
+    """Searches of the teacher's graph in every format and by part, and their files."""
     file = TABLE if place.name == "synthetic" else shipped_spaces()["an4"]
     text = yaml.safe_load(file.read_text())
     own = {key: text[key] for key in ("data", "teacher")}
     if place.name == "an4":
         own["data"] = {split: str(AN4 / f"{split}.jsonl") for split in ("train", "dev")}
-    own |= {"name": "own", "students": {"teacher": {}}, "quantize": {"scheme": FORMATS}}
-    own |= {"search": {"trials": len(FORMATS), "parallel": 1, "confirm": False}}
-    (place / "own.yaml").write_text(yaml.safe_dump(own))
+    own |= {"students": {"teacher": {}}, "search": {"parallel": 1, "confirm": False}}
     home = Home.at(place / "home")
-    begun = time.monotonic()
     command = [sys.executable, "-c", "from search.cli import main; main()", "--home", home.folder]
-    subprocess.run([*command, "launch", "--plain", "--space", place / "own.yaml"], check=True)
-    print(f"\nthe whole search: {time.monotonic() - begun:.0f} s, the teacher included if new")
     artifacts, files = ArtifactStore(home.artifacts_url), {}
-    with closing(Store(home.store_url)) as store:
-        study = store.studies.get("own")
-        for trial in store.trials.of(study.id):
-            results = TrialResults.of(store.stage_runs.of(study.id, trial.number))
-            assert results.export is not None
-            name = str(trial.values["quantize.scheme"])
-            files[f"ours {name}"] = artifacts.fetch(results.export.model, place / f"{name}.onnx")
-        assert study.corpus is not None
-        return Corpus(home.workspace().corpus(study.corpus)), files
+    for name, quantize in (("own", {"scheme": FORMATS}), ("parts", BY_PART)):
+        path, begun = place / f"{name}.yaml", time.monotonic()
+        path.write_text(yaml.safe_dump({**own, "name": name, "quantize": quantize}))
+        subprocess.run([*command, "launch", "--plain", "--space", path], check=True)
+        print(f"\n{name}: {time.monotonic() - begun:.0f} s, the teacher included if new")
+        with closing(Store(home.store_url)) as store:
+            study = store.studies.get(name)
+            for trial in store.trials.of(study.id):
+                results = TrialResults.of(store.stage_runs.of(study.id, trial.number))
+                assert results.export is not None
+                formats = Recipe.model_validate(trial.recipe).quantize.label()
+                kept = place / f"{formats}.onnx"
+                files[f"ours {formats}"] = artifacts.fetch(results.export.model, kept)
+    assert study.corpus is not None
+    return Corpus(home.workspace().corpus(study.corpus)), files
 
 
 @pytest.fixture(scope="module")
