@@ -56,7 +56,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module", params=[8_000, 11_025, 22_050, 44_100, 48_000])
+@pytest.fixture(scope="module", params=[8_000, 11_025, 44_100])
 def recorded(request, cache, tmp_path_factory):
     """The embedded corpus as if it had been recorded at another rate: its data section, the
     prepared corpus, and the dev files with their texts."""
