@@ -37,8 +37,6 @@ class FrontEnd:
     def __post_init__(self) -> None:
         # as its code has it: two that are told apart nowhere are one
         object.__setattr__(self, "shift_ms", round(float(self.shift_ms), 3))
-        if self.mels == _SAMPLES_A_FRAME and not self.is_samples:
-            raise ValueError("samples are heard at 16000 Hz, 10 ms a frame")
         if not (20 <= self.mels <= 128 or self.is_samples):
             raise ValueError("mels are 20 to 128")
         if not 10 <= self.shift_ms <= 20:

@@ -127,7 +127,10 @@ def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:
         if backend != "onnxruntime":
             raise BundleFault(f"{folder}: is made for {backend}, not for ONNX Runtime")
         if not _front_end(folder).is_usual:
-            raise BundleFault(f"{folder}: has another front end than the usual one")
+            raise BundleFault(
+                f"{folder}: hears {_front_end(folder).label()}; only what hears as usual can be "
+                "taken from a package: bring the model that it was made of"
+            )
         return folder / main, folder / TOKENS
 
     return _in_folder(path, work, paths)

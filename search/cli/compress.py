@@ -36,7 +36,7 @@ _STAGE_TIMEOUT_S = 7200.0
     show_default=True,
     help="Of training after pruning.",
 )
-@click.option("--target-file", type=click.Path(), help="The one target to be timed on.")
+@click.option("--target-file", type=click.Path(), help="Settings of this machine as a target.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--overwrite", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
@@ -67,8 +67,8 @@ def compress_command(
     step may end; the first that ends above its limit is not taken, and nothing after it. Without
     --train one utterance in ten of --data calibrates 8-bit ranges and judges nothing.
 
-    Times are taken here, or with --target-file on the target of a file (as `search measure` takes
-    them): a board with an agent, another number of threads, longer.
+    Times are taken on this machine; --target-file names a YAML file with the target's settings:
+    threads, filter_bank, how long and how often.
 
     A model on raw samples (a CTC model of Hugging Face, in its folder, or exported to ONNX) becomes
     a package that hears samples.
@@ -103,6 +103,8 @@ def compress_command(
     check_target(Path(target), overwrite)
     place = place_of(_search(device), deterministic=False)
     timed_on = _timed_on(target_file)
+    if Path(model).exists():
+        check_steps(parsed, model.endswith(".safetensors"), train is not None)
     home = home_of(ctx)
     workspace, artifacts = home.workspace(), ArtifactStore(home.artifacts_url)
     with tempfile.TemporaryDirectory() as work:
@@ -113,11 +115,15 @@ def compress_command(
             artifacts,
             as_recorded=as_recorded,
         )
-    check_steps(parsed, brought, has_training_data=train is not None)
     plan = Plan(
         brought=brought,
         steps=parsed,
-        data=data_of(judged_by, train, workspace.work / "compress"),
+        data=data_of(
+            judged_by,
+            train,
+            workspace.work / "compress",
+            is_trained=any(step.is_pruning for step in parsed),
+        ),
         training=Training(epochs=epochs, learning_rate=learning_rate),
         threads=usable_cores(),
         host=host_digest(runtime_versions(("onnxruntime",))),
@@ -144,7 +150,7 @@ def _timed_on(file: str | None) -> dict[str, Any]:
     """Name and settings of the target of a file.
 
     Raises:
-        UsageFault: when it names several, or one of another runtime.
+        UsageFault: when it names several, or one of another device or runtime.
         SpaceError: when it cannot be read.
     """
     from spaces.target_file import load_targets
@@ -158,6 +164,11 @@ def _timed_on(file: str | None) -> dict[str, Any]:
             "is made smaller for one"
         )
     ((name, target),) = targets.items()
+    if target.is_remote:
+        raise UsageFault(
+            f"--target-file: {file}: {name} is another device; steps are timed on this machine. A "
+            "study is measured there, also one of the teacher alone: students: {teacher: {}}"
+        )
     if target.backend != "onnxruntime":
         raise UsageFault(
             f"--target-file: {file}: {name} is of {target.backend}; the steps are those of ONNX "

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from search.errors import UsageFault
 from spaces.families import parse_dims
 from spaces.files import why_not_a_file
@@ -14,8 +16,11 @@ from spaces.front_end import SAMPLES, USUAL, FrontEnd
 from spaces.recipe import digest_of
 from spaces.space import Data, TeacherSource
 from storage.artifacts import ArtifactStore
+from workers.backends.base import Settings
+from workers.backends.isolated_session import open_isolated
 from workers.checkpoint_header import read_header
 from workers.data.corpora import BadLine, ManifestEntry, read_split
+from workers.data.features import SAMPLE_RATE_HZ, framed
 from workers.data.text import write_tokens
 from workers.errors import TeacherFault, UserFault, WorkError
 from workers.export.names import SAMPLES_MODEL, SAMPLES_TOKENS
@@ -29,6 +34,7 @@ from workers.teachers.waveform_onnx import symbols_of, takes_samples
 _CALIBRATION_EVERY = 10
 _MOST_CALIBRATION = 100
 _LEAST_DEV = 5
+_SECOND = framed(np.zeros(SAMPLE_RATE_HZ, np.float32))
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def _of_huggingface(model: Path, work: Path, artifacts: ArtifactStore) -> Brough
     asked = {"name": str(model.resolve()), "folder": str(work)}
     try:
         told = call("huggingface_to_onnx", asked, threads=usable_cores())
-    except (UserFault, WorkError) as fault:
+    except UserFault as fault:
         raise UsageFault(f"--model: {fault}") from fault
     heard = TeacherSource(
         waveform=str(work / SAMPLES_MODEL),
@@ -129,6 +135,15 @@ def _of_samples(heard: TeacherSource, name: str, work: Path, artifacts: Artifact
     found, model, tokens = symbols_of(Path(heard.tokens)), work / "model.onnx", work / "listed.txt"
     in_contract(Path(heard.waveform), found.order, model, as_recorded=bool(heard.as_recorded))
     write_tokens(found.symbols, tokens)
+    try:
+        session = open_isolated("onnxruntime", model, Settings())
+        try:
+            session.listen(_SECOND)
+        finally:
+            session.close()
+    except (UserFault, WorkError) as fault:
+        text = str(fault).replace(str(model), name)
+        raise UsageFault(f"--model: {name}: cannot be measured as it is built ({text})") from fault
     return Brought(name, onnx=artifacts.put(model), tokens=artifacts.put(tokens), front_end=SAMPLES)
 
 
@@ -139,12 +154,13 @@ def _check(source: TeacherSource) -> None:
         raise UsageFault(f"--model: {fault}") from fault
 
 
-def data_of(judged_by: str, train: str | None, work: Path) -> Data:
+def data_of(judged_by: str, train: str | None, work: Path, *, is_trained: bool) -> Data:
     """The lists of training and dev. Without training data every tenth utterance is taken out of
     what judges, so that ranges of integers are not taken from what they are judged by.
 
     Args:
         work: where the two lists are written then.
+        is_trained: training data is for more than calibration.
 
     Raises:
         UsageFault: when there is too little.
@@ -155,7 +171,7 @@ def data_of(judged_by: str, train: str | None, work: Path) -> Data:
             train=(_absolute(train),),
             dev=(_absolute(judged_by),),
             allow_shared_speakers=True,  # by whom it is judged is for who calls to say
-        )
+        ).model_copy(update={} if is_trained else {"speeds": (1.0,)})
     data = Data(train=(_absolute(judged_by),), dev=(_absolute(judged_by),))
     items = read_split(data.dev or (), data)
     bad = [item for item in items if isinstance(item, BadLine)]

@@ -88,8 +88,7 @@ def _card(plan: Plan, outcome: Outcome) -> str:
         rows=[(m, _said(kept, m), _said(first, m)) for m in _SHOWN],
         steps=outcome.stages,
         front_end=plan.brought.front_end,
-        target=plan.target_name,
-        device=plan.target.agent or plan.target.adb or "the machine that made this",
+        threads=plan.target.threads,
         is_unsteady=bool(kept.value("unsteady")),
         n_words=sum(kept.words),
     )

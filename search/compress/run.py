@@ -125,16 +125,19 @@ class Plan:
     seed: int = 0
 
 
-def check_steps(steps: Sequence[Step], brought: Brought, has_training_data: bool) -> None:
+def check_steps(steps: Sequence[Step], is_network: bool, has_training_data: bool) -> None:
     """Each step can be taken.
+
+    Args:
+        is_network: a checkpoint is brought, not a graph.
 
     Raises:
         UsageFault: naming the one that cannot.
     """
     pruning = next((s for s in steps if s.is_pruning), None)
-    if pruning is not None and brought.checkpoint is None:
+    if pruning is not None and not is_network:
         raise UsageFault(
-            f'--steps: "{pruning.written}" needs a network to train again; an ONNX file is none: '
+            f'--steps: "{pruning.written}" needs a network to train again; a graph is none: '
             "bring a checkpoint (.safetensors), or leave the step out"
         )
     if pruning is not None and not has_training_data:

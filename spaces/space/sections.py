@@ -9,6 +9,7 @@ from pydantic import field_validator
 
 from spaces.axes import Axis, Choice
 from spaces.extensions import PRUNING_RULES
+from spaces.front_end import SAMPLES
 from spaces.recipe import PARTS, Scheme
 from spaces.record import Record
 from spaces.space.names import AxisField
@@ -25,6 +26,14 @@ class FrontEndAxes(Record):
     """between two windows, 10 to 20; other than 10 is for our own bundle only"""
     sample_rate_hz: AxisField = Choice((16_000,))
     """of the samples, 8000 or 16000; sherpa-onnx is told by sample_rate"""
+
+    @field_validator("mels")
+    @classmethod
+    def _no_samples(cls, axis: Axis) -> Axis:
+        """As many values as a frame has samples are what only a brought model hears."""
+        if SAMPLES.mels in axis.values_in_order():
+            raise ValueError(f"{SAMPLES.mels}: mels are 20 to 128")
+        return axis
 
     def varied(self) -> dict[str, Axis]:
         """The axes of what is not left as usual."""

@@ -41,7 +41,12 @@ def compact(path: Path) -> None:
     for node in graph:
         if node.op_type in _AROUND_OTHERS:
             node.name = None
-    _rename(graph, [*inside, *graph.initializers.values()])
+    weights = [
+        weight
+        for weight in graph.initializers.values()
+        if not (weight.is_graph_input() or weight.is_graph_output())
+    ]
+    _rename(graph, [*inside, *weights])
     ir.save(model, path)
 
 
@@ -54,6 +59,7 @@ def _rename(graph: ir.Graph, values: list[ir.Value]) -> None:
         *(inner.inputs for inner in graph.subgraphs()),
         *(inner.initializers.values() for inner in graph.subgraphs()),
         *(node.outputs for node in graph.all_nodes()),
+        graph.initializers.values(),
     )
     taken = {value.name for value in everything if id(value) not in renamed}
     free = (name for i in itertools.count() if (name := f"{i:x}") not in taken)

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnx.compose import add_prefix
 
 from spaces.front_end import SAMPLES
-from workers.export.names import INPUTS, OUTPUTS
+from workers.export.names import INPUTS, OUTPUTS, rename
 
-_PREFIX = "brought/"
+_OURS, _THEIRS = "contract/", "brought/"
+_WEIGHTS_ALONE_FROM = 4  # the version of the format in which weights need not be inputs
 _AXES_GIVEN_FROM = 18  # the opset in which axes became an input
 _EPSILON = 1e-7  # as transformers has it
 
@@ -29,16 +29,20 @@ def in_contract(model: Path, order: Sequence[int], target: Path, *, as_recorded:
         order: where each symbol of the tokens is among its outputs.
         as_recorded: it hears samples as they are, not of mean 0 and variance 1.
     """
-    inner = add_prefix(onnx.load(str(model)), _PREFIX)
+    inner = onnx.load(str(model))
     graph = inner.graph
+    rename(graph, {name: f"{_THEIRS}{name}" for name in (*INPUTS, *OUTPUTS)})
+    inner.ir_version = max(inner.ir_version, _WEIGHTS_ALONE_FROM)
     weights = {weight.name for weight in graph.initializer}
     samples, *masks = [i.name for i in graph.input if i.name not in weights]
     logits = graph.output[0].name
     x, x_lens = INPUTS
     before = [
-        helper.make_node("Reshape", [x, "flat"], ["heard"]),
-        *([] if as_recorded else _standardised("heard", "standard", _opset(inner))),
-        helper.make_node("Identity", ["heard" if as_recorded else "standard"], [samples]),
+        helper.make_node("Reshape", [x, f"{_OURS}flat"], [f"{_OURS}heard"]),
+        *([] if as_recorded else _standardised(f"{_OURS}heard", f"{_OURS}standard", _opset(inner))),
+        helper.make_node(
+            "Identity", [f"{_OURS}heard" if as_recorded else f"{_OURS}standard"], [samples]
+        ),
     ]
     for mask in masks:  # all of it is speech
         before += [
@@ -51,18 +55,19 @@ def in_contract(model: Path, order: Sequence[int], target: Path, *, as_recorded:
             ),
         ]
     after = [
-        helper.make_node("Gather", [logits, "order"], ["ordered"], axis=-1),
-        helper.make_node("LogSoftmax", ["ordered"], [OUTPUTS[0]], axis=-1),
+        helper.make_node("Gather", [logits, f"{_OURS}order"], [f"{_OURS}ordered"], axis=-1),
+        helper.make_node("Cast", [f"{_OURS}ordered"], [f"{_OURS}floats"], to=TensorProto.FLOAT),
+        helper.make_node("LogSoftmax", [f"{_OURS}floats"], [OUTPUTS[0]], axis=-1),
     ]
     nodes = [*before, *graph.node, *after]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
     graph.initializer.extend(
         [
-            numpy_helper.from_array(np.array([0, -1], np.int64), "flat"),
-            numpy_helper.from_array(np.array(order, np.int64), "order"),
-            numpy_helper.from_array(np.array(_EPSILON, np.float32), "epsilon"),
-            numpy_helper.from_array(np.array([1], np.int64), "along samples"),
+            numpy_helper.from_array(np.array([0, -1], np.int64), f"{_OURS}flat"),
+            numpy_helper.from_array(np.array(order, np.int64), f"{_OURS}order"),
+            numpy_helper.from_array(np.array(_EPSILON, np.float32), f"{_OURS}epsilon"),
+            numpy_helper.from_array(np.array([1], np.int64), f"{_OURS}along samples"),
         ]
     )
     floats = TensorProto.FLOAT
@@ -88,14 +93,14 @@ def _standardised(source: str, target: str, opset: int) -> list[onnx.NodeProto]:
     def mean(of: str, to: str) -> onnx.NodeProto:
         if opset < _AXES_GIVEN_FROM:
             return helper.make_node("ReduceMean", [of], [to], axes=[1])
-        return helper.make_node("ReduceMean", [of, "along samples"], [to])
+        return helper.make_node("ReduceMean", [of, f"{_OURS}along samples"], [to])
 
     return [
-        mean(source, "mean"),
-        helper.make_node("Sub", [source, "mean"], ["centred"]),
-        helper.make_node("Mul", ["centred", "centred"], ["squared"]),
-        mean("squared", "variance"),
-        helper.make_node("Add", ["variance", "epsilon"], ["above zero"]),
-        helper.make_node("Sqrt", ["above zero"], ["deviation"]),
-        helper.make_node("Div", ["centred", "deviation"], [target]),
+        mean(source, f"{_OURS}mean"),
+        helper.make_node("Sub", [source, f"{_OURS}mean"], [f"{_OURS}centred"]),
+        helper.make_node("Mul", [f"{_OURS}centred", f"{_OURS}centred"], [f"{_OURS}squared"]),
+        mean(f"{_OURS}squared", f"{_OURS}variance"),
+        helper.make_node("Add", [f"{_OURS}variance", f"{_OURS}epsilon"], [f"{_OURS}above zero"]),
+        helper.make_node("Sqrt", [f"{_OURS}above zero"], [f"{_OURS}deviation"]),
+        helper.make_node("Div", [f"{_OURS}centred", f"{_OURS}deviation"], [target]),
     ]

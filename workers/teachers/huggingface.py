@@ -155,6 +155,13 @@ def _ctc_model(transformers: Any, name: str) -> CtcModel:
     network = transformers.AutoModelForCTC.from_pretrained(name, use_safetensors=True).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
+    heard, rate_hz = network.main_input_name, getattr(extractor, "sampling_rate", SAMPLE_RATE_HZ)
+    if heard != "input_values" or rate_hz != SAMPLE_RATE_HZ:
+        what = f"{rate_hz} Hz" if heard == "input_values" else heard.replace("_", " ")
+        raise TeacherFault(
+            f"huggingface: {name}: hears {what}; a CTC model here hears samples at "
+            f"{SAMPLE_RATE_HZ} Hz"
+        )
     vocabulary = tokenizer.get_vocab()
     space = getattr(tokenizer, "word_delimiter_token", "|")
     by_id = {i: s for s, i in vocabulary.items()}

@@ -30,7 +30,7 @@ BAD = {
     ),
     "a Hugging Face model to be pruned": (
         "--model {hf} --steps prune --train {list}",
-        "--model: huggingface: {hf}: cannot be loaded (",
+        '--steps: "prune" needs a network to train again; a graph is none',
     ),
     "samples as recorded of features": (
         "--model {bundle}/model.onnx --as-recorded",
@@ -52,6 +52,14 @@ BAD = {
     "two targets": (
         "--model {net} --target-file {targets}",
         "names 2 targets (cpu, board); a model is made smaller for one",
+    ),
+    "a target on another device": (
+        "--model {net} --target-file {device}",
+        "pi5 is another device; steps are timed on this machine",
+    ),
+    "a target by adb": (
+        "--model {net} --target-file {phone}",
+        "phone is another device; steps are timed on this machine",
     ),
     "a target of another runtime": (
         "--model {net} --target-file {other}",
@@ -88,7 +96,7 @@ BAD = {
     ),
     "pruning of an ONNX file": (
         "--model {bundle} --steps prune --train {list}",
-        '--steps: "prune" needs a network to train again; an ONNX file is none',
+        '--steps: "prune" needs a network to train again; a graph is none',
     ),
     "data that is not there": ("--model {net} --data {none}", "{none}: no such"),
     "data of text": ("--model {net} --data {text}.jsonl", "{text}.jsonl:1: "),
@@ -127,7 +135,12 @@ def test_what_cannot_be_compressed_is_refused(
         "list": corpus.train,
         "targets": tmp_path / "targets.yaml",
         "other": tmp_path / "other.yaml",
+        "device": tmp_path / "device.yaml",
+        "phone": tmp_path / "phone.yaml",
     }
+    agent = "agent: 'https://pi5.local:8765', token_env: SEARCH_PI5_TOKEN"
+    places["device"].write_text(f"{{name: pi5, {agent}}}")
+    places["phone"].write_text("{name: phone, adb: R58M}")
     places["targets"].write_text("targets: {cpu: {}, board: {threads: 2}}")
     places["other"].write_text("{name: npu, backend: openvino}")
     for name in ("bundle", "hf", "empty"):

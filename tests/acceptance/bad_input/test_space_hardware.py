@@ -50,6 +50,12 @@ SPACE_FAULTS: dict[str, Fault] = {
         13,
         "front_end.mels: 10: mels are 20 to 128",
     ),
+    "as many mels as a frame has samples": (
+        "forbid: []",
+        "front_end: {mels: [80, 160]}",
+        13,
+        "front_end.mels: 160: mels are 20 to 128",
+    ),
     "a shift that is too wide": (
         "forbid: []",
         "front_end: {shift_ms: {float: [10, 40]}}",

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -41,11 +42,13 @@ from onnxruntime.quantization import (
 
 from spaces.recipe import PARTS, Quantize
 from workers.compress.quantization.parts import multiplying, part_of
-from workers.compress.quantization.stored import store_small
+from workers.compress.quantization.stored import EXPANDING, store_small
+from workers.errors import UserFault
 from workers.results import PartSize
 
 _MATMUL = ("MatMul", "Gemm")
 _INT4_BLOCK = 32
+_AXES_OF_SCALES_FROM = 13  # opset
 _STATIC_FROM_WEIGHTS = 4_000_000
 
 
@@ -73,6 +76,8 @@ def quantize(
         quant_pre_process(
             str(source), str(current), skip_optimization=True, skip_symbolic_shape=True
         )
+        if "int8_static" in by_format:
+            _modernise(current)
         for i, (name, step) in enumerate(steps.items()):
             if name in by_format:
                 following = Path(folder) / f"{i + 1}.onnx"
@@ -85,10 +90,30 @@ def quantize(
         shutil.copyfile(Path(folder) / "last.onnx", target)
 
 
+def _modernise(path: Path) -> None:
+    """Scales per channel are known to Q/DQ pairs from opset 13 on.
+
+    Raises:
+        UserFault: for an older graph that cannot be brought there.
+    """
+    model = onnx.load(str(path))
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if opset >= _AXES_OF_SCALES_FROM:
+        return
+    try:
+        model = onnx.version_converter.convert_version(model, _AXES_OF_SCALES_FROM)
+    except Exception as error:  # of operators that it does not know, of several types
+        raise UserFault(
+            f"int8_static: a graph of opset {opset} cannot be brought to {_AXES_OF_SCALES_FROM}: "
+            "export the model anew, or take int8_dynamic"
+        ) from error
+    onnx.save(model, str(path))
+
+
 def sizes_by_part(path: Path) -> tuple[PartSize, ...]:
     """Bytes of the weights of a file by part of the network and number format, the most first."""
     graph = onnx.load(str(path)).graph
-    readers = {name: node for node in reversed(graph.node) for name in node.input}
+    readers = {name: node for node in reversed(graph.node) for name in node.input if name}
     spent: dict[tuple[str, str], int] = {}
     for weight in graph.initializer:
         kind = onnx.TensorProto.DataType.Name(weight.data_type).lower()
@@ -99,9 +124,9 @@ def sizes_by_part(path: Path) -> tuple[PartSize, ...]:
 
 
 def _reader(name: str, readers: Mapping[str, onnx.NodeProto]) -> str:
-    """The node that computes with a weight, past those without a name, which expand it."""
+    """The node that computes with a weight, past those that only expand it."""
     node = readers.get(name)
-    while node is not None and not node.name:
+    while node is not None and node.op_type in EXPANDING and not node.name:
         node = readers.get(node.output[0])
     return "" if node is None else node.name
 

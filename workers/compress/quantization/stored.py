@@ -2,7 +2,7 @@
 
 By Cast and Mul, not DequantizeLinear, which ONNX Runtime (1.31) does not fold when it loads a
 model: it would expand the weight at every run, and convolutions without constant weights took two
-and a half times as long.
+and a half times as long. A target with `graph_level: off` folds nothing and pays at every run.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from onnx import TensorProto, numpy_helper
 from workers.compress.quantization.parts import read_by
 
 _MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
+_HALF_ERROR = 2.0**-10  # relative, of a number that half precision has in full
+_ORT_SCALE = "_scale"  # how names of scales end that ONNX Runtime's quantizers make
 _MIN_ROW = 64  # nor shorter biases and scales a node that expands them
 _BIASED = ("Add", "Conv", "Gemm")
 _SCALED = ("DequantizeLinear", "Mul")
+
+EXPANDING = ("Cast", "Mul", "DequantizeLinear")  # such nodes, where they have no name
 
 Stored = tuple[list[TensorProto], list[onnx.NodeProto]]
 
@@ -29,13 +33,11 @@ def store_small(
 ) -> None:
     """Rewrite a file with the float weights of some nodes in 8 bits, or in half precision, and the
     biases of all, and the scales of quantized weights, in half precision: one 8-bit scale for a
-    whole bias would cost accuracy."""
+    whole bias would cost accuracy. What half precision cannot hold stays as it is."""
     model = onnx.load(str(path))
     graph = model.graph
     floats = {i.name: i for i in graph.initializer if i.data_type == TensorProto.FLOAT}
-    scales = {
-        n for n in read_by(graph, _SCALED, parts) if n.endswith("_scale")
-    }  # as ORT calls them
+    scales = {name for name in read_by(graph, _SCALED, parts) if name.endswith(_ORT_SCALE)}
     rows = {
         name
         for name in (read_by(graph, _BIASED, parts) | scales) & floats.keys()
@@ -51,6 +53,8 @@ def store_small(
     for name in sorted(rows | weights):
         weight = numpy_helper.to_array(floats[name])
         if in_half or name in rows:
+            if not _fits_half(weight, each=name in scales):
+                continue
             small, nodes = _in_half(name, weight)
         else:
             small, nodes = _in_eight_bits(name, weight, name in of_convolutions)
@@ -61,6 +65,14 @@ def store_small(
     del graph.node[:]
     graph.node.extend([*expanding, *rest])
     onnx.save(model, str(path))
+
+
+def _fits_half(weight: np.ndarray, *, each: bool) -> bool:
+    """Whether half precision holds it: each number of its own, or all beside the largest."""
+    with np.errstate(over="ignore"):
+        error = np.abs(weight.astype(np.float16).astype(np.float32) - weight)
+    size = np.abs(weight)
+    return bool(np.all(error <= _HALF_ERROR * (size if each else size.max())))
 
 
 def _in_half(name: str, weight: np.ndarray) -> Stored:
