@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 INPUTS, OUTPUTS = ("x", "x_lens"), ("log_probs",)
-_WEIGHTS_ALONE_FROM = 4  # the version of the format in which weights need not be inputs
+WEIGHTS_ALONE_FROM = 4  # the version of the format in which weights need not be inputs
 SAMPLES_MODEL, SAMPLES_TOKENS = "samples.onnx", "tokens.txt"  # of a model of Hugging Face
 
 
@@ -30,7 +30,7 @@ def with_our_names(source: Path, target: Path) -> Path:
         return source
     del model.graph.input[:]
     model.graph.input.extend(fed)
-    model.ir_version = max(model.ir_version, _WEIGHTS_ALONE_FROM)
+    model.ir_version = max(model.ir_version, WEIGHTS_ALONE_FROM)
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
     aside = {new: f"{new}_before" for new in wanted.values() if new in taken and new not in wanted}
     rename(model.graph, {**aside, **wanted})

@@ -14,10 +14,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from spaces.front_end import SAMPLES
-from workers.export.names import INPUTS, OUTPUTS, rename
+from workers.export.names import INPUTS, OUTPUTS, WEIGHTS_ALONE_FROM, rename
 
-_OURS, _THEIRS = "contract/", "brought/"
-_WEIGHTS_ALONE_FROM = 4  # the version of the format in which weights need not be inputs
 _AXES_GIVEN_FROM = 18  # the opset in which axes became an input
 _EPSILON = 1e-7  # as transformers has it
 
@@ -29,62 +27,45 @@ def in_contract(model: Path, order: Sequence[int], target: Path, *, as_recorded:
         order: where each symbol of the tokens is among its outputs.
         as_recorded: it hears samples as they are, not of mean 0 and variance 1.
     """
-    inner = onnx.load(str(model))
-    graph = inner.graph
-    rename(graph, {name: f"{_THEIRS}{name}" for name in (*INPUTS, *OUTPUTS)})
-    inner.ir_version = max(inner.ir_version, _WEIGHTS_ALONE_FROM)
+    brought = onnx.load(str(model))
+    graph = brought.graph
+    rename(graph, {name: f"brought/{name}" for name in (*INPUTS, *OUTPUTS)})
+    brought.ir_version = max(brought.ir_version, WEIGHTS_ALONE_FROM)
+    opset = next(o.version for o in brought.opset_import if o.domain in ("", "ai.onnx"))
     weights = {weight.name for weight in graph.initializer}
     samples, *masks = [i.name for i in graph.input if i.name not in weights]
-    logits = graph.output[0].name
-    x, x_lens = INPUTS
-    before = [
-        helper.make_node("Reshape", [x, f"{_OURS}flat"], [f"{_OURS}heard"]),
-        *([] if as_recorded else _standardised(f"{_OURS}heard", f"{_OURS}standard", _opset(inner))),
-        helper.make_node(
-            "Identity", [f"{_OURS}heard" if as_recorded else f"{_OURS}standard"], [samples]
-        ),
+    heard = _ours("samples")
+    nodes = [
+        helper.make_node("Reshape", [INPUTS[0], _ours("flat")], [heard]),
+        *([] if as_recorded else _standardised(heard, _ours("standard"), opset)),
+        helper.make_node("Identity", [heard if as_recorded else _ours("standard")], [samples]),
+        *(node for mask in masks for node in _all_speech(mask, samples)),
+        *graph.node,
+        *_log_probs(graph.output[0].name),
     ]
-    for mask in masks:  # all of it is speech
-        before += [
-            helper.make_node("Shape", [samples], [f"{mask}/shape"]),
-            helper.make_node(
-                "ConstantOfShape",
-                [f"{mask}/shape"],
-                [mask],
-                value=numpy_helper.from_array(np.array([1], np.int64)),
-            ),
-        ]
-    after = [
-        helper.make_node("Gather", [logits, f"{_OURS}order"], [f"{_OURS}ordered"], axis=-1),
-        helper.make_node("Cast", [f"{_OURS}ordered"], [f"{_OURS}floats"], to=TensorProto.FLOAT),
-        helper.make_node("LogSoftmax", [f"{_OURS}floats"], [OUTPUTS[0]], axis=-1),
-    ]
-    nodes = [*before, *graph.node, *after]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array([0, -1], np.int64), f"{_OURS}flat"),
-            numpy_helper.from_array(np.array(order, np.int64), f"{_OURS}order"),
-            numpy_helper.from_array(np.array(_EPSILON, np.float32), f"{_OURS}epsilon"),
-            numpy_helper.from_array(np.array([1], np.int64), f"{_OURS}along samples"),
-        ]
-    )
-    floats = TensorProto.FLOAT
-    graph.input.extend(
-        [
-            helper.make_tensor_value_info(x, floats, ["N", "T", SAMPLES.mels]),
-            helper.make_tensor_value_info(x_lens, TensorProto.INT64, ["N"]),
-        ]
-    )
-    graph.output.append(
-        helper.make_tensor_value_info(OUTPUTS[0], floats, ["N", "T_out", len(order)])
-    )
-    onnx.save(inner, str(target))
+    graph.initializer.extend(_constants(order))
+    frames = helper.make_tensor_value_info(INPUTS[0], TensorProto.FLOAT, ["N", "T", SAMPLES.mels])
+    graph.input.extend([frames, helper.make_tensor_value_info(INPUTS[1], TensorProto.INT64, ["N"])])
+    said = helper.make_tensor_value_info(OUTPUTS[0], TensorProto.FLOAT, ["N", "T_out", len(order)])
+    graph.output.append(said)
+    onnx.save(brought, str(target))
 
 
-def _opset(model: onnx.ModelProto) -> int:
-    return next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+def _ours(name: str) -> str:
+    """A value of this module: no model has such a name."""
+    return f"contract/{name}"
+
+
+def _constants(order: Sequence[int]) -> list[TensorProto]:
+    values = {
+        "flat": np.array([0, -1], np.int64),
+        "order": np.array(order, np.int64),
+        "epsilon": np.array(_EPSILON, np.float32),
+        "along samples": np.array([1], np.int64),
+    }
+    return [numpy_helper.from_array(value, _ours(name)) for name, value in values.items()]
 
 
 def _standardised(source: str, target: str, opset: int) -> list[onnx.NodeProto]:
@@ -93,14 +74,35 @@ def _standardised(source: str, target: str, opset: int) -> list[onnx.NodeProto]:
     def mean(of: str, to: str) -> onnx.NodeProto:
         if opset < _AXES_GIVEN_FROM:
             return helper.make_node("ReduceMean", [of], [to], axes=[1])
-        return helper.make_node("ReduceMean", [of, f"{_OURS}along samples"], [to])
+        return helper.make_node("ReduceMean", [of, _ours("along samples")], [to])
 
+    names = ("mean", "centred", "squared", "variance", "above zero", "deviation")
+    middle, centred, squared, variance, above, deviation = map(_ours, names)
     return [
-        mean(source, f"{_OURS}mean"),
-        helper.make_node("Sub", [source, f"{_OURS}mean"], [f"{_OURS}centred"]),
-        helper.make_node("Mul", [f"{_OURS}centred", f"{_OURS}centred"], [f"{_OURS}squared"]),
-        mean(f"{_OURS}squared", f"{_OURS}variance"),
-        helper.make_node("Add", [f"{_OURS}variance", f"{_OURS}epsilon"], [f"{_OURS}above zero"]),
-        helper.make_node("Sqrt", [f"{_OURS}above zero"], [f"{_OURS}deviation"]),
-        helper.make_node("Div", [f"{_OURS}centred", f"{_OURS}deviation"], [target]),
+        mean(source, middle),
+        helper.make_node("Sub", [source, middle], [centred]),
+        helper.make_node("Mul", [centred, centred], [squared]),
+        mean(squared, variance),
+        helper.make_node("Add", [variance, _ours("epsilon")], [above]),
+        helper.make_node("Sqrt", [above], [deviation]),
+        helper.make_node("Div", [centred, deviation], [target]),
+    ]
+
+
+def _all_speech(mask: str, samples: str) -> list[onnx.NodeProto]:
+    """An attention mask of ones, as long as the samples."""
+    shape, one = f"{_ours(mask)}/shape", numpy_helper.from_array(np.array([1], np.int64))
+    return [
+        helper.make_node("Shape", [samples], [shape]),
+        helper.make_node("ConstantOfShape", [shape], [mask], value=one),
+    ]
+
+
+def _log_probs(logits: str) -> list[onnx.NodeProto]:
+    """In the order of the tokens, in float32 whatever the model computes in."""
+    ordered, floats = _ours("ordered"), _ours("floats")
+    return [
+        helper.make_node("Gather", [logits, _ours("order")], [ordered], axis=-1),
+        helper.make_node("Cast", [ordered], [floats], to=TensorProto.FLOAT),
+        helper.make_node("LogSoftmax", [floats], [OUTPUTS[0]], axis=-1),
     ]
