@@ -9,6 +9,7 @@ import pandas as pd
 
 from search.analysis.front import chances_on_front, members_of
 from search.policy import policy_of
+from spaces.families import is_trained
 from spaces.metrics import MetricRef
 from spaces.recipe import PARTS
 from spaces.space import Space
@@ -90,7 +91,8 @@ def axes_in(frame: pd.DataFrame) -> list[str]:
 
 
 def common_axes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Axes that every trial has and that vary; equal ones of several families become one."""
+    """Axes that every trained trial has and that vary; equal ones of several families become one.
+    The teacher's own graph, of which nothing is trained, has hardly any: it takes none away."""
     families = set(frame["family"])
     found: dict[str, pd.Series] = {}
     for column in [str(c) for c in frame.columns if str(c).startswith(AXIS)]:
@@ -98,7 +100,9 @@ def common_axes(frame: pd.DataFrame) -> pd.DataFrame:
         title = (name if section in families else f"{section} {name}").replace("_", " ").strip()
         values = frame[column]
         found[title] = found[title].combine_first(values) if title in found else values
-    kept = {n: v for n, v in found.items() if v.notna().all() and v.nunique() > 1}
+    trained = frame["family"].map(is_trained).astype(bool)
+    told = trained if trained.any() else ~trained
+    kept = {n: v for n, v in found.items() if v[told].notna().all() and v[told].nunique() > 1}
     return pd.DataFrame(kept, index=frame.index)
 
 

@@ -20,6 +20,7 @@ from search.analysis.front import (
 from search.analysis.importance import axis_importances
 from search.analysis.pick import best_number, best_trial, fits, limits_of
 from search.analysis.trial_frame import (
+    AXIS,
     axes_in,
     common_axes,
     downsample,
@@ -165,6 +166,15 @@ def test_equal_axes_of_several_families_become_one(frame: pd.DataFrame) -> None:
     assert {"family", "channels", "blocks", "distil weight", "quantize scheme"} <= set(axes)
     assert "hidden" not in axes  # only one family has it
     assert axes.notna().all(axis=None)
+
+
+def test_the_own_graph_of_a_teacher_takes_no_axis_away(frame: pd.DataFrame) -> None:
+    own = frame.iloc[[0]].copy()
+    own[[c for c in own if str(c).startswith(AXIS)]] = None
+    own[["family", f"{AXIS}family"]] = "teacher"
+    beside = pd.concat([frame, own], ignore_index=True)
+    assert set(common_axes(frame)) <= set(common_axes(beside))
+    assert common_axes(own).empty
 
 
 def test_a_frame_without_trials_has_no_front_no_knee_and_no_best(store: Store) -> None:

@@ -27,5 +27,8 @@ def axes(seen: Seen, is_narrow: bool) -> None:  # noqa: ARG001 - as every view
             key="parallel",
             alt="A line for each trial over its axes and figures",
         )
+    n_without = int(found[columns[: -len(seen.names)]].isna().any(axis=1).sum())
+    if n_without:
+        st.caption(f"{n_without} of the teacher's own graph have no such axes and are no lines.")
     if len(some) < len(inside):
         st.caption(f"{len(some)} of {len(inside)} trials are drawn: the front and an even share.")
