@@ -299,7 +299,7 @@ def test_an_utterance_that_a_model_with_a_decoder_does_not_take_is_a_fault_of_it
 def test_a_file_with_other_names_is_the_same_under_ours(student, tmp_path):
     model = onnx.load(student / "model.onnx")
     sherpa_names = {"x": "speech", "x_lens": "speech_lengths", "log_probs": "x"}
-    names._rename(model.graph, sherpa_names)
+    names.rename(model.graph, sherpa_names)
     onnx.save(model, tmp_path / "other.onnx")
     renamed = with_our_names(tmp_path / "other.onnx", tmp_path / "ours.onnx")
     assert [i.name for i in onnx.load(renamed).graph.input] == ["x", "x_lens"]
