@@ -59,7 +59,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--allow-host", action="append", default=[])
-    parser.add_argument("--redraw-s", type=float, default=30.0)
+    parser.add_argument("--redraw-s", type=float, default=60.0)
     for name in ("--read-only", "--insecure", "--browser"):
         parser.add_argument(name, action="store_true")
     given = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """What a page looks at between two drawings: one light read, shared by all who look.
 
 A page is drawn anew when the study's state has changed, and when trials have come: at most every
-half minute (`--redraw-s`), and not while something is being measured, since drawing takes a
+minute (`--redraw-s`), and not while something is being measured, since drawing takes a
 processor that the measurement may be on. In between only one line in the side bar moves.
 """
 

@@ -27,7 +27,7 @@ from search.errors import UsageFault
 @click.option(
     "--redraw-s",
     type=click.FloatRange(1, 3600),
-    default=30.0,
+    default=60.0,
     show_default=True,
     help="Least seconds from one drawing of a page to the next while a study runs.",
 )
