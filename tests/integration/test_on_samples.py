@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from spaces.front_end import SAMPLES
 from spaces.space import TeacherSource
 from workers.backends.base import Source, load_backend, open_session
 from workers.data.features import fbank, framed
-from workers.errors import UserFault
+from workers.errors import TeacherFault, UserFault
 from workers.export.names import SAMPLES_MODEL, SAMPLES_TOKENS
 from workers.export.on_samples import in_contract
 from workers.isolated_call import call
@@ -154,6 +155,26 @@ def test_a_hugging_face_model_says_in_the_contract_what_it_says_in_torch(tmp_pat
         with torch.inference_mode():
             wanted = teacher.infer(samples).log_probs
         np.testing.assert_allclose(session.run(framed(samples)), wanted, atol=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' own making
+def test_a_model_that_hears_another_rate_is_refused(tmp_path: Path) -> None:
+    folder = write_wav2vec2(tmp_path)
+    told = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**told, "sampling_rate": 8000}))
+    with pytest.raises(TeacherFault, match=r"hears 8000 Hz; a CTC model here hears samples"):
+        load_teacher(TeacherSource(huggingface=str(folder)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_hears_features_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    folder = write_wav2vec2(tmp_path)
+    monkeypatch.setattr(transformers.Wav2Vec2ForCTC, "main_input_name", "input_features")
+    with pytest.raises(TeacherFault, match="hears input features; a CTC model here hears samples"):
+        load_teacher(TeacherSource(huggingface=str(folder)))
 
 
 def test_a_model_of_nobodys_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from second_target import with_second_target
 
 from spaces.errors import SpaceError
 from spaces.load import parse_space
+from spaces.space import Target
 
 TOKEN = "token_env: SEARCH_PI5_TOKEN"
 
@@ -160,3 +161,13 @@ def test_off_is_a_level_of_optimisation_and_not_false() -> None:
     assert target.settings()["graph_level"] == "off"
     (said,) = _faults(with_second_target("graph_level: on"))
     assert "targets.other.graph_level: True: input should be 'all', 'extended'" in said
+
+
+def test_what_is_as_usual_is_not_written_so_that_jobs_keep_their_keys() -> None:
+    """Figures that were taken before these could be said are found under the same keys."""
+    later = {"filter_bank": "fast", "tries": 1}
+    assert not later.keys() & Target().model_dump().keys()
+    for name, value in later.items():
+        said = Target.model_validate({name: value})
+        assert said.model_dump()[name] == value
+        assert Target.model_validate(said.model_dump()) == said

@@ -24,8 +24,7 @@ def with_our_names(source: Path, target: Path) -> Path:
     """
     model = onnx.load(str(source))
     wanted = _wanted(model)
-    weights = {weight.name for weight in model.graph.initializer}
-    fed = [i for i in model.graph.input if i.name not in weights]
+    fed = _fed(model)
     if all(old == new for old, new in wanted.items()) and len(fed) == len(model.graph.input):
         return source
     del model.graph.input[:]
@@ -38,9 +37,14 @@ def with_our_names(source: Path, target: Path) -> Path:
     return target
 
 
-def _wanted(model: onnx.ModelProto) -> dict[str, str]:
+def _fed(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Its inputs without those that are weights."""
     weights = {weight.name for weight in model.graph.initializer}
-    inputs = [i.name for i in model.graph.input if i.name not in weights]
+    return [i for i in model.graph.input if i.name not in weights]
+
+
+def _wanted(model: onnx.ModelProto) -> dict[str, str]:
+    inputs = [i.name for i in _fed(model)]
     outputs = [o.name for o in model.graph.output]
     return dict(zip((*inputs, *outputs[:1]), (*INPUTS, *OUTPUTS), strict=True))
 
