@@ -74,7 +74,8 @@ def bring(
     is_onnx, is_huggingface = model.suffix == ".onnx", (model / "config.json").is_file()
     if tokens is not None and not is_onnx:
         raise UsageFault("--tokens: goes with an ONNX file; this model brings its own")
-    if as_recorded and not (is_onnx and takes_samples(model)):
+    hears_samples = is_onnx and takes_samples(model)
+    if as_recorded and not hears_samples:
         raise UsageFault("--as-recorded: goes with an ONNX file on raw samples")
     if is_huggingface:
         return _of_huggingface(model, work, artifacts)
@@ -84,7 +85,7 @@ def bring(
         listed = tokens or model.with_name("tokens.txt")
         if not listed.is_file():
             raise UsageFault(f"--tokens: {listed}: no such file; name the tokens of {model}")
-        if takes_samples(model):
+        if hears_samples:
             heard = TeacherSource(waveform=str(model), tokens=str(listed), as_recorded=as_recorded)
             return _of_samples(heard, model.name, work, artifacts)
         return _of_features(model, listed, model.name, artifacts)
