@@ -18,6 +18,7 @@ TOPICS = {
     "measuring": ("workers/measure/README.md", "how latency and word errors are measured"),
     "bundle": ("search/bundle/README.md", "what an exported package holds"),
     "dashboard": ("dashboard/README.md", "the pages, and how to share them"),
+    "engines": ("search/executors/README.md", "one machine, several, Slurm, Kubernetes"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Literal
 
 import click
 
@@ -23,12 +24,34 @@ from search.cli.common import agree_to_hosts, home_of, open_store, space_of, stu
     is_flag=True,
     help="Fix the sequence of recipes: the same search whatever --parallel is.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where stages run: here, or on a Ray cluster.",
+)
+@click.option("--address", default="auto", help="Of the cluster: HOST:PORT [default: this host's].")
+@click.option(
+    "--stage-memory-gb",
+    type=click.FloatRange(0, min_open=True),
+    help="What a stage that trains may take of its node.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines.")
 @click.option("--plain", is_flag=True, help="Lines instead of the live page.")
 @yes_option
 @click.pass_context
 def launch_command(
-    ctx: click.Context, /, path: str, as_json: bool, plain: bool, yes: bool, **options: object
+    ctx: click.Context,
+    /,
+    path: str,
+    as_json: bool,
+    plain: bool,
+    yes: bool,
+    engine: Literal["local", "ray"],
+    address: str,
+    stage_memory_gb: float | None,
+    **options: object,
 ) -> int:
     """Run the search of a space. The same command continues a study that was stopped, killed or
     extended; Ctrl-C stops it cleanly.
@@ -37,9 +60,11 @@ def launch_command(
     Examples:
       search launch --space edge.yaml
       search launch --space my.yaml --study my-2 --trials 50 --parallel 4
+      search launch --space my.yaml --engine ray --address 10.0.0.5:6379 --parallel 16
     """
     from search.cli.front import front_command
     from search.report.terminal import open_view
+    from search.study.engine import Engine
     from search.study.launch import launch
     from search.study.options import Options
     from spaces.load import load_space
@@ -48,7 +73,13 @@ def launch_command(
     agree_to_hosts(ctx, load_space(path), yes)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as observer:
-        study, state = launch(path, home_of(ctx), Options(**options), observer)  # type: ignore[arg-type]
+        study, state = launch(
+            path,
+            home_of(ctx),
+            Options(**options),  # type: ignore[arg-type]
+            observer,
+            engine=Engine(engine, address, stage_memory_gb or 0.0),
+        )
     if as_json:
         return 0 if state is StudyState.FINISHED else 130
     if state is StudyState.FINISHED:

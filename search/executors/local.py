@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
@@ -57,7 +57,12 @@ class _Running:
 
 
 class LocalExecutor:
-    """Child processes; a stage that tells of no progress for `timeout_s` is ended."""
+    """Child processes; a stage that tells of no progress for `timeout_s` is ended.
+
+    Args:
+        entry: what a child does in place of a stage.
+        preload: modules that children find imported.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class LocalExecutor:
         timeout_s: float,
         entry: Callable[..., None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        preload: Sequence[str] = ("workers.stages.preload",),
     ) -> None:
         self._workspace, self._timeout_s, self._clock = workspace, timeout_s, clock
         self._entry = entry or run_child
@@ -74,7 +80,7 @@ class LocalExecutor:
         # busy host training in two threads took twice as long so. Read when torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["workers.stages.preload"])
+        self._context.set_forkserver_preload(list(preload))
         own_temporary_folder()
 
     def submit(self, ticket: int, job: Job) -> None:
@@ -111,7 +117,7 @@ class LocalExecutor:
             ticket,
             self._clock.monotonic() - running.started,
             error=f"made no progress for {self._timeout_s:g} s and was ended",
-            log=_last_lines(running.folder),
+            log=last_lines(running.folder),
         )
 
     def _collect(self, ticket: int) -> JobOutcome:
@@ -119,7 +125,7 @@ class LocalExecutor:
         running.process.join()
         code = running.process.exitcode
         duration_s = self._clock.monotonic() - running.started
-        log = _last_lines(running.folder)
+        log = last_lines(running.folder)
         try:
             outcome = json.loads(running.outcome.read_text())
         except (OSError, ValueError):
@@ -208,7 +214,7 @@ def _end(running: _Running) -> None:
     running.outcome.unlink(missing_ok=True)
 
 
-def _last_lines(folder: Path) -> str | None:
+def last_lines(folder: Path) -> str | None:
     try:
         lines = (folder / "log.txt").read_text(errors="replace").splitlines()
     except OSError:

@@ -25,6 +25,11 @@ def host_digest(versions: Mapping[str, str]) -> str:
     return digest_of([*report().identity, sorted(versions.items())])
 
 
+def hosts_digest(identities: Mapping[str, tuple[object, ...]], versions: Mapping[str, str]) -> str:
+    """The same of several machines, by the target that each has."""
+    return digest_of([sorted(identities.items()), sorted(versions.items())])
+
+
 def versions_of(space: Space) -> dict[str, str]:
     """What is installed of each runtime of a space, by backend; ONNX Runtime always."""
     return runtime_versions({"onnxruntime", *(t.backend for t in space.targets.values())})

@@ -12,7 +12,6 @@ from search.clock import SYSTEM_CLOCK, Clock
 from search.devices.check import check_targets
 from search.errors import EnvironmentFault, UsageFault
 from search.executors.base import Executor
-from search.executors.local import LocalExecutor
 from search.home import Home
 from search.policy import policy_of
 from search.progress import StudyObserver
@@ -21,11 +20,11 @@ from search.study.added import OnAdded, add_targets, chosen_trials, new_targets
 from search.study.adding import AddedMeasurements
 from search.study.coordinator import Coordinator, Pace
 from search.study.earlier import EarlierStudy, earlier_studies, remember
+from search.study.engine import Engine, Site, site_of
 from search.study.imports import check_baseline
 from search.study.lease import Heartbeat, holding, only_coordinator
 from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
-from search.study.place import place_of
 from search.study.settings import StudySettings
 from spaces.space import Space
 from storage.partial import sweep
@@ -33,6 +32,7 @@ from storage.records import Study, StudyState
 from storage.store import Store
 
 HEARTBEAT = Heartbeat()
+LOCAL = Engine()
 
 
 def launch(
@@ -44,6 +44,7 @@ def launch(
     pace: Pace | None = None,
     clock: Clock = SYSTEM_CLOCK,
     heartbeat: Heartbeat = HEARTBEAT,
+    engine: Engine = LOCAL,
 ) -> tuple[Study, StudyState]:
     """Run the study of a space until it is finished or stopped.
 
@@ -52,16 +53,17 @@ def launch(
     """
     space, text, found = read_space(path, options)
     check_baseline(space)
-    place_of(space.search, deterministic=options.deterministic)
-    check_targets(space, deciding_metrics(space, policy_of(options.deterministic)))
+    policy, site = policy_of(options.deterministic), site_of(engine, space, home, executor)
+    site.check(policy)
+    check_targets(space, deciding_metrics(space, policy))
     with (
         only_coordinator(home, space.name),
         closing(Store(home.store_url)) as store,
         holding(store, home, space.name, clock, heartbeat),
     ):
-        earlier = earlier_studies(store, space, policy_of(options.deterministic))
+        earlier = earlier_studies(store, space, policy)
         study = remember(store, open_study(store, space, text, found, options), earlier)
-        run = _Run(store, study, space, home, observer, executor, pace or Pace(), clock)
+        run = _Run(store, study, space, home, observer, site, pace or Pace(), clock)
         return run.until_it_ends(partial(run.coordinator, earlier=earlier))
 
 
@@ -92,13 +94,14 @@ def measure(
     """
     with only_coordinator(home, name), closing(Store(home.store_url)) as store:
         study = store.studies.get(name)
+        space = own_space_of(study)
         run = _Run(
             store,
             study,
-            own_space_of(study),
+            space,
             home,
             observer,
-            executor,
+            site_of(LOCAL, space, home, executor),
             pace or Pace(),
             clock,
             trains=False,
@@ -156,19 +159,16 @@ class _Run:
     space: Space
     home: Home
     observer: StudyObserver
-    given_executor: Executor | None
+    site: Site
     pace: Pace
     clock: Clock
     trains: bool = True
 
     @cached_property
     def settings(self) -> StudySettings:
-        return study_settings(self.store, self.study, self.space, self.home, trains=self.trains)
-
-    @cached_property
-    def executor(self) -> Executor:
-        timeout_s = self.space.search.stage_timeout_s
-        return self.given_executor or LocalExecutor(self.home.workspace(), timeout_s)
+        return study_settings(
+            self.store, self.study, self.space, self.home, self.site, trains=self.trains
+        )
 
     def coordinator(
         self,
@@ -183,7 +183,7 @@ class _Run:
             self.space,
             self.settings,
             policy_of(study.deterministic),
-            self.executor,
+            self.site.executor,
             self.observer,
             propose_new=propose_new,
             remeasure=remeasure,
@@ -207,7 +207,7 @@ class _Run:
             own,
             self.settings,
             policy_of(study.deterministic),
-            self.executor,
+            self.site.executor,
             self.observer,
             targets=targets,
             trials=trials,

@@ -8,11 +8,11 @@ from search.devices.calibrate import remembered
 from search.errors import UsageFault
 from search.home import Home
 from search.policy import policy_of
-from search.study.host import host_digest, threads_of, versions_of
+from search.study.engine import Site
+from search.study.host import versions_of
 from search.study.imports import baseline_figures, import_baseline, import_teacher
 from search.study.ledger import FIRST_STAGES
 from search.study.options import Options
-from search.study.place import place_of
 from search.study.settings import Place, StudySettings
 from spaces.identity import space_digest
 from spaces.space import Space
@@ -80,7 +80,7 @@ def _has_begun(store: Store, study: Study) -> bool:
 
 
 def study_settings(
-    store: Store, study: Study, space: Space, home: Home, *, trains: bool = True
+    store: Store, study: Study, space: Space, home: Home, site: Site, *, trains: bool = True
 ) -> StudySettings:
     """What trials build on, fixed when the study first starts.
 
@@ -93,7 +93,7 @@ def study_settings(
     artifacts = ArtifactStore(home.artifacts_url)
     threads, teacher_threads = study.threads, study.teacher_threads
     if threads is None or teacher_threads is None:
-        threads, teacher_threads = threads_of(space, policy_of(study.deterministic))
+        threads, teacher_threads = site.threads(policy_of(study.deterministic))
         store.studies.change(study.id, threads=threads, teacher_threads=teacher_threads)
     imported = study.imported
     if imported is not None and not all(map(artifacts.has, imported.values())):
@@ -108,12 +108,12 @@ def study_settings(
         seed=study.seed,
         threads=threads,
         teacher_threads=teacher_threads,
-        host=host_digest(versions),
+        host=site.host(versions),
         versions=versions,
         imported=imported,
         teacher_size_mb=None if model is None else artifacts.size(model) / 1e6,
         anchors_ms=remembered(space, home.devices()),
-        place=place_of(space.search, deterministic=study.deterministic) if trains else Place(),
+        place=site.place(deterministic=study.deterministic) if trains else Place(),
     )
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import child_entries
 import psutil
 import pytest
 from filelock import FileLock, Timeout
+from ray_nodes import ray_cluster
 
 from search.clock import SystemClock
 from search.executors.base import Executor, JobOutcome
 from search.executors.inline import InlineExecutor
 from search.executors.local import LocalExecutor
+from search.executors.ray.executor import RayExecutor
 from search.progress import StageProgress
 from spaces.recipe import Quantize
 from spaces.space import Data, Tokens
@@ -32,46 +36,93 @@ pytestmark = pytest.mark.timeout(120)
 NEVER_S = 600.0
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(home: Path) -> Workspace:
+    """An empty one. All tests have the same, so that one connection to a cluster serves them."""
+    for left in home.iterdir():
+        shutil.rmtree(left)
+    return _workspace(home)
+
+
+def _workspace(home: Path) -> Workspace:
     return Workspace(
-        artifacts=str(tmp_path / "artifacts"),
-        cache=tmp_path / "cache",
-        work=tmp_path / "work",
-        locks=tmp_path / "locks",
+        artifacts=str(home / "artifacts"),
+        cache=home / "cache",
+        work=home / "work",
+        locks=home / "locks",
     )
 
 
-def _stand_in(kind: str, workspace: Workspace) -> Executor:
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[str]:
+    """The address of a cluster of two nodes, one of which has a device."""
+    device = {"num_cpus": 0, "resources": {"target_pi5": 1}}
+    with ray_cluster({"num_cpus": 2}, device) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def ray_stand_in(nodes: str, home: Path) -> Iterator[Executor]:
+    executor = RayExecutor(nodes, _workspace(home), NEVER_S, "child_entries:perform")
+    yield executor
+    executor.close()
+
+
+@pytest.fixture(scope="module")
+def ray_real(nodes: str, home: Path) -> Iterator[Executor]:
+    executor = RayExecutor(nodes, _workspace(home), NEVER_S)
+    yield executor
+    executor.close()
+
+
+def _stand_in(kind: str, workspace: Workspace, request: pytest.FixtureRequest) -> Executor:
     """Runs `child_entries.work` in place of the stages of a trial."""
     if kind == "inline":
         return InlineExecutor(child_entries.work)
+    if kind == "ray":
+        return cast(Executor, request.getfixturevalue("ray_stand_in"))
     return LocalExecutor(workspace, NEVER_S, child_entries.perform)
 
 
-def _real(kind: str, workspace: Workspace) -> Executor:
+def _real(kind: str, workspace: Workspace, request: pytest.FixtureRequest) -> Executor:
     """Runs the stages of a trial."""
     if kind == "inline":
         return InlineExecutor(lambda job: run_stage(job, workspace))
+    if kind == "ray":
+        return cast(Executor, request.getfixturevalue("ray_real"))
     return LocalExecutor(workspace, NEVER_S)
 
 
-@pytest.fixture(params=["inline", "local"])
+def _ending(executor: Executor) -> Iterator[Executor]:
+    """The connection to a cluster serves the next test too."""
+    yield executor
+    if not isinstance(executor, RayExecutor):
+        executor.close()
+
+
+@pytest.fixture(params=["inline", "local", "ray"])
 def executor(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Executor]:
-    executor = _stand_in(request.param, workspace)
-    yield executor
-    executor.close()
+    yield from _ending(_stand_in(request.param, workspace, request))
 
 
-@pytest.fixture(params=["inline", "local"])
+@pytest.fixture(params=["inline", "local", "ray"])
 def real(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Executor]:
-    executor = _real(request.param, workspace)
-    yield executor
-    executor.close()
+    yield from _ending(_real(request.param, workspace, request))
+
+
+@pytest.fixture(params=["local", "ray"])
+def children(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Executor]:
+    """Executors whose jobs are processes of their own."""
+    yield from _ending(_stand_in(request.param, workspace, request))
 
 
 @pytest.fixture
-def children(workspace: Workspace) -> Iterator[LocalExecutor]:
+def local(workspace: Workspace) -> Iterator[LocalExecutor]:
     executor = LocalExecutor(workspace, NEVER_S, child_entries.perform)
     yield executor
     executor.close()
@@ -217,7 +268,7 @@ def test_an_error_of_ours_is_told_with_its_type(real: Executor, workspace: Works
     assert done.error == "LostInput: the prepared corpus (none) in the cache is gone or damaged"
 
 
-@pytest.mark.parametrize("real", ["local"], indirect=True)
+@pytest.mark.parametrize("real", ["local", "ray"], indirect=True)
 def test_an_error_of_ours_comes_with_its_traceback(real: Executor) -> None:
     real.submit(1, _job("0" * 64))
     log = _ended(real)[1].log
@@ -229,7 +280,7 @@ def test_an_error_of_ours_comes_with_its_traceback(real: Executor) -> None:
 # child processes
 
 
-def test_every_job_has_a_process_of_its_own(children: LocalExecutor) -> None:
+def test_every_job_has_a_process_of_its_own(children: Executor) -> None:
     for ticket in range(2):
         children.submit(ticket, _job(f"succeed {ticket}"))
     pids = {d.result.value("pid") for d in _ended(children, 2).values() if d.result}
@@ -247,7 +298,7 @@ def test_every_job_has_a_process_of_its_own(children: LocalExecutor) -> None:
     ],
 )
 def test_a_process_that_ends_without_a_result_is_an_error(
-    children: LocalExecutor, end: str, error: str
+    children: Executor, end: str, error: str
 ) -> None:
     children.submit(1, _job(end))
     children.submit(2, _job("succeed a"))
@@ -257,25 +308,25 @@ def test_a_process_that_ends_without_a_result_is_an_error(
 
 
 def test_when_the_server_of_the_processes_is_killed_no_job_is_to_blame(
-    children: LocalExecutor,
+    local: LocalExecutor,
 ) -> None:
-    children.submit(1, _job("hang"))
-    _wait_for(lambda: children.progress(1))
+    local.submit(1, _job("hang"))
+    _wait_for(lambda: local.progress(1))
     mine = psutil.Process().children()
     (server,) = [p for p in mine if "multiprocessing.forkserver" in " ".join(p.cmdline())]
     hanging = server.children()
     server.kill()
-    done = _ended(children)[1]
+    done = _ended(local)[1]
     for process in hanging:
         process.kill()
     assert done.error == "the process that it was forked from was ended"
     assert done.is_environment_fault
     _wait_for(lambda: server.status() == psutil.STATUS_ZOMBIE)
-    children.submit(2, _job("succeed a"))
-    assert _ended(children)[2].result is not None
+    local.submit(2, _job("succeed a"))
+    assert _ended(local)[2].result is not None
 
 
-def test_a_process_that_fails_after_its_result_has_a_result(children: LocalExecutor) -> None:
+def test_a_process_that_fails_after_its_result_has_a_result(children: Executor) -> None:
     children.submit(1, _job("late exit"))
     done = _ended(children)[1]
     assert done.error is None
@@ -318,7 +369,7 @@ def test_a_job_is_not_ended_for_time_in_which_nobody_watched(workspace: Workspac
 
 
 def test_a_job_that_failed_brings_the_last_lines_of_its_log(
-    children: LocalExecutor, workspace: Workspace
+    children: Executor, workspace: Workspace
 ) -> None:
     job = _job("exit")
     _folder(workspace, job).mkdir(parents=True)
@@ -330,10 +381,10 @@ def test_a_job_that_failed_brings_the_last_lines_of_its_log(
     assert log.splitlines() == [*said[-29:], "\ufffd\ufffd"]
 
 
-def test_a_running_job_says_how_far_it_is(children: LocalExecutor) -> None:
+def test_a_running_job_says_how_far_it_is(children: Executor) -> None:
     children.submit(1, _job("hang"))
-    _wait_for(lambda: children.progress(1))
-    assert children.progress(1) == StageProgress(what="x", done=1, of=4)
+    said = StageProgress(what="x", done=1, of=4)
+    _wait_for(lambda: children.poll(0.01) or children.progress(1) == said)
     assert children.progress(2) is None
     children.cancel(1)
     assert children.progress(1) is None
@@ -353,7 +404,7 @@ def test_a_job_ended_from_outside_leaves_no_process(workspace: Workspace, end: s
 
 
 def test_an_outcome_of_an_earlier_job_is_not_taken_for_this_ones(
-    children: LocalExecutor, workspace: Workspace
+    children: Executor, workspace: Workspace
 ) -> None:
     children.submit(1, _job("exit"))
     _ended(children)

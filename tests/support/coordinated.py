@@ -9,6 +9,7 @@ from fakes import SPACE, Work, space
 from search.executors.inline import InlineExecutor
 from search.policy import policy_of
 from search.study.coordinator import Coordinator, Pace
+from search.study.engine import Engine, site_of
 from search.study.opening import open_study, study_settings
 from search.study.options import Options, with_options
 from storage.store import Store
@@ -48,7 +49,8 @@ def run(home, work, text=SPACE, view=None, executor=None, pace=None, **options):
     made = with_options(space(text), options)
     store = Store(home.store_url)
     study = open_study(store, made, text, "fake.yaml", options)
-    settings = study_settings(store, study, made, home)
+    site = site_of(Engine(), made, home)
+    settings = study_settings(store, study, made, home, site)
     coordinator = Coordinator(
         store,
         store.studies.get(study.name),

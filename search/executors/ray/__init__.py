@@ -1,0 +1,1 @@
+"""Runs the stages of a study on the nodes of a Ray cluster: the extra `ray`."""

@@ -1,0 +1,209 @@
+"""The process that is connected to a cluster: jobs from its standard input, answers to its output.
+
+Ray ends a process whose cluster is gone for a minute, without a word. This one has nothing to
+lose: the coordinator finds it gone, waits, and starts another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from search.executors.ray.cluster import ClusterReport, NodeReport
+from search.executors.ray.messages import Answer, Asked, Start
+from search.executors.ray.needs import PREFIX, Needs, needs_of
+from search.executors.ray.node import Errand, Told, do, report_of_node
+from workers.jobs import key_of
+
+_MOST_LOSSES = 3  # of workers and nodes; a job that takes more of them with it is to blame itself
+_LOOK_S = 0.05  # for jobs that came meanwhile
+_REPORT_S = 120.0
+
+
+@dataclass
+class _Running:
+    errand: Errand
+    stream: Any  # what its node tells
+    n_lost: int = 0
+
+
+@dataclass
+class Driver:
+    """Jobs under way, by ticket."""
+
+    start: Start
+    say: Any
+    offered: frozenset[str] = frozenset()
+    _running: dict[int, _Running] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def connect(self) -> None:
+        """Be connected, and tell what the cluster is."""
+        try:
+            ray.init(
+                self.start.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace="compression-search",
+            )
+            report = self._report()
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            self.say(Answer(refused=_in_words(error)))
+            raise SystemExit(1) from error
+        self.offered = frozenset(report.offered)
+        self.say(Answer(cluster=report))
+
+    def _report(self) -> ClusterReport:
+        """Every node, the coordinator's own first."""
+        here = ray.get_runtime_context().get_node_id()
+        alive = sorted((n for n in ray.nodes() if n["Alive"]), key=lambda n: n["NodeID"] != here)
+        asked = [
+            ray.remote(report_of_node)
+            .options(num_cpus=0, max_retries=0, scheduling_strategy=_at(node["NodeID"]))
+            .remote(list(self.start.paths))
+            for node in alive
+        ]
+        told = ray.get(asked, timeout=_REPORT_S)
+        nodes = []
+        for node, report in zip(alive, told, strict=True):
+            names = sorted(
+                r.removeprefix(PREFIX) for r in node["Resources"] if r.startswith(PREFIX)
+            )
+            content = NodeReport.model_validate_json(report)
+            update = {"targets": tuple(names), "cpus": node["Resources"].get("CPU", 0.0)}
+            nodes.append(content.model_copy(update=update))
+        return ClusterReport(nodes=tuple(nodes), gpus=ray.cluster_resources().get("GPU", 0.0))
+
+    def take(self, asked: Asked) -> None:
+        """Send a job, or end one."""
+        if asked.errand is not None:
+            running = _Running(asked.errand, self._sent(asked.errand))
+            with self._lock:
+                self._running[asked.ticket] = running
+            return
+        with self._lock:
+            ended = self._running.pop(asked.ticket, None)
+        if ended is not None:
+            ray.cancel(ended.stream, force=True)
+
+    def _sent(self, errand: Errand) -> Any:
+        needs = needs_of(errand.job, self.offered, self.start.memory_gb)
+        return ray.remote(do).options(**_options(errand, needs)).remote(errand.model_dump_json())
+
+    def listen(self) -> None:
+        """Tell what nodes tell, until there is nobody left to tell."""
+        while True:
+            for ticket, running in self._ready():
+                self._hear(ticket, running)
+
+    def _ready(self) -> list[tuple[int, _Running]]:
+        with self._lock:
+            of = {running.stream: (ticket, running) for ticket, running in self._running.items()}
+        if not of:
+            time.sleep(_LOOK_S)
+            return []
+        found, _ = ray.wait(list(of), num_returns=1, timeout=_LOOK_S)
+        if found:  # whatever else is there by now
+            found, _ = ray.wait(list(of), num_returns=len(of), timeout=0)
+        return [of[stream] for stream in found]
+
+    def _hear(self, ticket: int, running: _Running) -> None:
+        try:
+            told = Told.model_validate_json(ray.get(next(running.stream)))
+        except (exceptions.RayError, StopIteration) as error:
+            self._lost(ticket, running, error)
+            return
+        if told.outcome is not None:
+            self._forget(ticket, running)
+        self.say(Answer(ticket=ticket, told=told))
+
+    def _lost(self, ticket: int, running: _Running, error: Exception) -> None:
+        """Worker or node are gone: no recipe is to blame until it has cost several."""
+        with self._lock:
+            if self._running.get(ticket) is not running:
+                return  # it was cancelled
+        running.n_lost += 1
+        if running.n_lost < _MOST_LOSSES:
+            running.stream = self._sent(running.errand)
+        else:
+            self._forget(ticket, running)
+        is_over = running.n_lost >= _MOST_LOSSES
+        self.say(
+            Answer(
+                ticket=ticket,
+                lost=_in_words(error),
+                times=running.n_lost if is_over else 0,
+            )
+        )
+
+    def _forget(self, ticket: int, running: _Running) -> None:
+        with self._lock:
+            if self._running.get(ticket) is running:
+                del self._running[ticket]
+
+
+def _options(errand: Errand, needs: Needs) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "num_cpus": needs.cpus,
+        "num_gpus": needs.gpus,
+        "resources": dict(needs.devices),
+        "name": f"{errand.job.stage} {key_of(errand.job)[:8]}",
+        "max_retries": 0,  # what is sent again is sent from here
+        "num_returns": "streaming",
+    }
+    if needs.memory_bytes:
+        options["memory"] = needs.memory_bytes
+    if needs.here:
+        options["scheduling_strategy"] = _at(ray.get_runtime_context().get_node_id())
+    return options
+
+
+def _at(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _in_words(error: Exception) -> str:
+    """The first line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def main() -> None:
+    """Serve one coordinator; ends with it."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # what Ray prints is no answer
+    saying = threading.Lock()
+
+    def say(answer: Answer) -> None:
+        with saying:
+            answers.write(answer.model_dump_json() + "\n")
+
+    driver = Driver(Start.model_validate_json(sys.stdin.readline()), say)
+    driver.connect()
+
+    def serve() -> None:
+        for line in sys.stdin:
+            driver.take(Asked.model_validate_json(line))
+        with contextlib.suppress(Exception):
+            ray.shutdown()  # ends what it has sent
+        os._exit(0)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        driver.listen()
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
