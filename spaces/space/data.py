@@ -102,6 +102,10 @@ class Data(Record):
     """speakers may be in several of train, dev and test"""
     max_duration_s: Annotated[float, Field(gt=0, le=600)] = 40.0
     """longer utterances are faults"""
+    features: Literal["auto", "whole", "compact"] = "auto"
+    """how training features are kept: `whole`: float32 of every copy; `compact`: 8 bits of the
+    plain audio, from which the copies are made as batches are loaded; `auto` is `compact` where
+    `whole` would take over 20 GB"""
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
@@ -117,7 +121,10 @@ class Data(Record):
 
     @model_serializer(mode="wrap")
     def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(_without_empty(fields(self), "test"), "unlabelled")
+        content = _without_empty(_without_empty(fields(self), "test"), "unlabelled")
+        if self.features == "auto":
+            content.pop("features", None)
+        return content
 
 
 def _without_empty(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -87,8 +87,7 @@ def epoch_plan(
     """
     numbers = [*range(len(corpus.train)), *more]
     chosen = rng.integers(0, corpus.n_augmentations, len(numbers))
-    utterances = [corpus.spoken[i] for i in numbers]
-    lengths = np.array([u.at[a][1] for u, a in zip(utterances, chosen, strict=True)])
+    lengths = corpus.n_frames[numbers, chosen]
     order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)))
     limit = batch_s * FRAMES_PER_SECOND
     plan: list[list[tuple[int, int]]] = [[]]

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
+
 from spaces.space import Data, Tokens
-from workers.data.audio import DurationLimit, read_audio
+from workers.data.audio import read_audio
 from workers.data.bandwidth import bandwidth_hz
-from workers.data.corpora import BadLine, HowRead, ManifestEntry, read_split, read_unlabelled
-from workers.data.features import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, fbank
+from workers.data.corpora import BadLine, HowRead, Item, ManifestEntry, read_split, read_unlabelled
+from workers.data.features import FRAMES_PER_SECOND, N_MELS, fbank
+from workers.data.scan import How, Scanned, Stretch, scan
 from workers.data.synthetic import synthetic_corpus
 from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
-from workers.errors import DataFault, DataRefused
+from workers.errors import DataRefused
 from workers.results import SplitStats
 
 UNLABELLED = "unlabelled"
 _SHOWN_FAULTS = 50
 _SHOWN_OUTSIDE = 40
 _PLACED = re.compile(r"(?s)(.+?):(\d+): (.+)")  # a fault of a line of a list
+_MANY = 5_000  # items, from which on what is checked is kept
+_MOST_WHOLE_BYTES = 20e9  # of features in float32: some 60 hours at three speeds
+_HEADERS = 200  # that tell how long a list lasts
 _BAND_SAMPLE = 40  # utterances that tell how far the sound of a corpus reaches
 
 Progress = Callable[[str, int, int], None]  # (what, done, of)
@@ -86,14 +89,16 @@ def _alike_together(faults: Iterable[str]) -> list[str]:
     return told
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
-    """One utterance that passed, its text normalised."""
+    """One utterance that passed, its text normalised; `at` is where its features are, if they were
+    computed with it (`scan.Scanned`)."""
 
     listed: ManifestEntry
     text: str
     duration_s: float
     digest: str
+    at: tuple[str, int, int] | None = None
 
 
 def split_paths(data: Data, cache: Path) -> dict[str, tuple[str, ...]]:
@@ -125,15 +130,24 @@ def check_data(
     checked: dict[str, list[Checked]] = {}
     faults: list[str] = []
     over_limit: list[str] = []
-    for split, paths in split_paths(data, cache).items():
-        has_text = split != UNLABELLED
-        items = read_split(paths, data) if has_text else read_unlabelled(paths)
-        good, bad = _check_items(items, data, f"checking {split}", progress, has_text)
+    listed = _listed(data, cache)
+    is_compact = are_compact(data, listed)
+    for split in list(listed):
+        items = listed.pop(split)  # of hundreds of hours it is much
+        reading = _Reading(
+            data,
+            f"checking {split}",
+            has_text=split != UNLABELLED,
+            cache=cache if is_compact or len(items) > _MANY else None,
+            has_features=is_compact and split in ("train", UNLABELLED),
+        )
+        good, bad = reading.check(items, progress)
         checked[split], contradictory = _without_contradictions(good)
         bad += contradictory
         faults += bad
         if len(bad) > data.max_faulty * len(items):
             over_limit.append(f"{len(bad)} of {len(items)} items of {split} are faulty")
+        del items
     _check_splits(checked, data, faults, over_limit)
     notes = [note for split, good in checked.items() for note in _duplicates(split, good)]
     tokenizer, outside, unwritable = _tokens(tokens, checked, subsampling_factor)
@@ -208,50 +222,125 @@ def check_list(
     Raises:
         DataRefused: when the list cannot be read at all.
     """
-    good, bad = _check_items(read_split((path,), how), how, f"reading {Path(path).name}", progress)
+    reading = _Reading(how, f"reading {Path(path).name}")
+    good, bad = reading.check(read_split((path,), how), progress)
     kept, contradictory = _without_contradictions(good)
     return kept, [*bad, *contradictory]
 
 
-def _check_items(
-    items: list[ManifestEntry | BadLine],
-    data: HowRead,
-    what: str,
-    progress: Progress | None,
-    has_text: bool = True,
-) -> tuple[list[Checked], list[str]]:
-    good: list[Checked] = []
-    bad: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for i, result in enumerate(pool.map(lambda item: _check_item(item, data, has_text), items)):
-            if progress:
-                progress(what, i + 1, len(items))
-            if isinstance(result, str):
-                bad.append(result)
-            else:
-                good.append(result)
-    return good, bad
+def _listed(data: Data, cache: Path) -> dict[str, list[Item]]:
+    """What the lists of each split name."""
+    paths = split_paths(data, cache)
+    return {
+        split: read_unlabelled(lists) if split == UNLABELLED else read_split(lists, data)
+        for split, lists in paths.items()
+    }
 
 
-def _check_item(item: ManifestEntry | BadLine, data: HowRead, has_text: bool) -> Checked | str:
-    if isinstance(item, BadLine):
-        return f"{item.source}: {item.message}"
-    text = normalise(item.text, data.lowercase, data.remove_punctuation)
-    if not text and has_text:
-        return f"{item.source}: its transcript is empty ({Path(item.audio).name})"
+def are_compact(data: Data, listed: Mapping[str, Sequence[Item]]) -> bool:
+    """Whether training features are kept in 8 bits of the plain audio alone."""
+    if data.features != "auto":
+        return data.features == "compact"
+    spoken = [item for split in ("train", UNLABELLED) for item in listed.get(split, ())]
+    n_copies = len(data.speeds) * (1 if data.noise_snr_db is None else 2)
+    n_bytes = _about_s(spoken) * FRAMES_PER_SECOND * N_MELS * 4 * n_copies
+    return n_bytes > _MOST_WHOLE_BYTES
+
+
+def _about_s(items: Sequence[Item]) -> float:
+    """How long they last: as listed, else as the headers of some of them say."""
+    entries = [item for item in items if isinstance(item, ManifestEntry)]
+    some = entries[:: max(1, len(entries) // _HEADERS)]
+    lengths = [length for entry in some if (length := _length_s(entry)) is not None]
+    return len(entries) * sum(lengths) / max(1, len(lengths))
+
+
+def _length_s(entry: ManifestEntry) -> float | None:
+    if entry.duration_s is not None:
+        return entry.duration_s
     try:
-        limit = DurationLimit(data.max_duration_s, "data.max_duration_s")
-        samples = read_audio(item.audio, item.offset_s, item.duration_s, limit)
-    except DataFault as fault:
-        return f"{item.source}: {fault}"
-    duration_s = len(samples) / SAMPLE_RATE_HZ
-    if item.duration_s is not None and duration_s < 0.9 * item.duration_s - 0.1:
-        return (
-            f"{item.source}: {item.audio}: is truncated ({duration_s:.2f} s of the "
-            f"{item.duration_s:g} s listed)"
-        )
-    digest = hashlib.sha256(samples.tobytes()).hexdigest()
-    return Checked(item, text, duration_s, digest)
+        return float(soundfile.info(entry.audio).duration)
+    except (soundfile.LibsndfileError, OSError, TypeError, RuntimeError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How the items of a list are read.
+
+    Args:
+        cache: where what is done is kept; None keeps nothing.
+        has_features: whether features are computed with it.
+    """
+
+    data: HowRead
+    what: str
+    has_text: bool = True
+    cache: Path | None = None
+    has_features: bool = False
+
+    def check(
+        self, items: Sequence[Item], progress: Progress | None
+    ) -> tuple[list[Checked], list[str]]:
+        """What is good of them, and what is wrong with the others."""
+        good: list[Checked] = []
+        bad: list[str] = []
+        read = [item for item in items if isinstance(item, ManifestEntry)]
+        stretches = [Stretch(e.audio, e.offset_s, e.duration_s) for e in read]
+        denoise = self.has_features and getattr(self.data, "denoise", False)
+        how = How(self.data.max_duration_s, self.has_features, denoise)
+        scanned = scan(stretches, how, self.cache)
+        done_s, shown = 0.0, _Shown.of(self, read, progress)
+        for number, item in enumerate(items, 1):
+            if isinstance(item, BadLine):
+                result: Checked | str = f"{item.source}: {item.message}"
+            else:
+                found = next(scanned)
+                result = self._judged(item, found)
+                done_s += found.duration_s
+            bad.append(result) if isinstance(result, str) else good.append(result)
+            shown.tell(number, done_s)
+        return good, bad
+
+    def _judged(self, item: ManifestEntry, found: Scanned) -> Checked | str:
+        text = normalise(item.text, self.data.lowercase, self.data.remove_punctuation)
+        if not text and self.has_text:
+            return f"{item.source}: its transcript is empty ({Path(item.audio).name})"
+        if found.fault is not None:
+            return f"{item.source}: {found.fault}"
+        if item.duration_s is not None and found.duration_s < 0.9 * item.duration_s - 0.1:
+            return (
+                f"{item.source}: {item.audio}: is truncated ({found.duration_s:.2f} s of the "
+                f"{item.duration_s:g} s listed)"
+            )
+        return Checked(item, text, found.duration_s, found.digest, found.at)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How far a reading is: by utterances, of much audio by its hours."""
+
+    what: str
+    n_items: int
+    hours: float
+    progress: Progress | None
+
+    @classmethod
+    def of(
+        cls, reading: _Reading, entries: Sequence[ManifestEntry], progress: Progress | None
+    ) -> _Shown:
+        hours = _about_s(entries) / 3600 if reading.cache is not None and progress else 0.0
+        return cls(reading.what, len(entries), hours, progress)
+
+    def tell(self, number: int, done_s: float) -> None:
+        if self.progress is None:
+            return
+        if self.hours < 1:
+            self.progress(self.what, number, max(number, self.n_items))
+            return
+        of = max(round(self.hours * 60), 1)
+        done = of if number >= self.n_items else min(round(done_s / 60), of)
+        self.progress(f"{self.what} (minutes of {self.hours:.0f} hours)", done, of)
 
 
 def _without_contradictions(good: list[Checked]) -> tuple[list[Checked], list[str]]:

@@ -16,7 +16,7 @@ from spaces.space import Data
 from workers.errors import DataRefused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestEntry:
     """One transcribed stretch of audio. `source` names the file and line it was listed in."""
 

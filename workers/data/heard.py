@@ -7,7 +7,7 @@ targets are the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from workers.data.bandwidth import used_bins
 from workers.data.corpus import Corpus
 from workers.data.sources import SOURCES, Hearing, Source, features_of
 from workers.data.utterances import Utterance
+from workers.errors import DataRefused
 
 Progress = Callable[[str, int, int], None]
 Quiet = Callable[[], AbstractContextManager[None]]
@@ -41,7 +42,13 @@ def heard_by(
 
     Raises:
         DataFault: when a recording is gone, or was changed since.
+        DataRefused: of a corpus whose features are compact.
     """
+    if Corpus(folder).is_compact:
+        raise DataRefused(
+            "front_end: features of this much audio are kept as one front end hears it; take "
+            "front_end: out, or keep them whole: data: {features: whole}"
+        )
     heard = folder.with_name(front_end.heard(folder.name))
     with FileLock(heard.with_name(f".{heard.name}.lock")):
         if not whole_or_removed(heard):
@@ -99,7 +106,9 @@ def _of_length(features: np.ndarray, n_frames: int) -> np.ndarray:
     return np.pad(features, ((0, missing), (0, 0)), "edge")[:n_frames]
 
 
-def _moments(features: np.ndarray, utterances: list[Utterance]) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    features: np.ndarray, utterances: Sequence[Utterance]
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and inverse standard deviation float64 [mels] of the plain training features."""
     sums, n_frames = np.zeros((2, features.shape[1])), 0
     for start, count in (u.at[0] for u in utterances):

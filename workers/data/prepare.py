@@ -2,7 +2,10 @@
 
 A prepared corpus is a folder named by the digest of everything it was made from:
 
-    features.f32    float32 [n_frames of all utterances and their augmentations, 80]
+    features.f32    float32 [n_frames of all utterances and their augmentations, 80]; of much audio
+                    (`data.features`) only of dev
+    part-*.u8       of much audio: uint8 [n_frames, 80] of the plain training audio, shard by shard
+    train.arrow     of much audio: what the index says of each utterance otherwise
     index.json      per split, where each utterance and each augmented copy of it ("views") lies;
                     texts, tokens, statistics
     tokens.txt      what the students write
@@ -15,8 +18,10 @@ of the other, and is the same whether there is a test set or not.
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +31,10 @@ from spaces.space import Data, Tokens
 from workers.atomic import new_folder, whole_or_removed, write_json
 from workers.data.bandwidth import used_bins
 from workers.data.check import UNLABELLED, Checked, DataReport, Progress, check_data, refuse
+from workers.data.compact_features import link_parts, spans
 from workers.data.features import N_MELS
+from workers.data.index import write_index
+from workers.data.scan import shard_moments
 from workers.data.sources import SOURCES, Augmentation, Hearing, Source, features_of
 from workers.data.text import SentencePieceTokenizer, Tokenizer, write_tokens
 from workers.data.utterances import IndexRow
@@ -57,7 +65,7 @@ def prepare(
     folder = cache / "corpora" / digest[:32]
     if not whole_or_removed(folder):
         with new_folder(folder) as partial:
-            _write(partial, digest, data, checked, tokenizer, report.bandwidth_hz, progress)
+            _write(partial, cache, digest, data, checked, tokenizer, report.bandwidth_hz, progress)
     _say_sources(folder, data, checked, report.bandwidth_hz)
     if "test" in checked:
         test = _prepare_test(folder, digest, data, checked["test"], tokenizer, progress)
@@ -88,6 +96,7 @@ def _prepare_test(
                 "features of test",
             )
             shared = json.loads((trained_on / "index.json").read_text(encoding="utf-8"))
+            shared.pop("compact", None)
             index = {**shared, "digest": digest, "train": [], **written.rows}
             write_tokens(tokenizer.symbols, partial / "tokens.txt")
             (partial / "index.json").write_text(json.dumps(index))
@@ -131,7 +140,8 @@ def _digest(
     )
     band = [] if bandwidth is None else [bandwidth]
     unlabelled = [c.digest for c in checked.get(UNLABELLED, ())]
-    more = [*band, *([unlabelled] if unlabelled else [])]
+    compact = ["compact"] if is_compact(checked) else []
+    more = [*band, *([unlabelled] if unlabelled else []), *compact]
     return digest_of([_VERSION, content, settings, tokens.model_dump(mode="json"), *more])
 
 
@@ -146,6 +156,7 @@ def augmentations_of(data: Data) -> list[Augmentation]:
 
 def _write(
     folder: Path,
+    cache: Path,
     digest: str,
     data: Data,
     checked: dict[str, list[Checked]],
@@ -159,13 +170,17 @@ def _write(
     }
     if UNLABELLED in checked:
         augmentations[UNLABELLED] = augmentations_of(data)
-    written = _write_features(folder, data, checked, augmentations, tokenizer, progress)
+    if is_compact(checked):
+        written = _write_compact(folder, cache, data, checked, tokenizer, progress)
+    else:
+        written = _write_features(folder, data, checked, augmentations, tokenizer, progress)
     mean = written.moments[0] / written.n_plain
     variance = np.maximum(written.moments[1] / written.n_plain - mean**2, 1e-4)
     index: dict[str, object] = {
         "digest": digest,
         "views": {s: len(v) for s, v in augmentations.items()},
         **written.rows,
+        **written.more,
         "mean": mean.tolist(),
         "inv_std": (used_bins(bandwidth) / np.sqrt(variance)).tolist(),
         "symbols": list(tokenizer.symbols),
@@ -185,6 +200,58 @@ class _Written:
     rows: dict[str, list[IndexRow]]
     moments: np.ndarray
     n_plain: int
+    more: Mapping[str, object] = field(default_factory=dict)  # for the index
+
+
+def is_compact(checked: dict[str, list[Checked]]) -> bool:
+    """Whether features of what is trained on were computed when it was read."""
+    return any(c.at is not None for c in checked["train"][:1])
+
+
+def _write_compact(
+    folder: Path,
+    cache: Path,
+    data: Data,
+    checked: dict[str, list[Checked]],
+    tokenizer: Tokenizer,
+    progress: Progress | None,
+) -> _Written:
+    """The shards that were read become parts of the corpus; dev is kept whole."""
+    shards: dict[str, int] = {}
+    for split in _learnt_from(checked):
+        for c in checked[split]:
+            assert c.at is not None
+            shards.setdefault(c.at[0], len(shards))
+    places = [cache / "shards" / name for name in shards]
+    frames = link_parts(places, folder)
+    starts = dict(zip(shards, itertools.accumulate([0, *frames[:-1]]), strict=True))
+    augmentations = augmentations_of(data)
+    moments, n_plain = np.zeros((2, N_MELS)), 0
+    for split in _learnt_from(checked):
+        rows = (_compact_row(c, tokenizer, starts, augmentations) for c in checked[split])
+        write_index(folder / f"{split}.arrow", rows)
+    # Sums of whole shards: with the few utterances that were left out for what stands elsewhere.
+    for name in {c.at[0]: None for c in checked["train"] if c.at is not None}:
+        moments += shard_moments(cache / "shards" / name)
+        n_plain += frames[shards[name]]
+    dev = {"dev": checked["dev"]}
+    whole = _write_features(folder, data, dev, {"dev": _PLAIN}, tokenizer, progress)
+    told = {"parts": frames, "augmentations": augmentations}
+    return _Written(whole.rows, moments, n_plain, {"compact": told})
+
+
+def _learnt_from(checked: dict[str, list[Checked]]) -> list[str]:
+    return [split for split in ("train", UNLABELLED) if split in checked]
+
+
+def _compact_row(
+    c: Checked, tokenizer: Tokenizer, starts: dict[str, int], augmentations: list[Augmentation]
+) -> IndexRow:
+    assert c.at is not None
+    shard, first, n_frames = c.at
+    row = _row(c, tokenizer)
+    row["at"] += spans(starts[shard] + first, n_frames, augmentations)
+    return row
 
 
 def _write_features(

@@ -54,7 +54,7 @@ def features_of(
         MissingExtra: naming the extra that takes noise away.
         DataFault: for a recording that cannot be read, or was changed.
     """
-    denoise = _denoiser() if hearing.denoise else None
+    denoise = denoiser() if hearing.denoise else None
 
     def of_one(source: Source) -> list[np.ndarray]:
         samples = read_audio(source.audio, source.offset_s, source.duration_s)
@@ -99,7 +99,12 @@ def at_rate_of(front_end: FrontEnd, samples: np.ndarray) -> np.ndarray:
     return np.asarray(soxr.resample(samples, SAMPLE_RATE_HZ, rate_hz), np.float32)
 
 
-def _denoiser() -> Callable[[np.ndarray], np.ndarray]:
+def denoiser() -> Callable[[np.ndarray], np.ndarray]:
+    """Takes noise away from samples float32 [n] at 16 kHz.
+
+    Raises:
+        MissingExtra: naming the extra that does.
+    """
     try:
         import noisereduce
     except ModuleNotFoundError as error:

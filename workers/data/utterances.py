@@ -34,6 +34,7 @@ class Utterance:
     offset_s: float
     duration_s: float | None
     at: tuple[tuple[int, int], ...]  # (first frame, frames) of each augmentation
+    is_compact: bool = False  # in 8 bits of the plain audio, from which augmentations are made
 
 
 def utterances_of(rows: Iterable[IndexRow]) -> list[Utterance]:

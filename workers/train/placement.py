@@ -129,7 +129,8 @@ class Placement:
     def _keeps(self, corpus: Corpus) -> bool:
         """Whether the features lie on the device: decided once, for others claim memory later."""
         if self.keeps_features is None:
-            self.keeps_features = not self.is_cpu and self._have_room(corpus.features.nbytes)
+            is_whole = not (self.is_cpu or corpus.is_compact)
+            self.keeps_features = is_whole and self._have_room(corpus.features.nbytes)
         if self.keeps_features and self._kept is None:
             try:
                 self._kept = torch.from_numpy(np.array(corpus.features)).to(self.device)
