@@ -30,6 +30,7 @@ class RunningStage(Record):
     stage: str
     elapsed_s: float
     progress: StageProgress | None = None
+    log: str | None = None  # its last lines
 
 
 class LiveStatus(Record):

@@ -158,10 +158,10 @@ def _migrate(engine: sa.Engine) -> None:
 
     script = ScriptDirectory(str(MIGRATIONS_FOLDER))
     head = script.get_current_head()
-    if _version(engine) == head:
+    if version_of(engine) == head:
         return
     with _one_at_a_time(engine):
-        current = _version(engine)
+        current = version_of(engine)
         if current == head:
             return
         known = {revision.revision for revision in script.walk_revisions()}
@@ -172,7 +172,8 @@ def _migrate(engine: sa.Engine) -> None:
         _upgrade(engine)
 
 
-def _version(engine: sa.Engine) -> str | None:
+def version_of(engine: sa.Engine) -> str | None:
+    """Which tables a database has; None for none."""
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from storage.partial import partial_name as named_partial
 
 _SEAL = ".whole.json"
-_MOST_HASHED = 16_000_000  # bytes
+_MOST_HASHED = 16_000_000  # bytes of a folder
 
 
 def partial_name(path: Path) -> Path:
@@ -32,7 +32,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        write_json(partial / _SEAL, {p.name: _seal(p) for p in partial.iterdir() if p.is_file()})
+        write_json(partial / _SEAL, _seals(partial))
         try:
             partial.rename(folder)
         except OSError:
@@ -45,11 +45,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def is_whole(folder: Path) -> bool:
     """Whether all is there that `new_folder` published; nobody can tell without its list.
 
-    Big files are told by their size: reading them at every use would take longer than the use.
+    Much of what is big is told by its size: reading it at every use would take longer than the use.
     """
     try:
         listed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
-        return all(_seal(folder / name) == seal for name, seal in listed.items())
+        return all(_holds(folder / name, seal) for name, seal in listed.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -62,10 +62,24 @@ def whole_or_removed(folder: Path) -> bool:
     return False
 
 
-def _seal(path: Path) -> list[object]:
-    size = path.stat().st_size
-    digest = "" if size > _MOST_HASHED else hashlib.sha256(path.read_bytes()).hexdigest()
-    return [size, digest]
+def _seals(folder: Path) -> dict[str, list[object]]:
+    """Size and digest of each file; of the biggest, beyond some megabytes in all, no digest."""
+    files = sorted((p.stat().st_size, p) for p in folder.iterdir() if p.is_file())
+    seals: dict[str, list[object]] = {}
+    left = _MOST_HASHED
+    for size, path in files:
+        left -= size
+        seals[path.name] = [size, _digest(path) if left >= 0 else ""]
+    return seals
+
+
+def _holds(path: Path, seal: list[object]) -> bool:
+    size, digest = seal
+    return path.stat().st_size == size and (digest == "" or _digest(path) == digest)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_json(path: Path, content: object, mode: int = 0o666) -> None:

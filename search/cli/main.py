@@ -36,6 +36,8 @@ COMMANDS = {
     "promote": "train trials to their end that were stopped early",
     "pick": "which student to ship, and how sure that is",
     "record": "train recipes for a table on which searches replay",
+    "logs": "what the stages of a trial have written",
+    "db": "check, upgrade or copy the database of the record",
     "backends": "inference runtimes, what they take, how to install them",
     "devices": "check and calibrate the devices of a space",
     "agent": "measure for searches on other machines: run this on a device",

@@ -114,6 +114,10 @@ class Executor(Protocol):
         """What a running job last said of itself."""
         ...
 
+    def log(self, ticket: int) -> str | None:
+        """The last lines that a running job has written."""
+        ...
+
     def cancel(self, ticket: int) -> None:
         """End a job; what it has on disk stays for a later attempt."""
         ...

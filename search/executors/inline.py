@@ -44,6 +44,9 @@ class InlineExecutor:
     def progress(self, ticket: int) -> StageProgress | None:  # noqa: ARG002
         return None
 
+    def log(self, ticket: int) -> str | None:  # noqa: ARG002
+        return None
+
     def cancel(self, ticket: int) -> None:
         self._waiting = deque((t, j) for t, j in self._waiting if t != ticket)
 

@@ -155,6 +155,10 @@ class LocalExecutor:
         except (OSError, ValueError):
             return None
 
+    def log(self, ticket: int) -> str | None:
+        running = self._running.get(ticket)
+        return None if running is None else last_lines(running.folder)
+
     def _watch(self, running: _Running) -> float:
         """Seconds without progress that we have seen.
 

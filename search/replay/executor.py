@@ -79,6 +79,9 @@ class ReplayExecutor:
     def progress(self, ticket: int) -> StageProgress | None:  # noqa: ARG002
         return None
 
+    def log(self, ticket: int) -> str | None:  # noqa: ARG002
+        return None
+
     def cancel(self, ticket: int) -> None:
         self._running.pop(ticket, None)
 

@@ -12,6 +12,9 @@ from search.study.device_backoff import DeviceBackoff
 from search.study.ledger import Ledger, Ticket
 from spaces.space import Space
 from storage.records import TrialState
+from storage.rows import storable
+
+_LINES, _LETTERS = 10, 2_000
 
 
 class LiveView:
@@ -62,6 +65,7 @@ class LiveView:
             stage=ticket.stage,
             elapsed_s=now - ticket.started,
             progress=self._executor.progress(ticket.id),
+            log=_end_of(self._executor.log(ticket.id)),
         )
 
     def _status(self, snapshot: Snapshot) -> LiveStatus:
@@ -102,3 +106,10 @@ class LiveView:
         eta_s = left * sum(spent) / len(spent) / self._space.search.parallel
         hours = self._space.search.hours
         return eta_s if hours is None else min(eta_s, hours * 3600 - self._ledger.elapsed_s())
+
+
+def _end_of(log: str | None) -> str | None:
+    """As much of a log as the record of what runs should hold."""
+    if log is None:
+        return None
+    return storable("\n".join(log.splitlines()[-_LINES:])[-_LETTERS:])

@@ -161,7 +161,10 @@ def test_hours_are_prepared_and_what_is_done_is_kept(tmp_path: Path) -> None:
     script.write_text(_PREPARE)
     cache = tmp_path / "cache"
     command = [sys.executable, script, train, dev, cache]
-    n_shards = lambda: len(list((cache / "shards").glob("*/rows.json")))  # noqa: E731
+
+    def n_shards() -> int:
+        return len(list((cache / "shards").glob("*/rows.json")))
+
     began, kept = time.monotonic(), []
     for _ in range(2):  # kill -9 on the way, all of its processes
         process = subprocess.Popen(command, start_new_session=True)

@@ -23,6 +23,7 @@ from workers.jobs import OnDevice
 from workers.workspace import Workspace
 
 _PROGRESS_EVERY_S = 0.5
+_LOGGED_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class StageContext:
 
     @cached_property
     def _last_report(self) -> list[float]:
+        return [0.0]
+
+    @cached_property
+    def _last_logged(self) -> list[float]:
         return [0.0]
 
     @contextmanager
@@ -100,9 +105,13 @@ class StageContext:
 
     def report(self, what: str, done: int, of: int) -> None:
         """Tell how far the stage is, for whoever watches; also a sign of life."""
-        if done == of or time.monotonic() - self._last_report[0] > _PROGRESS_EVERY_S:
-            self._last_report[0] = time.monotonic()
+        now = time.monotonic()
+        if done == of or now - self._last_report[0] > _PROGRESS_EVERY_S:
+            self._last_report[0] = now
             write_json(self.folder / "progress.json", {"what": what, "done": done, "of": of})
+        if done == of or now - self._last_logged[0] > _LOGGED_EVERY_S:
+            self._last_logged[0] = now
+            print(f"{time.strftime('%H:%M:%S')} {what}: {done} of {of}", flush=True)
 
     def fetch(self, digest: str, name: str) -> Path:
         """An artifact as a file of the folder."""

@@ -145,7 +145,6 @@ class RayExecutor:
         return None if running is None else running.told.progress
 
     def log(self, ticket: int) -> str | None:
-        """The last lines that a running job has written."""
         running = self._running.get(ticket)
         return None if running is None else running.told.log
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from search.executors.base import JobOutcome
-from search.executors.local import LocalExecutor, last_lines
+from search.executors.local import LocalExecutor
 from search.executors.ray.cluster import NodeReport
 from search.progress import StageProgress
 from spaces.recipe import digest_of
@@ -60,7 +60,7 @@ def do(errand_json: str) -> Iterator[str]:
     try:
         executor.submit(0, job)
         while not (ended := executor.poll(_LOOK_S)):
-            now = Told(progress=executor.progress(0), log=last_lines(workspace.stage_folder(job)))
+            now = Told(progress=executor.progress(0), log=executor.log(0))
             if now != told:
                 told = now
                 yield told.model_dump_json()
