@@ -14,6 +14,7 @@ from spaces.space.sections import ONLY_L1
 _HOW_IT_IS_RUN = {
     "trials",
     "hours",
+    "compute_hours",
     "parallel",
     "retries",
     "stage_timeout_s",

@@ -50,6 +50,17 @@ class Events(Table):
             rows = connection.execute(query).mappings().all()
         return [Event(**row) for row in reversed(rows)]
 
+    def since(self, study_id: int, event_id: int) -> list[Event]:
+        """Those after an event, in order of time."""
+        columns = [c for c in t.events.c if c.name != "study_id"]
+        query = (
+            sa.select(*columns)
+            .where(t.events.c.study_id == study_id, t.events.c.id > event_id)
+            .order_by(t.events.c.id)
+        )
+        with self._reader.connect() as connection:
+            return [Event(**row) for row in connection.execute(query).mappings()]
+
     def last_id(self, study_id: int) -> int:
         """Grows with everything that happens to a study: what a page knows it by."""
         query = sa.select(sa.func.max(t.events.c.id)).where(t.events.c.study_id == study_id)

@@ -13,6 +13,7 @@ import click
 
 COMMANDS = {
     "launch": "run the search of a space, or continue it",
+    "attach": "watch a study that runs elsewhere",
     "status": "what a study is doing",
     "front": "the students worth having, as table, CSV, JSON or plot",
     "show": "one trial in full",
@@ -37,6 +38,8 @@ COMMANDS = {
     "pick": "which student to ship, and how sure that is",
     "record": "train recipes for a table on which searches replay",
     "logs": "what the stages of a trial have written",
+    "gc": "free the room of what no study needs",
+    "cache": "what lies in the home, and what for",
     "db": "check, upgrade or copy the database of the record",
     "backends": "inference runtimes, what they take, how to install them",
     "devices": "check and calibrate the devices of a space",
@@ -45,6 +48,7 @@ COMMANDS = {
     "help": "the language of spaces, runtimes, devices, measurements: pages to read",
 }
 
+_MODULES = {"cache": "gc"}
 _CONTROL = ("stop", "pause", "resume", "extend", "cancel", "retry", "promote")
 
 EXAMPLES = """\b
@@ -69,7 +73,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = "control" if name in _CONTROL else name
+        module = "control" if name in _CONTROL else _MODULES.get(name, name)
         command: click.Command = getattr(
             importlib.import_module(f"search.cli.{module}"), f"{name}_command"
         )

@@ -230,8 +230,11 @@ class Coordinator:
         return is_wanted and self._policy.may_propose(number, self._ledger.trials)
 
     def _is_out_of_time(self) -> bool:
-        hours = self._space.search.hours
-        return hours is not None and self._ledger.elapsed_s() > hours * 3600
+        hours, compute_hours = self._space.search.hours, self._space.search.compute_hours
+        is_late = hours is not None and self._ledger.elapsed_s() > hours * 3600
+        return is_late or (
+            compute_hours is not None and self._ledger.compute_s() > compute_hours * 3600
+        )
 
     def _begin(self) -> bool:
         """Begin a trial, or take up one that was stopped; False when there is neither."""

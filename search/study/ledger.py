@@ -162,6 +162,11 @@ class Ledger:
         """Time that coordinators have run the study."""
         return self._elapsed_before + self._clock.monotonic() - self._begun
 
+    def compute_s(self) -> float:
+        """CPU seconds of all trials, and of the study's own stages that this run knows of."""
+        own = sum(r.cpu_s for r in self.results(None).by_stage.values())
+        return own + sum(trial.compute_s for trial in self.trials.values())
+
     # writing
 
     def event(

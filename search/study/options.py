@@ -19,6 +19,7 @@ class Options:
     study: str | None = None
     trials: int | None = None
     hours: float | None = None
+    compute_hours: float | None = None
     parallel: int | None = None
     seed: int | None = None
     sampler: str | None = None
@@ -46,7 +47,7 @@ def with_options(space: Space, options: Options) -> Space:
     """
     given = {
         name: value
-        for name in ("trials", "hours", "parallel", "seed", "sampler")
+        for name in ("trials", "hours", "compute_hours", "parallel", "seed", "sampler")
         if (value := getattr(options, name)) is not None
     }
     try:

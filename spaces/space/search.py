@@ -28,6 +28,8 @@ class Search(Record):
     """how many"""
     hours: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """or until so many hours are spent"""
+    compute_hours: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """or until all stages together have taken so many CPU hours"""
     parallel: Annotated[int, Field(ge=1, le=256)] = 2
     """trials at the same time"""
     threads_per_trial: Annotated[int, Field(ge=1, le=256)] | None = None

@@ -1,0 +1,1 @@
+"""What a home holds, what of it is still of use, and taking the rest away."""
