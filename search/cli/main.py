@@ -38,6 +38,8 @@ COMMANDS = {
     "pick": "which student to ship, and how sure that is",
     "record": "train recipes for a table on which searches replay",
     "logs": "what the stages of a trial have written",
+    "metrics": "figures of all studies for Prometheus, a board for Grafana",
+    "send": "hand a study to Optuna, MLflow, Weights & Biases or OpenTelemetry",
     "gc": "free the room of what no study needs",
     "cache": "what lies in the home, and what for",
     "db": "check, upgrade or copy the database of the record",
