@@ -25,6 +25,7 @@ _HOW_IT_IS_RUN = {
     "trials_per_gpu",
 }
 _HOW_IT_IS_CALLED = {"at_once": True, "time_limit_s": True}
+_OF_THE_FIRST = {**_HOW_IT_IS_CALLED, "top_k": True}  # said once for all teachers
 # What later versions added, with what stands for how it was before.
 _LATER: dict[str, object] = {
     "formats": "sampled",
@@ -46,7 +47,10 @@ def space_digest(space: Space) -> str:
             "budgets": True,
             "forbid": True,
             "data": {"test": True, "synthetic": {"test_utterances": True}},  # tells at the end
-            "teacher": {**_HOW_IT_IS_CALLED, "also": {"__all__": _HOW_IT_IS_CALLED}},
+            "teacher": {
+                **_HOW_IT_IS_CALLED,
+                "also": {"__all__": _OF_THE_FIRST},
+            },
             "targets": {"__all__": WHERE_IT_IS_REACHED},
             "search": _HOW_IT_IS_RUN,
         },
@@ -57,7 +61,7 @@ def space_digest(space: Space) -> str:
     for name, default in _LATER.items():
         if content["search"][name] == default:
             del content["search"][name]
-    for name in ("waveform", "as_recorded", "sherpa", "command", "language", "also"):
+    for name in ("waveform", "as_recorded", "sherpa", "command", "language", "also", "top_k"):
         if not content["teacher"][name]:
             del content["teacher"][name]
     if space.search.weight_sharing == "off":

@@ -281,6 +281,7 @@ class TeacherTargets(OnDevice):
         "command",
         "language",
         "also",
+        "top_k",
     }
     corpus: str
     threads: int = 1
@@ -299,6 +300,7 @@ class TeacherTargets(OnDevice):
     speeds: tuple[float, ...] = (1.0,)  # of the augmentations, the plain one first
     hidden: bool = False  # whether hidden layers are wanted as well
     subsampling_factor: int
+    top_k: int | None = None  # log-probabilities kept of each frame
     also: tuple[TeacherTargets, ...] = ()  # of further teachers, which are asked the same
 
     @property

@@ -143,6 +143,7 @@ def _targets_of(
         at_once=source.at_once,
         time_limit_s=source.time_limit_s,
         language=source.language,
+        top_k=space.teacher.top_k,
         speeds=tuple(s for s, noise in augmentations_of(space.data) if noise is None),
         hidden=any(float(v) > 0 for v in space.distil.hidden_weight.values_in_order()),
         subsampling_factor=space.contract.subsampling_factor,

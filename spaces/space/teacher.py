@@ -62,6 +62,9 @@ class TeacherSource(Record):
     """any program, as `["my-asr", "{audio}"]`: prints on one line what a WAV file says"""
     language: str | None = Field(default=None, min_length=2, max_length=20)
     """told to models that know several, such as `en`"""
+    top_k: int | None = Field(default=None, ge=2, le=1024)
+    """keep so many log-probabilities of each frame; by default all, and 16 where all would take
+    over 20 GB"""
     at_once: int | None = Field(default=None, ge=1, le=64)
     """processes of `command` at the same time (default 1)"""
     time_limit_s: float | None = Field(default=None, gt=0, le=3600)

@@ -85,6 +85,7 @@ def _asked(job: TeacherTargets, context: StageContext, device: torch.device) -> 
             job.subsampling_factor,
             job.hidden,
             lambda done, of: context.report("teacher targets", done, of),
+            job.top_k,
         )
 
     return Asked(runner, folder, infer, context.workspace.soft_targets(f"{name}-texts"))

@@ -19,6 +19,7 @@ import numpy as np
 from workers.atomic import new_folder, whole_or_removed
 from workers.data.corpus import Corpus
 from workers.data.text import decode
+from workers.teachers.log_probs import LogProbs, writing
 from workers.teachers.rover import rover
 from workers.teachers.runner import TeacherRunner
 from workers.teachers.targets import (
@@ -96,18 +97,19 @@ def _averaged(
 ) -> TargetsIndex:
     """Log of the mean of probabilities, float16 [frames, V] as each has them; hidden layers are
     the first teacher's."""
-    size = indexes[0]["vocabulary"]
+    size, top_k = indexes[0]["vocabulary"], indexes[0].get("top_k")
     tables = [
-        np.memmap(one.folder / "frames.f16", np.float16, "r").reshape(-1, size) for one in asked
+        LogProbs(one.folder, size, index.get("top_k"))
+        for one, index in zip(asked, indexes, strict=True)
     ]
     texts: list[str] = []
-    with (folder / "frames.f16").open("wb") as frames:
+    with writing(folder, size, top_k) as frames:
         for i, spans in enumerate(indexes[0]["at"]):
             for start, count in dict.fromkeys(tuple(span) for span in spans):
-                rows = np.stack([t[start : start + count].astype(np.float32) for t in tables])
+                rows = np.stack([table.rows(start, count) for table in tables])
                 mean = np.logaddexp.reduce(rows, axis=0) - np.log(len(rows))
                 mean = np.maximum(mean, SMALLEST_LOG_PROB)
-                frames.write(mean.astype(np.float16).tobytes())
+                frames.write(mean)
                 if i >= len(corpus.train) and [start, count] == list(spans[0]):
                     ids = mean.argmax(-1).tolist()
                     texts.append(corpus.normalise(decode(ids, corpus.symbols)))

@@ -2,7 +2,8 @@
 
 A folder, at the students' frame rate and in their tokens:
 
-    frames.f16       float16 [frames, V]   log-probabilities
+    frames.f16       float16 [frames, V]   log-probabilities; of a large vocabulary and much audio
+                     the likeliest only (`log_probs.py`)
     hidden.f16       float16 [frames, C]   what the teacher's head reads (if it has one)
     index.json       shapes, where each utterance lies; or, when the teacher's tokens are not the
                      students', the token ids of its transcript of every training utterance;
@@ -12,7 +13,9 @@ A folder, at the students' frame rate and in their tokens:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
@@ -22,12 +25,17 @@ import numpy as np
 from workers.atomic import new_folder, whole_or_removed
 from workers.data.corpus import Corpus
 from workers.data.text import Unencodable, tokenizer_of
+from workers.data.utterances import Utterance
 from workers.teachers.base import Transcriber
+from workers.teachers.draft import Draft
+from workers.teachers.log_probs import writing
 from workers.teachers.pseudo_labels import Bounds, counted, why_not
 from workers.teachers.rate import at_rate, output_steps
 from workers.teachers.runner import TeacherRunner
 
 SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
+_MOST_WHOLE_BYTES = 20e9  # of log-probabilities; beyond, the likeliest of each frame are kept
+_USUAL_TOP_K = 16
 PSEUDO_LABEL_WER = 0.10  # a teacher's transcript further than this from the reference is not used
 
 Progress = Callable[[int, int], None]
@@ -39,6 +47,7 @@ class TargetsIndex(TypedDict):
 
     kind: Literal["frames", "transcripts"]
     vocabulary: NotRequired[int]
+    top_k: NotRequired[int | None]
     hidden_size: NotRequired[int | None]
     at: NotRequired[list[list[list[int]]]]
     targets: NotRequired[list[list[int]]]
@@ -69,65 +78,121 @@ def speaks_frames(runner: TeacherRunner) -> bool:
 
 
 def infer_targets(
-    runner: TeacherRunner, folder: Path, subsampling_factor: int, hidden: bool, progress: Progress
+    runner: TeacherRunner,
+    folder: Path,
+    subsampling_factor: int,
+    hidden: bool,
+    progress: Progress,
+    top_k: int | None = None,
 ) -> None:
-    """Let the teacher infer the training set, if that is not done yet.
+    """Let the teacher infer the training set, if that is not done yet, from where it was cut off.
 
     Args:
         subsampling_factor: of the students.
         hidden: whether its hidden layer is wanted as well.
+        top_k: how many log-probabilities of each frame are kept; None for all, if that is not too
+            much.
     """
     if whole_or_removed(folder):
         return
     columns, corpus = None, runner.corpus
     if not isinstance(runner.teacher, Transcriber):
         columns = columns_for(corpus.symbols, runner.teacher.symbols)
+    draft_folder = folder.with_name(f".{folder.name}.draft")
     with new_folder(folder) as partial:
         if columns is None:
-            index = transcripts(corpus, runner.texts(corpus.train), progress)
+            index = transcripts(corpus, _drafted(runner, corpus.train, draft_folder), progress)
             texts = runner.texts(corpus.unlabelled)
         else:
-            index, written = _frames(runner, partial, columns, subsampling_factor, hidden, progress)
+            size = len(columns)
+            n_rows = int(corpus.n_frames[:, : len(runner.speeds)].sum()) // subsampling_factor
+            if top_k is None and n_rows * size * 2 > _MOST_WHOLE_BYTES:
+                top_k = _USUAL_TOP_K
+            if top_k is not None and top_k >= size:
+                top_k = None
+            pass_ = _Pass(runner, columns, subsampling_factor, hidden, top_k)
+            index, written = pass_.run(draft_folder, progress)
+            for path in draft_folder.glob("*.?16"):
+                shutil.move(path, partial / path.name)
             texts = iter(written)
         if corpus.unlabelled:
             index |= pseudo_labels(corpus, texts, subsampling_factor, progress)
         (partial / "index.json").write_text(json.dumps(index))
+    shutil.rmtree(draft_folder, ignore_errors=True)
 
 
-def _frames(
-    runner: TeacherRunner,
-    folder: Path,
-    columns: list[int],
-    subsampling_factor: int,
-    hidden: bool,
-    progress: Progress,
-) -> tuple[TargetsIndex, list[str]]:
-    """What is written of the frames, and the texts of what is unlabelled."""
-    corpus = runner.corpus
-    texts: list[str] = []
-    at: list[list[list[int]]] = []
-    position, hidden_size = 0, None
-    n_clean = len(runner.speeds)
-    with (folder / "frames.f16").open("wb") as frames, (folder / "hidden.f16").open("wb") as layers:
-        for i, utterance in enumerate(corpus.spoken):
-            spans: list[list[int]] = []
-            for augmentation in range(n_clean):
-                output = runner.infer(utterance, augmentation)
-                if i >= len(corpus.train) and augmentation == 0:
-                    texts.append(runner.text_of(output))
-                n_steps = output_steps(utterance.at[augmentation][1], subsampling_factor)
-                log_probs = at_rate(normalised(output.log_probs[:, columns]), n_steps)
-                frames.write(log_probs.astype(np.float16).tobytes())
-                if hidden and output.hidden is not None:
-                    hidden_size = output.hidden.shape[1]
-                    layers.write(at_rate(output.hidden, n_steps).astype(np.float16).tobytes())
-                spans.append([position, n_steps])
-                position += n_steps
-            # the noisy copies of an utterance share the targets of its clean ones
-            at.append([spans[a % n_clean] for a in range(len(utterance.at))])
-            progress(i + 1, len(corpus.spoken))
-    size = len(columns)
-    return {"kind": "frames", "vocabulary": size, "hidden_size": hidden_size, "at": at}, texts
+def _drafted(runner: TeacherRunner, utterances: Sequence[Utterance], folder: Path) -> Iterator[str]:
+    """The teacher's transcripts, those of an earlier attempt first."""
+    draft = Draft(folder, ["texts", len(utterances)])
+    done = list(draft.notes)
+    yield from done
+    for text in runner.texts(utterances[len(done) :]):
+        draft.add(text, _nothing)
+        yield text
+    draft.keep(_nothing)
+
+
+def _nothing() -> None:
+    """No files beside the notes."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What is written of the frames of a training set."""
+
+    runner: TeacherRunner
+    columns: list[int]
+    subsampling_factor: int
+    hidden: bool
+    top_k: int | None
+
+    def run(self, folder: Path, progress: Progress) -> tuple[TargetsIndex, list[str]]:
+        """The index, and the texts of what is unlabelled; the files are in the folder."""
+        corpus, size = self.runner.corpus, len(self.columns)
+        n_clean, n_train = len(self.runner.speeds), len(corpus.train)
+        draft = Draft(folder, ["frames", size, self.top_k, self.hidden, n_clean])
+        position = sum(n for note in draft.notes for _, n in note["spans"])
+        hidden_size = draft.notes[0]["hidden_size"] if draft.notes else None
+        with (
+            writing(folder, size, self.top_k, position) as frames,
+            (folder / "hidden.f16").open("ab") as layers,
+        ):
+            layers.truncate(position * (hidden_size or 0) * 2)
+
+            def flush() -> None:
+                frames.flush()
+                layers.flush()
+
+            for i in range(len(draft.notes), len(corpus.spoken)):
+                utterance = corpus.spoken[i]
+                spans: list[list[int]] = []
+                text = None
+                for augmentation in range(n_clean):
+                    output = self.runner.infer(utterance, augmentation)
+                    if i >= n_train and augmentation == 0:
+                        text = self.runner.text_of(output)
+                    n_frames = utterance.at[augmentation][1]
+                    n_steps = output_steps(n_frames, self.subsampling_factor)
+                    frames.write(at_rate(normalised(output.log_probs[:, self.columns]), n_steps))
+                    if self.hidden and output.hidden is not None:
+                        hidden_size = output.hidden.shape[1]
+                        layers.write(at_rate(output.hidden, n_steps).astype(np.float16).tobytes())
+                    spans.append([position, n_steps])
+                    position += n_steps
+                draft.add({"spans": spans, "text": text, "hidden_size": hidden_size}, flush)
+                progress(i + 1, len(corpus.spoken))
+            draft.keep(flush)
+        n_copies = corpus.n_augmentations
+        # the noisy copies of an utterance share the targets of its clean ones
+        at = [[note["spans"][a % n_clean] for a in range(n_copies)] for note in draft.notes]
+        index: TargetsIndex = {
+            "kind": "frames",
+            "vocabulary": size,
+            "top_k": self.top_k,
+            "hidden_size": hidden_size,
+            "at": at,
+        }
+        return index, [note["text"] for note in draft.notes[n_train:]]
 
 
 def pseudo_labels(

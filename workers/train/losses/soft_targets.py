@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workers.teachers.log_probs import LogProbs
 from workers.teachers.targets import targets_index
 
 Items = tuple[tuple[int, int], ...]  # (utterance, augmentation) of each row of a batch
@@ -25,9 +27,8 @@ class SoftTargets:
         self.n_pseudo_labels = self._index.get("n_pseudo_labels")
 
     @cached_property
-    def _frames(self) -> np.ndarray:
-        size = self._index["vocabulary"]
-        return np.memmap(self._folder / "frames.f16", np.float16, "r").reshape(-1, size)
+    def _frames(self) -> LogProbs:
+        return LogProbs(self._folder, self._index["vocabulary"], self._index.get("top_k"))
 
     @cached_property
     def _hidden(self) -> np.ndarray:
@@ -49,7 +50,7 @@ class SoftTargets:
 
     def log_probs(self, items: Items) -> Tensor:
         """float32 [N, T', V] of these rows, padded with 0."""
-        return self._rows(self._frames, items)
+        return self._rows(self._index["vocabulary"], self._frames.rows, items)
 
     def transcript(self, number: int) -> list[int]:
         """Token ids of the teacher's transcript of an utterance, or what stands in for it."""
@@ -58,11 +59,12 @@ class SoftTargets:
 
     def hidden(self, items: Items) -> Tensor:
         """float32 [N, T', C]."""
-        return self._rows(self._hidden, items)
+        table = self._hidden
+        return self._rows(table.shape[1], lambda start, n: table[start : start + n], items)
 
-    def _rows(self, table: np.ndarray, items: Items) -> Tensor:
+    def _rows(self, width: int, rows: Callable[[int, int], np.ndarray], items: Items) -> Tensor:
         spans = [self._index["at"][i][augmentation] for i, augmentation in items]
-        out = np.zeros((len(items), max(n for _, n in spans), table.shape[1]), np.float32)
+        out = np.zeros((len(items), max(n for _, n in spans), width), np.float32)
         for row, (start, count) in enumerate(spans):
-            out[row, :count] = table[start : start + count]
+            out[row, :count] = rows(start, count)
         return torch.from_numpy(out)
