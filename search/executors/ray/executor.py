@@ -8,6 +8,7 @@ taken up again when it answers.
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import queue
 import subprocess
@@ -33,6 +34,7 @@ from workers.workspace import Workspace
 _WAITS = Told(progress=StageProgress(what="waits for a node", done=0, of=1))
 _LONGEST_CONNECT_S = 180.0
 _LONGEST_END_S = 10.0
+_LOST_AFTER = "RAY_gcs_rpc_server_reconnect_timeout_s"  # seconds, then the driver is ended
 
 
 @dataclass
@@ -170,6 +172,7 @@ class RayExecutor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env={_LOST_AFTER: "20", **os.environ},
                 text=True,
                 bufsize=1,
                 start_new_session=True,  # Ctrl-C is the coordinator's

@@ -54,7 +54,7 @@ def do(errand_json: str) -> Iterator[str]:
     executor = (
         LocalExecutor(workspace, errand.timeout_s)
         if entry is None
-        else LocalExecutor(workspace, errand.timeout_s, entry, preload=())
+        else LocalExecutor(workspace, errand.timeout_s, entry, preload=(_module(errand.entry),))
     )
     told = Told()
     try:
@@ -96,6 +96,10 @@ def _with_gpus(job: Job) -> Job:
         return job
     numbers = tuple(int(i) for i in ray.get_runtime_context().get_accelerator_ids()["GPU"])
     return job.model_copy(update={"gpus": numbers})
+
+
+def _module(entry: str | None) -> str:
+    return (entry or "").partition(":")[0]
 
 
 def _entry(name: str | None) -> Callable[..., None] | None:
