@@ -14,6 +14,10 @@ from postgres import PostgreSQL
 from spaces.load import parse_space
 from spaces.space import Space
 
+# Before torch is imported. Networks as small as these gain nothing from a second thread, and where
+# tests run side by side, threads wait for a core by spinning: up to ten times the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Nothing is timed: a test machine may be busy. Derandomised: a run today is a run tomorrow.
 settings.register_profile(
     "tests",

@@ -3,11 +3,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from forked import ForkedCommands
 from shell import TINY_SPACE, command
 
 
@@ -28,23 +29,30 @@ def quick_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+_LONGEST_S = 280
 
 
 @pytest.fixture(scope="session")
-def cli() -> Cli:
-    """Runs `search …` in a process of its own."""
+def cli() -> Iterator[Cli]:
+    """Runs `search …` in a process of its own: a fork of one that has imported it all, but where
+    variables say what is settled when a process starts."""
+    forked = ForkedCommands()
 
-    def call(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        variables = {**os.environ, "COLUMNS": "160"}
+        if forked.would_serve(variables):
+            return forked.run([*map(str, arguments)], variables, cwd or Path.cwd(), _LONGEST_S)
         return subprocess.run(
             command(*arguments),
             capture_output=True,
             text=True,
-            timeout=280,
-            env={**os.environ, "COLUMNS": "160"},
-            **options,  # type: ignore[call-overload]
+            timeout=_LONGEST_S,
+            env=variables,
+            cwd=cwd,
         )
 
-    return call
+    yield call
+    forked.close()
 
 
 @pytest.fixture(scope="session")

@@ -150,10 +150,10 @@ def test_init_writes_a_space_that_validates_and_names_its_schema(call, tmp_path,
     assert len(written.splitlines()) == 7 or not more
 
 
-def test_validate_tells_size_data_budgets_and_cost(call, tmp_path):
-    path = tmp_path / "v.yaml"
+def test_validate_tells_size_data_budgets_and_cost(cli, tmp_path):
+    path, home = tmp_path / "v.yaml", tmp_path / "home"  # its corpus is not that of the search
     path.write_text(TINY_SPACE + 'budgets: {size_mb: "<= 15"}\n')
-    said = call("validate", path)
+    said = cli("--home", home, "validate", path).stdout
     for words in (
         "recipes",
         "train: 60 utterances",
@@ -165,7 +165,9 @@ def test_validate_tells_size_data_budgets_and_cost(call, tmp_path):
     ):
         assert words in said
     path.write_text(TINY_SPACE + 'budgets: {size_mb: "<= 0.001"}\n')
-    assert "IMPOSSIBLE" in call("validate", path, code=2)
+    done = cli("--home", home, "validate", path)
+    assert done.returncode == 2
+    assert "IMPOSSIBLE" in done.stdout
 
 
 def test_doctor_finds_everything(call):

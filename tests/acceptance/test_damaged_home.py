@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 Cli = Callable[..., CompletedProcess[str]]
-TRIALS = 4
+BEFORE, TRIALS = 2, 3  # before the damage, and in all
 
 
 def _launch(cli: Cli, home: Path, space: Path, trials: int) -> str:
@@ -36,6 +37,23 @@ def undisturbed(
     home = tmp_path_factory.mktemp("undisturbed")
     _launch(cli, home, tiny_space, TRIALS)
     return _trials(cli, home)
+
+
+@pytest.fixture(scope="module")
+def begun(cli: Cli, tiny_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the first trials, and beside it a copy to take it back to: its manifests name
+    files by where they are."""
+    home = tmp_path_factory.mktemp("begun") / "home"
+    _launch(cli, home, tiny_space, BEFORE)
+    shutil.copytree(home, home.with_name("kept"))
+    return home
+
+
+@pytest.fixture
+def home(begun: Path) -> Path:
+    """The home with the first trials as it was left."""
+    shutil.rmtree(begun)
+    return Path(shutil.copytree(begun.with_name("kept"), begun))
 
 
 CACHES = (
@@ -83,10 +101,8 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_was_damaged_is_made_again(
-    damage: str, cli: Cli, tiny_space: Path, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
+    damage: str, cli: Cli, tiny_space: Path, home: Path, undisturbed: list[tuple[Any, ...]]
 ) -> None:
-    home = tmp_path / "home"
-    _launch(cli, home, tiny_space, 2)
     DAMAGES[damage](home)
     assert f"{TRIALS} of {TRIALS} trials complete" in _launch(cli, home, tiny_space, TRIALS)
     assert _trials(cli, home) == undisturbed

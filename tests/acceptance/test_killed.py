@@ -8,7 +8,7 @@ from shell import command
 from storage.records import StudyState
 from storage.store import Store
 
-N_TRIALS, N_KILLS = 7, 6
+N_TRIALS, N_KILLS = 5, 6
 
 
 def test_a_search_killed_six_times_ends_with_every_trial_once_and_nothing_trained_twice(

@@ -8,17 +8,16 @@ facts): store, artifacts but for those that only it could use, the space, and wh
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 from folders import ROOT
-from shell import command
 
 Search = Callable[..., str]
 STORE = ROOT / "tests" / "support" / "stores" / "version_1.tar.xz"
@@ -32,11 +31,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def search(home: Path) -> Search:
+def search(home: Path, cli: Callable[..., CompletedProcess[str]]) -> Search:
     def run(*arguments: object) -> str:
-        done = subprocess.run(
-            command("--home", home, *arguments), capture_output=True, text=True, cwd=home
-        )
+        done = cli("--home", home, *arguments, cwd=home)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

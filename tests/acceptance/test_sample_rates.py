@@ -27,7 +27,7 @@ from workers.recognizer import open_bundle
 from workers.students.base import untrained_student
 from workers.train.loop import Trainer
 
-SPOKEN = "{synthetic: {train_utterances: 300, dev_utterances: 50, speakers: 12}}"
+SPOKEN = "{synthetic: {train_utterances: 200, dev_utterances: 30, speakers: 12}}"
 SHERPA = """
 import json, sys, soundfile, sherpa_onnx
 folder, audio = sys.argv[1:]
@@ -94,7 +94,7 @@ def test_sherpa_onnx_makes_no_more_errors_than_we_do_whatever_the_rate(recorded,
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = untrained_student(SeparableConv(channels=64, blocks=4), corpus)
-    Trainer(network, corpus, Training(epochs=30, learning_rate=8e-3, batch_s=16), 0, tmp_path).run()
+    Trainer(network, corpus, Training(epochs=20, learning_rate=8e-3, batch_s=16), 0, tmp_path).run()
     folder = tmp_path / "bundle"
     folder.mkdir()
     exported = export_student(network, corpus.symbols, corpus, Quantize(), folder)

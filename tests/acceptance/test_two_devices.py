@@ -16,7 +16,7 @@ from shell import TINY_SPACE, command
 from storage.records import StudyState, TrialState
 from storage.store import Store
 
-N_TRIALS = 5
+N_TRIALS = 4
 PATIENCE_S = 200
 
 
