@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -52,8 +51,7 @@ class Chaos:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
-        self.port = _free_port()
-        self.nodes = Nodes(*NODES, port=self.port)
+        self.nodes = Nodes(*NODES)
         self.database = f"chaos_{self.seed}"
         with psycopg.connect(f"user=postgres host={self.server.folder}", autocommit=True) as admin:
             admin.execute(f"CREATE DATABASE {self.database}")
@@ -112,10 +110,11 @@ class Chaos:
             self.server.stop()
             time.sleep(self.rng.uniform(0.5, 3.0))
             self.server.start()
-        else:
+        else:  # a new one has another address, so its coordinator is another as well
             self.nodes.close()
             time.sleep(self.rng.uniform(0.5, 3.0))
-            self.nodes = Nodes(*NODES, port=self.port)
+            self.nodes = Nodes(*NODES)
+            self._hit("coordinator")
 
     def close(self) -> None:
         if self.coordinator.poll() is None:
@@ -129,12 +128,6 @@ def _is_worker(process: psutil.Process) -> bool:
         return process.name().startswith("ray::")
     except psutil.NoSuchProcess:
         return False
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ Node = dict[str, object]
 class Nodes:
     """A head without room for jobs, and further nodes."""
 
-    def __init__(self, *nodes: Node, port: int | None = None) -> None:
+    def __init__(self, *nodes: Node) -> None:
         path = os.pathsep.join([str(_MODULES), *filter(None, sys.path)])
         quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
         self._process = subprocess.Popen(
@@ -30,7 +30,7 @@ class Nodes:
             text=True,
             env={**os.environ, **quiet, "PYTHONPATH": path},
         )
-        self.address = self._say(f"head {port or ''}".strip())
+        self.address = self._say("head")
         for node in nodes:
             self.add(node)
 
@@ -48,10 +48,6 @@ class Nodes:
     def kill(self, place: int) -> None:
         """End a node without a word, that of this place among those that live."""
         self._say(f"kill {place}")
-
-    def kill_head(self) -> None:
-        """End all: without its head there is no cluster."""
-        self._say("kill head")
 
     def processes(self) -> list[psutil.Process]:
         """Of Ray and of what runs on it."""
@@ -79,10 +75,7 @@ def _serve() -> None:
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")
         if word == "head":
-            where = {"gcs_server_port": int(rest)} if rest else {}
-            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **where})
-        elif line.strip() == "kill head":
-            cluster.shutdown()
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         elif word == "kill":
             cluster.remove_node(list(cluster.worker_nodes)[int(rest)], allow_graceful=False)
         else:

@@ -28,6 +28,7 @@ from workers.jobs import key_of
 _MOST_LOSSES = 3  # of workers and nodes; a job that takes more of them with it is to blame itself
 _LOOK_S = 0.05  # for jobs that came meanwhile
 _REPORT_S = 120.0
+_LONGEST_END_S = 5.0
 
 
 @dataclass
@@ -194,6 +195,9 @@ def main() -> None:
     def serve() -> None:
         for line in sys.stdin:
             driver.take(Asked.model_validate_json(line))
+        late = threading.Timer(_LONGEST_END_S, os._exit, (0,))  # nobody may answer any more
+        late.daemon = True
+        late.start()
         with contextlib.suppress(Exception):
             ray.shutdown()  # ends what it has sent
         os._exit(0)
