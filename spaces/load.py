@@ -200,4 +200,4 @@ def with_absolute_ca_files(targets: Mapping[str, Target], folder: Path) -> dict[
 
 
 def _absolute(path: str, folder: Path) -> str:
-    return str((folder / os.path.expanduser(path)).resolve())
+    return path if "://" in path else str((folder / os.path.expanduser(path)).resolve())

@@ -166,4 +166,4 @@ def _paths_of(space: Space) -> list[Path]:
     """Where data of a space are listed; every node reads them."""
     data = space.data
     listed = [*(data.train or ()), *(data.dev or ()), *(data.test or ()), *(data.unlabelled or ())]
-    return [Path(path) for path in listed]
+    return [Path(path) for path in listed if "://" not in path]

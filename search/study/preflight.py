@@ -52,19 +52,26 @@ class SpaceReport:
 
 
 def check_space(
-    space: Space, workspace: Workspace, executor: Executor, progress: Progress
+    space: Space,
+    workspace: Workspace,
+    executor: Executor,
+    progress: Progress,
+    sample: int | None = None,
 ) -> SpaceReport:
-    """Read the data whole; then export the ends of each family and time an epoch.
+    """Read the data; then export the ends of each family and time an epoch.
+
+    Args:
+        sample: read only so many items of each list, evenly over it; None for all.
 
     Raises:
         StudyFault: when the tools fail.
     """
     factor = space.contract.subsampling_factor
-    report, _, _ = check_data(space.data, space.tokens, factor, workspace.cache, progress)
+    report, _, _ = check_data(space.data, space.tokens, factor, workspace.cache, progress, sample)
     teacher_fault = _teacher_fault(space, executor)
     if report.refused or teacher_fault:
         return SpaceReport(report, (), None, None, teacher_fault)
-    corpus, _ = prepare(space.data, space.tokens, factor, workspace.cache, progress)
+    corpus, _ = prepare(space.data, space.tokens, factor, workspace.cache, progress, sample)
     ends = ends_of(space)
     extremes = []
     for i, (end, recipe) in enumerate(ends.items()):
@@ -81,8 +88,8 @@ def check_space(
     return SpaceReport(
         report,
         tuple(extremes),
-        sum(epoch_s) / len(epoch_s) if epoch_s else None,
-        teacher_s,
+        sum(epoch_s) / len(epoch_s) / report.train_share if epoch_s else None,
+        None if teacher_s is None else teacher_s / report.train_share,
         hopeless=tuple(map(str, hopeless(space.budgets, [e.metrics for e in extremes]))),
     )
 

@@ -74,7 +74,7 @@ class Data(Record):
     """lists or folders of speech without transcripts: learnt from through the teacher"""
     test: Paths | None = None
     """lists or folders on which the front is scored once, at the end; of other speakers again"""
-    format: Literal["auto", "jsonl", "librispeech", "timit", "csv"] = "auto"
+    format: Literal["auto", "jsonl", "librispeech", "timit", "csv", "lhotse"] = "auto"
     """where the name does not tell"""
     audio_column: str | None = None
     """of a CSV or TSV, where it is not one of the usual names"""

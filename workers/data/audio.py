@@ -14,6 +14,7 @@ import soxr
 
 from spaces.files import why_not_a_file
 from workers.data.features import SAMPLE_RATE_HZ
+from workers.data.remote import is_file_of_its_own, opened
 from workers.errors import DataFault
 
 _SILENCE_PEAK = 10 ** (-70 / 20)
@@ -54,10 +55,13 @@ def read_audio(
         DataFault: missing, empty, truncated, silent, too short, longer than `limit`, not audio,
             or not finite.
     """
-    path = Path(path)
-    _check_file(path)
+    file_of: object = opened(str(path)) if not is_file_of_its_own(str(path)) else None
+    path = Path(path) if file_of is None else path
+    if isinstance(path, Path):
+        _check_file(path)
+        file_of = os.fsencode(path)
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
+        with soundfile.SoundFile(file_of) as file:
             n_wanted = _go_to(file, path, offset_s, duration_s, limit)
             blocks = _blocks(file, path, n_wanted)
             samples = np.concatenate([_NOTHING, *_as_16k(blocks, file.samplerate)])
@@ -90,7 +94,7 @@ def _check_file(path: Path) -> None:
 
 def _go_to(
     file: soundfile.SoundFile,
-    path: Path,
+    path: str | Path,
     offset_s: float,
     duration_s: float | None,
     limit: DurationLimit,
@@ -118,7 +122,7 @@ def _go_to(
     return n_wanted
 
 
-def _blocks(file: soundfile.SoundFile, path: Path, n_wanted: int) -> Iterator[np.ndarray]:
+def _blocks(file: soundfile.SoundFile, path: str | Path, n_wanted: int) -> Iterator[np.ndarray]:
     """What follows, its channels averaged, block by block: as much as is really there."""
     n_block = max(1, _BLOCK_VALUES // file.channels)
     n_read = 0
@@ -140,7 +144,7 @@ def _as_16k(blocks: Iterator[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:
     yield resampler.resample_chunk(_NOTHING, last=True)
 
 
-def _checked(samples: np.ndarray, path: Path) -> np.ndarray:
+def _checked(samples: np.ndarray, path: str | Path) -> np.ndarray:
     if not len(samples):
         raise DataFault(f"{path}: holds no samples")
     if not np.isfinite(samples).all():

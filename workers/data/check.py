@@ -16,10 +16,11 @@ from workers.data.audio import read_audio
 from workers.data.bandwidth import bandwidth_hz
 from workers.data.corpora import BadLine, HowRead, Item, ManifestEntry, read_split, read_unlabelled
 from workers.data.features import FRAMES_PER_SECOND, N_MELS, fbank
+from workers.data.remote import is_file_of_its_own, opened
 from workers.data.scan import How, Scanned, Stretch, scan
 from workers.data.synthetic import synthetic_corpus
 from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
-from workers.errors import DataRefused
+from workers.errors import DataFault, DataRefused
 from workers.results import SplitStats
 
 UNLABELLED = "unlabelled"
@@ -45,6 +46,7 @@ class DataReport:
     bandwidth_hz: float | None = None  # where the sound of train ends; None where it fills the band
     notes: tuple[str, ...] = ()  # to be known, but no faults
     test: Path | None = None  # the prepared test set, where there is one and it is prepared
+    train_share: float = 1.0  # of the list of train that was read
 
     def lines(self) -> list[str]:
         out = [
@@ -118,11 +120,13 @@ def check_data(
     subsampling_factor: int,
     cache: Path,
     progress: Progress | None = None,
+    sample: int | None = None,
 ) -> tuple[DataReport, dict[str, list[Checked]], Tokenizer]:
     """Read every file of a corpus and name all that is wrong in one report.
 
     Args:
         subsampling_factor: of the students: a transcript has to fit their frames.
+        sample: read only so many items of each list, evenly over it.
 
     Raises:
         DataRefused: when a list cannot be read at all.
@@ -130,7 +134,16 @@ def check_data(
     checked: dict[str, list[Checked]] = {}
     faults: list[str] = []
     over_limit: list[str] = []
-    listed = _listed(data, cache)
+    whole = _listed(data, cache)
+    listed = {split: _sampled(items, sample) for split, items in whole.items()}
+    told = [
+        f"{split}: {len(listed[split]):,} of {len(items):,} items were read, evenly over the list "
+        "(--all reads every one)"
+        for split, items in whole.items()
+        if len(listed[split]) < len(items)
+    ]
+    train_share = len(listed["train"]) / len(whole.pop("train"))
+    whole.clear()
     is_compact = are_compact(data, listed)
     for split in list(listed):
         items = listed.pop(split)  # of hundreds of hours it is much
@@ -165,7 +178,8 @@ def check_data(
         refused=_refusal(over_limit, data.max_faulty),
         symbols=tokenizer.symbols,
         bandwidth_hz=_bandwidth_hz(checked["train"]),
-        notes=(*notes, *_outside_line(tokens, outside)),
+        notes=(*told, *notes, *_outside_line(tokens, outside)),
+        train_share=train_share,
     )
     return report, checked, tokenizer
 
@@ -237,6 +251,12 @@ def _listed(data: Data, cache: Path) -> dict[str, list[Item]]:
     }
 
 
+def _sampled(items: list[Item], sample: int | None) -> list[Item]:
+    if sample is None or len(items) <= sample:
+        return items
+    return [items[i * len(items) // sample] for i in range(sample)]
+
+
 def are_compact(data: Data, listed: Mapping[str, Sequence[Item]]) -> bool:
     """Whether training features are kept in 8 bits of the plain audio alone."""
     if data.features != "auto":
@@ -259,8 +279,9 @@ def _length_s(entry: ManifestEntry) -> float | None:
     if entry.duration_s is not None:
         return entry.duration_s
     try:
-        return float(soundfile.info(entry.audio).duration)
-    except (soundfile.LibsndfileError, OSError, TypeError, RuntimeError):
+        is_plain = is_file_of_its_own(entry.audio)
+        return float(soundfile.info(entry.audio if is_plain else opened(entry.audio)).duration)
+    except (soundfile.LibsndfileError, DataFault, OSError, TypeError, RuntimeError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""Reads lists of transcribed audio: JSON lines, LibriSpeech, TIMIT, CSV and TSV."""
+"""Reads lists of transcribed audio: JSON lines, LibriSpeech, TIMIT, CSV, TSV, tar, Lhotse."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from spaces.files import why_not_a_file
 from spaces.space import Data
-from workers.errors import DataRefused
+from workers.data.remote import in_tar, is_remote, joined, text_at
+from workers.errors import DataFault, DataRefused, MissingExtra
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,48 @@ def read_split(paths: tuple[str, ...], data: HowRead) -> list[Item]:
     """
     items: list[Item] = []
     for text in paths:
-        path = Path(text)
-        reader = _reader(path, data)
-        found = list(reader(path, data))
+        found = _read_list(text, data)
         if not found:
-            raise DataRefused(f"{path}: holds no utterances")
+            raise DataRefused(f"{text}: holds no utterances")
         items += found
     return items
+
+
+def _read_list(text: str, data: HowRead) -> list[Item]:
+    try:
+        if text.lower().endswith(".tar"):
+            return list(read_tar(text))
+        if is_remote(text):
+            return list(read_remote(text))
+    except DataFault as fault:
+        raise DataRefused(str(fault)) from fault
+    path = Path(text)
+    return list(_reader(path, data)(path, data))
+
+
+def read_tar(archive: str) -> Iterator[Item]:
+    """A shard of a WebDataset: audio and what is said, under the same name."""
+    for name, audio, told in in_tar(archive):
+        source, text, speaker = f"{archive}: {name}", told.get("text"), told.get("speaker")
+        if not isinstance(text, str):
+            yield BadLine(source, 'has no text beside its audio (.txt, or .json with "text")')
+        else:
+            yield ManifestEntry(audio, text, source, None if speaker is None else str(speaker))
+
+
+def read_remote(url: str) -> Iterator[Item]:
+    """JSON lines behind a URL; audio without a URL of its own lies beside them."""
+    if not url.lower().endswith((".jsonl", ".json", ".manifest")):
+        raise DataFault(
+            f"{url}: of URLs, lists of JSON lines (.jsonl) and archives (.tar) are read"
+        )
+    base = url.rpartition("/")[0]
+    for number, line in enumerate(text_at(url).split("\n"), 1):
+        if line.strip():
+            item = _from_json(line, f"{url}:{number}", None, True)
+            if isinstance(item, ManifestEntry):
+                item = replace(item, audio=joined(base, item.audio))
+            yield item
 
 
 def read_unlabelled(paths: tuple[str, ...]) -> list[Item]:
@@ -121,6 +158,7 @@ def _reader(path: Path, data: HowRead) -> Callable[[Path, HowRead], Iterator[Ite
         "csv": read_table,
         "librispeech": read_librispeech,
         "timit": read_timit,
+        "lhotse": read_lhotse,
     }
     return readers[kind]
 
@@ -135,6 +173,8 @@ def _guess(path: Path) -> str:
             f"{path}: is neither a LibriSpeech folder (*.trans.txt) nor a TIMIT folder "
             "(*.TXT beside each *.WAV)"
         )
+    if path.name.endswith(".jsonl.gz"):
+        return "lhotse"
     kinds = {
         ".jsonl": "jsonl",
         ".json": "jsonl",
@@ -172,7 +212,7 @@ def read_json_lines(
             yield _from_json(line, f"{path}:{number}", path.parent, needs_text)
 
 
-def _from_json(line: str, source: str, folder: Path, needs_text: bool) -> Item:
+def _from_json(line: str, source: str, folder: Path | None, needs_text: bool) -> Item:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -199,13 +239,17 @@ def _from_json(line: str, source: str, folder: Path, needs_text: bool) -> Item:
         numbers[key] = float(value)
     speaker = entry.get("speaker")
     return ManifestEntry(
-        audio=str(folder / os.path.expanduser(audio)),
+        audio=audio if folder is None or is_remote(audio) else _beside(folder, audio),
         text=text,
         source=source,
         speaker=None if speaker in (None, "") else str(speaker),
         offset_s=numbers.get("offset", 0.0),
         duration_s=numbers.get("duration"),
     )
+
+
+def _beside(folder: Path, audio: str) -> str:
+    return str(folder / os.path.expanduser(audio))
 
 
 def _keys_of(entry: dict[str, object]) -> str:
@@ -325,6 +369,44 @@ def _timit_audio(transcript: Path) -> Path | None:
         if stem == transcript.stem and suffixes.lower() in ("wav", "wav.wav", "sph", "flac"):
             return candidate
     return None
+
+
+def read_lhotse(path: Path, _data: HowRead) -> Iterator[Item]:
+    """A CutSet of Lhotse (https://lhotse.readthedocs.io): cuts of recordings that are files.
+
+    Raises:
+        MissingExtra: naming the extra that reads it.
+        DataRefused: when it is none.
+    """
+    try:
+        from lhotse import CutSet
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{path}: a CutSet of Lhotse", "lhotse") from error
+    try:
+        for number, cut in enumerate(CutSet.from_file(path), 1):
+            yield _from_cut(cut, f"{path}:{number}", path.parent)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise DataRefused(f"{path}: is no CutSet that Lhotse reads ({error})") from error
+
+
+def _from_cut(cut: Any, source: str, folder: Path) -> Item:
+    recording = getattr(cut, "recording", None)
+    if recording is None:
+        return BadLine(source, f"cut {cut.id} has no recording (features alone are not read)")
+    found = recording.sources[0]
+    if found.type not in ("file", "url"):
+        why = f"has its audio in {found.type}; files and URLs are read"
+        return BadLine(source, f"cut {cut.id} {why}")
+    said = [s.text for s in cut.supervisions if s.text]
+    speakers = {s.speaker for s in cut.supervisions if s.speaker}
+    return ManifestEntry(
+        audio=found.source if is_remote(found.source) else _beside(folder, found.source),
+        text=" ".join(said),
+        source=source,
+        speaker=speakers.pop() if len(speakers) == 1 else None,
+        offset_s=float(cut.start),
+        duration_s=float(cut.duration),
+    )
 
 
 def _files_ending(path: Path, suffix: str) -> Iterator[Path]:

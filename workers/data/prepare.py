@@ -49,17 +49,21 @@ def prepare(
     subsampling_factor: int,
     cache: Path,
     progress: Progress | None = None,
+    sample: int | None = None,
 ) -> tuple[Path, DataReport]:
     """The prepared corpus of a space, made if it is not cached, and the report on its data, which
     names that of the test set.
 
     Args:
         subsampling_factor: of the students: a transcript has to fit their frames.
+        sample: of only so many items of each list, evenly over it.
 
     Raises:
         DataRefused: with every fault, when there are more than the space allows.
     """
-    report, checked, tokenizer = check_data(data, tokens, subsampling_factor, cache, progress)
+    report, checked, tokenizer = check_data(
+        data, tokens, subsampling_factor, cache, progress, sample
+    )
     refuse(report)
     digest = _digest(data, tokens, checked, report.bandwidth_hz)
     folder = cache / "corpora" / digest[:32]

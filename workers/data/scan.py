@@ -33,6 +33,7 @@ from workers.data.audio import DurationLimit, read_audio
 from workers.data.compact import as_u8
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ
 from workers.data.features_numpy import fbank_numpy
+from workers.data.remote import stamp_of
 from workers.data.sources import denoiser
 from workers.errors import DataFault
 
@@ -125,13 +126,12 @@ def _pool(n_stretches: int, n_cores: int) -> Executor:
     return ProcessPoolExecutor(n_cores, multiprocessing.get_context("spawn"), _begin_process)
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def _stamp(path: str) -> tuple[object, ...]:
     """Tells a file that was changed."""
     try:
-        told = os.stat(path)
-    except (OSError, ValueError):
-        return -1, -1
-    return told.st_size, told.st_mtime_ns
+        return stamp_of(path)
+    except (OSError, ValueError, ImportError):
+        return (-1,)
 
 
 def _begin_process() -> None:
