@@ -6,6 +6,7 @@ WorkError
 │   ├── DataRefused      a corpus with more faults than allowed; lists them
 │   ├── TeacherFault     a teacher that cannot be loaded or used
 │   ├── BundleFault      a folder that is not a bundle
+│   ├── Diverged         a training whose weights are no numbers any more
 │   ├── DeviceRefused    a device that will not do what it is asked: wrong token, no such backend
 │   └── MissingExtra     an optional package is needed; names the extra
 ├── LostInput            something that an earlier stage made is gone or damaged; it is made again
@@ -41,6 +42,10 @@ class TeacherFault(UserFault):
 
 class BundleFault(UserFault):
     """A folder is not a bundle, or is damaged."""
+
+
+class Diverged(UserFault):
+    """A training ended in weights that are no numbers; another attempt would end so too."""
 
 
 class MissingExtra(UserFault):

@@ -14,6 +14,7 @@ from spaces.space import Target
 from storage.artifacts import ArtifactStore
 from workers.checkpoint import load_network
 from workers.data.batches import epoch_plan, load_batch, spec_augment
+from workers.errors import Diverged
 from workers.jobs import Compress, Export, Measure, Score, Screen, TeacherTargets, Train, key_of
 from workers.results import Model
 from workers.stages.run import run_stage
@@ -301,3 +302,12 @@ def test_what_the_teacher_said_has_the_students_frame_rate(corpus, workspace, so
     ]
     assert said.shape == (2, max(lengths), len(corpus.symbols))
     assert said[0, : lengths[0]].exp().sum(-1).sub(1).abs().max() < 0.02
+
+
+def test_a_training_that_diverges_ends_and_says_what_to_lower(corpus, tmp_path):
+    network = untrained_student(SeparableConv(channels=16, blocks=1), corpus)
+    with torch.no_grad():
+        network.head.weight.fill_(float("inf"))
+    trainer = Trainer(network, corpus, Training(epochs=2), 0, tmp_path)
+    with pytest.raises(Diverged, match=r"epoch 1 of 2: .* lower training.learning_rate"):
+        trainer.run()

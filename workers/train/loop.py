@@ -22,6 +22,7 @@ from workers.data.corpus import Corpus
 from workers.data.text import decode
 from workers.data.utterances import Utterance
 from workers.data.word_errors import utterance_errors
+from workers.errors import Diverged
 from workers.host_lock import HostLock
 from workers.results import Epoch, RungScore
 from workers.students.base import Output, Student
@@ -199,7 +200,21 @@ class Trainer:
             share = (epoch + step / len(plan)) / self.training.epochs
             with self.lock.shared() if self.lock else nullcontext():
                 losses.append(self.step(batch, share, rng))
+        self._check_finite(epoch)
         return float(np.mean(losses))
+
+    def _check_finite(self, epoch: int) -> None:
+        """What has diverged never comes back.
+
+        Raises:
+            Diverged: saying what to lower.
+        """
+        if not all(bool(torch.isfinite(p).all()) for p in self._parameters().values()):
+            raise Diverged(
+                f"training diverged in epoch {epoch + 1} of {self.training.epochs}: weights are no "
+                "numbers any more; lower training.learning_rate "
+                f"({self.training.learning_rate:g})"
+            )
 
     def step(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
         """One step of the optimizer; where a device has too little memory for the batch, in parts
