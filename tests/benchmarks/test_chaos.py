@@ -33,7 +33,7 @@ from storage.store import Store
 SEEDS = int(os.environ.get("SEEDS", "5"))
 TRIALS = int(os.environ.get("TRIALS", "200"))
 WORKERS = 8
-EVERY_S = (2.0, 6.0)
+EVERY_S = (3.0, 10.0)
 LONGEST_S = 1500
 NODES = ({"num_cpus": 3}, {"num_cpus": 3}, {"num_cpus": 2})
 ACTIONS = ("worker", "worker", "node", "coordinator", "connection", "database", "head")

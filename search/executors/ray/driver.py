@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ _MOST_LOSSES = 3  # of workers and nodes; a job that takes more of them with it 
 _LOOK_S = 0.05  # for jobs that came meanwhile
 _REPORT_S = 120.0
 _LONGEST_END_S = 5.0
+_NO_CLUSTER = (exceptions.RayError, ConnectionError, RuntimeError, TimeoutError)
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Driver:
                 namespace="compression-search",
             )
             report = self._report()
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        except (*_NO_CLUSTER, ValueError) as error:
             self.say(Answer(refused=_in_words(error)))
             raise SystemExit(1) from error
         self.offered = frozenset(report.offered)
@@ -74,15 +76,18 @@ class Driver:
             .remote(list(self.start.paths))
             for node in alive
         ]
-        told = ray.get(asked, timeout=_REPORT_S)
-        nodes = []
-        for node, report in zip(alive, told, strict=True):
-            names = sorted(
-                r.removeprefix(PREFIX) for r in node["Resources"] if r.startswith(PREFIX)
-            )
-            content = NodeReport.model_validate_json(report)
-            update = {"targets": tuple(names), "cpus": node["Resources"].get("CPU", 0.0)}
-            nodes.append(content.model_copy(update=update))
+        nodes: list[NodeReport] = []
+        for node, ref in zip(alive, asked, strict=True):
+            try:
+                told = NodeReport.model_validate_json(ray.get(ref, timeout=_REPORT_S))
+            except exceptions.RayError:
+                if not nodes:  # our own
+                    raise
+                continue  # it went meanwhile
+            has = node["Resources"]
+            names = sorted(r.removeprefix(PREFIX) for r in has if r.startswith(PREFIX))
+            update = {"targets": tuple(names), "cpus": has.get("CPU", 0.0)}
+            nodes.append(told.model_copy(update=update))
         return ClusterReport(nodes=tuple(nodes), gpus=ray.cluster_resources().get("GPU", 0.0))
 
     def take(self, asked: Asked) -> None:
@@ -193,8 +198,12 @@ def main() -> None:
     driver.connect()
 
     def serve() -> None:
-        for line in sys.stdin:
-            driver.take(Asked.model_validate_json(line))
+        try:
+            for line in sys.stdin:
+                driver.take(Asked.model_validate_json(line))
+        except _NO_CLUSTER:
+            traceback.print_exc()
+            os._exit(1)  # the coordinator finds it gone
         late = threading.Timer(_LONGEST_END_S, os._exit, (0,))  # nobody may answer any more
         late.daemon = True
         late.start()
