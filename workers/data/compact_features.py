@@ -41,8 +41,7 @@ class CompactFeatures:
         plain = as_f32(self._part(part)[begin : begin + n_frames])
         if augmentation == 0:
             return plain
-        rng = np.random.default_rng((first, augmentation))
-        return derived(plain, self._augmentations[augmentation], rng)
+        return derived(plain, self._augmentations[augmentation], seed=(first, augmentation))
 
     def _part(self, number: int) -> np.ndarray:
         """uint8 [frames, 80] of a part, mapped into memory."""
