@@ -11,6 +11,7 @@ from pathlib import Path
 
 import soundfile
 
+from spaces.files import why_not_a_file
 from spaces.space import Data, Tokens
 from workers.data.audio import read_audio
 from workers.data.bandwidth import bandwidth_hz
@@ -278,8 +279,10 @@ def _about_s(items: Sequence[Item]) -> float:
 def _length_s(entry: ManifestEntry) -> float | None:
     if entry.duration_s is not None:
         return entry.duration_s
+    is_plain = is_file_of_its_own(entry.audio)
+    if is_plain and why_not_a_file(Path(entry.audio)):  # a pipe would be waited for
+        return None
     try:
-        is_plain = is_file_of_its_own(entry.audio)
         return float(soundfile.info(entry.audio if is_plain else opened(entry.audio)).duration)
     except (soundfile.LibsndfileError, DataFault, OSError, TypeError, RuntimeError):
         return None
