@@ -134,7 +134,7 @@ def test_a_sample_without_a_text_is_a_fault_of_its_own(tmp_path: Path) -> None:
     [
         ("none.tar", "no such file"),
         ("no.tar", "is no tar archive that can be read"),
-        ("http://127.0.0.1:9/train.jsonl", "is not there, or nobody answers"),
+        ("http://127.0.0.1:9/train.jsonl", "cannot be read"),
         ("http://127.0.0.1:9/train.csv", "lists of JSON lines"),
         ("nowhere://bucket/train.jsonl", "cannot be read"),
     ],

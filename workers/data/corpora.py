@@ -78,28 +78,33 @@ def read_split(paths: tuple[str, ...], data: HowRead) -> list[Item]:
 
 
 def _read_list(text: str, data: HowRead) -> list[Item]:
-    try:
-        if text.lower().endswith(".tar"):
-            return list(read_tar(text))
-        if is_remote(text):
-            return list(read_remote(text))
-    except DataFault as fault:
-        raise DataRefused(str(fault)) from fault
+    if text.lower().endswith(".tar") or is_remote(text):
+        return _elsewhere(text, needs_text=True)
     path = Path(text)
     return list(_reader(path, data)(path, data))
 
 
-def read_tar(archive: str) -> Iterator[Item]:
+def _elsewhere(text: str, needs_text: bool) -> list[Item]:
+    """A list that is an archive, or behind a URL."""
+    read = read_tar if text.lower().endswith(".tar") else read_remote
+    try:
+        return list(read(text, needs_text))
+    except DataFault as fault:
+        raise DataRefused(str(fault)) from fault
+
+
+def read_tar(archive: str, needs_text: bool = True) -> Iterator[Item]:
     """A shard of a WebDataset: audio and what is said, under the same name."""
     for name, audio, told in in_tar(archive):
-        source, text, speaker = f"{archive}: {name}", told.get("text"), told.get("speaker")
+        source, speaker = f"{archive}: {name}", told.get("speaker")
+        text = told.get("text") if needs_text else ""
         if not isinstance(text, str):
             yield BadLine(source, 'has no text beside its audio (.txt, or .json with "text")')
         else:
             yield ManifestEntry(audio, text, source, None if speaker is None else str(speaker))
 
 
-def read_remote(url: str) -> Iterator[Item]:
+def read_remote(url: str, needs_text: bool = True) -> Iterator[Item]:
     """JSON lines behind a URL; audio without a URL of its own lies beside them."""
     if not url.lower().endswith((".jsonl", ".json", ".manifest")):
         raise DataFault(
@@ -108,7 +113,7 @@ def read_remote(url: str) -> Iterator[Item]:
     base = url.rpartition("/")[0]
     for number, line in enumerate(text_at(url).split("\n"), 1):
         if line.strip():
-            item = _from_json(line, f"{url}:{number}", None, True)
+            item = _from_json(line, f"{url}:{number}", None, needs_text)
             if isinstance(item, ManifestEntry):
                 item = replace(item, audio=joined(base, item.audio))
             yield item
@@ -122,15 +127,18 @@ def read_unlabelled(paths: tuple[str, ...]) -> list[Item]:
         DataRefused: when a path is missing, of unknown kind or holds nothing.
     """
     items: list[Item] = []
+    found: list[Item]
     for text in paths:
         path = Path(text)
-        if not path.exists():
+        if text.lower().endswith(".tar") or is_remote(text):
+            found = _elsewhere(text, needs_text=False)
+        elif not path.exists():
             raise DataRefused(
                 f"{path}: no such file or folder (in a space, paths are relative to its file)"
             )
-        if path.is_dir():
+        elif path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _AUDIO)
-            found: list[Item] = [ManifestEntry(str(p), "", str(p)) for p in files]
+            found = [ManifestEntry(str(p), "", str(p)) for p in files]
         elif path.suffix.lower() in (".jsonl", ".json", ".manifest"):
             found = list(read_json_lines(path, needs_text=False))
         else:

@@ -19,16 +19,17 @@ import fsspec
 
 from workers.errors import DataFault
 
-_IN_TAR = re.compile(r"(.+\.tar)::(\d+)\+(\d+)")
+_IN_TAR = re.compile(r"(.+\.tar)::(\d+)\+(\d+)", re.IGNORECASE)
 _AUDIO = (".wav", ".flac", ".ogg", ".mp3")
 _TEXT = (".txt", ".json")
 _EXTRAS = {"http": "http", "https": "http", "s3": "s3"}
 try:  # its errors are of no kind that Python knows
     from aiohttp import ClientError
 
-    _UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, ClientError)
+    UNREACHABLE: tuple[type[Exception], ...] = (OSError, ClientError)
 except ModuleNotFoundError:
-    _UNREADABLE = (OSError, ValueError)
+    UNREACHABLE = (OSError,)
+_UNREADABLE: tuple[type[Exception], ...] = (*UNREACHABLE, ValueError)
 _NO_ARCHIVE: tuple[type[Exception], ...] = (*_UNREADABLE, tarfile.TarError)
 
 
@@ -48,13 +49,10 @@ def opened(path: str) -> IO[bytes]:
         DataFault: when it cannot be read, saying why.
     """
     inside = _IN_TAR.fullmatch(path)
-    archive = path if inside is None else inside[1]
+    begin, end = (None, None) if inside is None else _range_of(inside)
     try:
-        with fsspec.open(archive, "rb") as file:
-            if inside is None:
-                return io.BytesIO(file.read())
-            file.seek(int(inside[2]))
-            return io.BytesIO(file.read(int(inside[3])))
+        system, where = fsspec.core.url_to_fs(archive_of(path))
+        return io.BytesIO(system.cat_file(where, begin, end))  # of an archive no more than that
     except FileNotFoundError as error:
         raise DataFault(f"{path}: {_absent(path)}") from error
     except ImportError as error:
@@ -92,7 +90,7 @@ def in_tar(archive: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         DataFault: when it is no archive.
     """
     try:
-        with fsspec.open(archive, "rb") as file, tarfile.open(fileobj=file) as tar:
+        with fsspec.open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             samples: dict[str, dict[str, tarfile.TarInfo]] = defaultdict(dict)
             for member in tar:
                 if member.isfile():
@@ -137,13 +135,22 @@ def _said(tar: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[st
     return told if isinstance(told, dict) else {}
 
 
-def stamp_of(path: str) -> tuple[object, ...]:
-    """Tells a recording that was changed."""
+def _range_of(inside: re.Match[str]) -> tuple[int, int]:
+    begin = int(inside[2])
+    return begin, begin + int(inside[3])
+
+
+def archive_of(path: str) -> str:
+    """The file that a recording is in: its archive, or itself."""
     inside = _IN_TAR.fullmatch(path)
-    archive = path if inside is None else inside[1]
-    if not is_remote(archive):
-        told = Path(archive).stat()
+    return path if inside is None else inside[1]
+
+
+def stamp_of(path: str) -> tuple[object, ...]:
+    """Tells a file that was changed."""
+    if not is_remote(path):
+        told = Path(path).stat()
         return told.st_size, told.st_mtime_ns
-    system, where = fsspec.core.url_to_fs(archive)
+    system, where = fsspec.core.url_to_fs(path)
     info = system.info(where)
     return info.get("size"), str(info.get("ETag") or info.get("mtime") or info.get("LastModified"))

@@ -7,8 +7,9 @@ holds
     rows.json    what each utterance is: digest of its samples and duration, or what is wrong
     plain.u8     uint8 [frames, 80]: its features in 8 bits (`compact.py`), where they are asked for
 
-so that what was interrupted goes on with the shards that are missing, a list that grew costs what
-was added, and spaces on the same audio share them.
+so that what was interrupted goes on with the shards that are missing, a list that grew at its end
+costs what was added (but where it is by so much that larger shards are taken), and spaces on the
+same audio share them. A shard with a recording that could not be reached is made anew next time.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,21 +30,22 @@ from typing import NamedTuple
 import numpy as np
 
 from spaces.recipe import digest_of
-from workers.atomic import is_whole, new_folder, whole_or_removed, write_json
+from workers.atomic import is_whole, new_folder, write_json
 from workers.data.audio import DurationLimit, read_audio
 from workers.data.compact import as_u8
 from workers.data.features import N_MELS, SAMPLE_RATE_HZ
 from workers.data.features_numpy import fbank_numpy
-from workers.data.remote import stamp_of
+from workers.data.remote import UNREACHABLE, archive_of, stamp_of
 from workers.data.sources import denoiser
 from workers.errors import DataFault
 
 ROWS, PLAIN = "rows.json", "plain.u8"
+_NOT_FOR_GOOD = "faulty"
 _VERSION = 1
-_MOST_IN_SHARD = 256
-_LEAST_IN_SHARD = 8
-_N_SHARDS = 800  # of a list: a process that is killed costs less than a hundredth of the work
+_IN_SHARD = (256, 64, 16, 8)  # items: the most of which a list has hundreds of shards
+_N_SHARDS = 400  # of a list: a process that is killed costs less than a hundredth of the work
 _WORTH_PROCESSES = 2_000  # stretches
+_AT_ONCE = 16  # questions to servers
 _AHEAD = 4  # shards a core that are asked for before they are needed
 
 
@@ -75,6 +78,7 @@ class Scanned:
     folder of the shard, first frame and frames."""
 
     fault: str | None = None
+    may_pass: bool = False  # the fault: it is of reaching the recording, not of what it holds
     digest: str = ""
     duration_s: float = 0.0
     at: tuple[str, int, int] | None = None
@@ -87,10 +91,10 @@ def scan(stretches: Sequence[Stretch], how: How, cache: Path | None) -> Iterator
         cache: where shards are kept; None keeps nothing.
     """
     if cache is None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(_n_cores()) as pool:
             yield from pool.map(lambda s: _heard(s, how)[0], stretches)
         return
-    size = min(_MOST_IN_SHARD, max(_LEAST_IN_SHARD, len(stretches) // _N_SHARDS))
+    size = next((n for n in _IN_SHARD if len(stretches) >= n * _N_SHARDS), _IN_SHARD[-1])
     shards = [stretches[i : i + size] for i in range(0, len(stretches), size)]
     for folder in _made(shards, how, cache / "shards"):
         yield from _read(folder)
@@ -99,9 +103,10 @@ def scan(stretches: Sequence[Stretch], how: How, cache: Path | None) -> Iterator
 def _made(shards: list[Sequence[Stretch]], how: How, home: Path) -> Iterator[Path]:
     """The folders of shards, in order; those that are missing are made by as many processes as
     there are cores, some ahead of what is asked for."""
-    n_cores = os.cpu_count() or 1
-    folders = [home / _name(shard, how) for shard in shards]
-    missing = {f: shard for f, shard in zip(folders, shards, strict=True) if not is_whole(f)}
+    n_cores = _n_cores()
+    stamps = _stamps({archive_of(s.audio) for shard in shards for s in shard})
+    folders = [home / _name(shard, how, stamps) for shard in shards]
+    missing = {f: shard for f, shard in zip(folders, shards, strict=True) if not _is_done(f)}
     with _pool(sum(map(len, missing.values())), n_cores) as pool:
         asked: dict[Path, Future[None]] = {}
         left = iter(missing.items())
@@ -113,8 +118,12 @@ def _made(shards: list[Sequence[Stretch]], how: How, home: Path) -> Iterator[Pat
             yield folder
 
 
-def _name(shard: Sequence[Stretch], how: How) -> str:
-    made_of = [_VERSION, asdict(how), [(*s, *_stamp(s.audio)) for s in shard]]
+def _is_done(folder: Path) -> bool:
+    return is_whole(folder) and not (folder / _NOT_FOR_GOOD).exists()
+
+
+def _name(shard: Sequence[Stretch], how: How, stamps: Mapping[str, object]) -> str:
+    made_of = [_VERSION, asdict(how), [(*s, stamps[archive_of(s.audio)]) for s in shard]]
     return digest_of(made_of)[:32]
 
 
@@ -124,6 +133,18 @@ def _pool(n_stretches: int, n_cores: int) -> Executor:
         return ThreadPoolExecutor(n_cores)
     # not forked: threads of this process are no matter then
     return ProcessPoolExecutor(n_cores, multiprocessing.get_context("spawn"), _begin_process)
+
+
+def _n_cores() -> int:
+    """That this process may run on."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _stamps(paths: Collection[str]) -> dict[str, tuple[object, ...]]:
+    """What tells each file that was changed; servers are asked for several at once."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(paths, pool.map(_stamp, paths), strict=True))
 
 
 def _stamp(path: str) -> tuple[object, ...]:
@@ -152,7 +173,8 @@ def _end_with_parent() -> None:
 def make_shard(folder: Path, shard: Sequence[Stretch], how: How) -> None:
     """Decode a shard into its folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    whole_or_removed(folder)
+    if not _is_done(folder):
+        shutil.rmtree(folder, ignore_errors=True)
     rows, moments, n_frames = [], np.zeros((2, N_MELS)), 0
     with new_folder(folder) as partial:
         with (partial / PLAIN).open("wb") as file:
@@ -164,10 +186,12 @@ def make_shard(folder: Path, shard: Sequence[Stretch], how: How) -> None:
                 file.write(as_u8(features).tobytes())
                 moments += moments_of(features)
                 at = (folder.name, n_frames, len(features))
-                rows.append(Scanned(scanned.fault, scanned.digest, scanned.duration_s, at))
+                rows.append(replace(scanned, at=at))
                 n_frames += len(features)
         content = {"rows": [asdict(row) for row in rows], "moments": moments.tolist()}
         write_json(partial / ROWS, content)
+    if any(row.may_pass for row in rows):
+        (folder / _NOT_FOR_GOOD).touch()
 
 
 def moments_of(features: np.ndarray) -> np.ndarray:
@@ -182,9 +206,9 @@ def _heard(stretch: Stretch, how: How) -> tuple[Scanned, np.ndarray | None]:
         limit = DurationLimit(how.max_duration_s, "data.max_duration_s")
         samples = read_audio(stretch.audio, stretch.offset_s, stretch.duration_s, limit)
     except DataFault as fault:
-        return Scanned(fault=str(fault)), None
+        return Scanned(str(fault), isinstance(fault.__cause__, UNREACHABLE)), None
     digest = hashlib.sha256(samples.tobytes()).hexdigest()
-    scanned = Scanned(None, digest, len(samples) / SAMPLE_RATE_HZ)
+    scanned = Scanned(digest=digest, duration_s=len(samples) / SAMPLE_RATE_HZ)
     if not how.features:
         return scanned, None
     return scanned, fbank_numpy(denoiser()(samples) if how.denoise else samples)

@@ -39,9 +39,20 @@ class Draft:
         notes: list[Any] = []
         with contextlib.suppress(ValueError):  # the last may have been cut off
             notes.extend(json.loads(line) for line in lines[1:] if line.endswith("\n"))
-        whole = "".join([self._about + "\n", *(json.dumps(note) + "\n" for note in notes)])
-        self._path.write_text(whole, encoding="utf-8")
+        self._write(notes)
         return notes
+
+    def _write(self, notes: list[Any]) -> None:
+        lines = [self._about + "\n", *(json.dumps(note) + "\n" for note in notes)]
+        self._path.write_text("".join(lines), encoding="utf-8")
+
+    def keep_first(self, is_there: Callable[[Any], bool]) -> None:
+        """Drop notes from the first on that tells of what is not there, as after a power cut."""
+        for place, note in enumerate(self.notes):
+            if not is_there(note):
+                del self.notes[place:]
+                self._write(self.notes)
+                return
 
     def add(self, note: Any, flush: Callable[[], None]) -> None:
         """Note an utterance that is done.

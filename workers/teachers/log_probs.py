@@ -71,6 +71,18 @@ class Writer:
             file.flush()
 
 
+def rows_there(folder: Path, size: int, top_k: int | None) -> int:
+    """How many rows the files of a folder hold, each of them."""
+    if top_k is None:
+        return size_of(folder / WHOLE) // (2 * size)
+    return min(size_of(folder / name) for name in (TOP_SYMBOLS, TOP_VALUES)) // (2 * top_k)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
 @contextmanager
 def writing(folder: Path, size: int, top_k: int | None, n_rows: int = 0) -> Iterator[Writer]:
     """Write after so many rows that are there already; what lies beyond them is cut off."""

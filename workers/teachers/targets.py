@@ -13,6 +13,7 @@ A folder, at the students' frame rate and in their tokens:
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Literal, NotRequired, TypedDict
 
 import jiwer
 import numpy as np
+from filelock import FileLock
 
 from workers.atomic import new_folder, whole_or_removed
 from workers.data.corpus import Corpus
@@ -28,7 +30,7 @@ from workers.data.text import Unencodable, tokenizer_of
 from workers.data.utterances import Utterance
 from workers.teachers.base import Transcriber
 from workers.teachers.draft import Draft
-from workers.teachers.log_probs import writing
+from workers.teachers.log_probs import rows_there, size_of, writing
 from workers.teachers.pseudo_labels import Bounds, counted, why_not
 from workers.teachers.rate import at_rate, output_steps
 from workers.teachers.runner import TeacherRunner
@@ -36,6 +38,7 @@ from workers.teachers.runner import TeacherRunner
 SMALLEST_LOG_PROB = -1e4  # float16 ends at -65504, and minus infinity times zero is no number
 _MOST_WHOLE_BYTES = 20e9  # of log-probabilities; beyond, the likeliest of each frame are kept
 _USUAL_TOP_K = 16
+_HIDDEN = "hidden.f16"
 PSEUDO_LABEL_WER = 0.10  # a teacher's transcript further than this from the reference is not used
 
 Progress = Callable[[int, int], None]
@@ -99,7 +102,11 @@ def infer_targets(
     if not isinstance(runner.teacher, Transcriber):
         columns = columns_for(corpus.symbols, runner.teacher.symbols)
     draft_folder = folder.with_name(f".{folder.name}.draft")
-    with new_folder(folder) as partial:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Another study with this teacher among several works in the same place.
+    with FileLock(folder.with_name(f".{folder.name}.lock")), new_folder(folder) as partial:
+        if whole_or_removed(folder):
+            return
         if columns is None:
             index = transcripts(corpus, _drafted(runner, corpus.train, draft_folder), progress)
             texts = runner.texts(corpus.unlabelled)
@@ -112,13 +119,21 @@ def infer_targets(
                 top_k = None
             pass_ = _Pass(runner, columns, subsampling_factor, hidden, top_k)
             index, written = pass_.run(draft_folder, progress)
-            for path in draft_folder.glob("*.?16"):
-                shutil.move(path, partial / path.name)
             texts = iter(written)
         if corpus.unlabelled:
             index |= pseudo_labels(corpus, texts, subsampling_factor, progress)
         (partial / "index.json").write_text(json.dumps(index))
+        for path in draft_folder.glob("*.?16"):
+            _link(path, partial / path.name)
     shutil.rmtree(draft_folder, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The draft keeps what it has until the folder is there."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _drafted(runner: TeacherRunner, utterances: Sequence[Utterance], folder: Path) -> Iterator[str]:
@@ -151,11 +166,15 @@ class _Pass:
         corpus, size = self.runner.corpus, len(self.columns)
         n_clean, n_train = len(self.runner.speeds), len(corpus.train)
         draft = Draft(folder, ["frames", size, self.top_k, self.hidden, n_clean])
-        position = sum(n for note in draft.notes for _, n in note["spans"])
         hidden_size = draft.notes[0]["hidden_size"] if draft.notes else None
+        n_there = rows_there(folder, size, self.top_k)
+        if hidden_size:
+            n_there = min(n_there, size_of(folder / _HIDDEN) // (2 * hidden_size))
+        draft.keep_first(lambda note: sum(note["spans"][-1]) <= n_there)
+        position = sum(draft.notes[-1]["spans"][-1]) if draft.notes else 0
         with (
             writing(folder, size, self.top_k, position) as frames,
-            (folder / "hidden.f16").open("ab") as layers,
+            (folder / _HIDDEN).open("ab") as layers,
         ):
             layers.truncate(position * (hidden_size or 0) * 2)
 

@@ -26,7 +26,14 @@ from search.executors.ray.needs import PREFIX, Needs, needs_of
 from search.executors.ray.node import Errand, Told, do, report_of_node
 from workers.jobs import key_of
 
-_MOST_LOSSES = 3  # of workers and nodes; a job that takes more of them with it is to blame itself
+_MOST_LOSSES = 3  # of workers; a job that takes more of them with it is to blame itself
+_BEFORE_AGAIN_S = 2.0
+_OF_NODES = (  # no job takes a whole node with it
+    exceptions.LocalRayletDiedError,
+    exceptions.NodeDiedError,
+    exceptions.ObjectLostError,
+    exceptions.TaskUnschedulableError,
+)
 _LOOK_S = 0.05  # for jobs that came meanwhile
 _REPORT_S = 120.0
 _LONGEST_END_S = 5.0
@@ -36,8 +43,9 @@ _NO_CLUSTER = (exceptions.RayError, ConnectionError, RuntimeError, TimeoutError)
 @dataclass
 class _Running:
     errand: Errand
-    stream: Any  # what its node tells
+    stream: Any  # what its node tells; None while it waits to be sent again
     n_lost: int = 0
+    send_at: float = 0.0
 
 
 @dataclass
@@ -99,7 +107,7 @@ class Driver:
             return
         with self._lock:
             ended = self._running.pop(asked.ticket, None)
-        if ended is not None:
+        if ended is not None and ended.stream is not None:
             ray.cancel(ended.stream, force=True)
 
     def _sent(self, errand: Errand) -> Any:
@@ -114,7 +122,12 @@ class Driver:
 
     def _ready(self) -> list[tuple[int, _Running]]:
         with self._lock:
-            of = {running.stream: (ticket, running) for ticket, running in self._running.items()}
+            waiting = [r for r in self._running.values() if r.stream is None]
+        for running in waiting:
+            if time.monotonic() >= running.send_at:
+                running.stream = self._sent(running.errand)
+        with self._lock:
+            of = {r.stream: (t, r) for t, r in self._running.items() if r.stream is not None}
         if not of:
             time.sleep(_LOOK_S)
             return []
@@ -134,16 +147,16 @@ class Driver:
         self.say(Answer(ticket=ticket, told=told))
 
     def _lost(self, ticket: int, running: _Running, error: Exception) -> None:
-        """Worker or node are gone: no recipe is to blame until it has cost several."""
+        """Worker or node are gone: no recipe is to blame until it has cost several workers."""
         with self._lock:
             if self._running.get(ticket) is not running:
                 return  # it was cancelled
-        running.n_lost += 1
-        if running.n_lost < _MOST_LOSSES:
-            running.stream = self._sent(running.errand)
-        else:
-            self._forget(ticket, running)
+        running.n_lost += not isinstance(error, _OF_NODES)
         is_over = running.n_lost >= _MOST_LOSSES
+        if is_over:
+            self._forget(ticket, running)
+        else:  # that a node is gone is known to all after a while
+            running.stream, running.send_at = None, time.monotonic() + _BEFORE_AGAIN_S
         self.say(
             Answer(
                 ticket=ticket,
