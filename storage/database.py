@@ -91,6 +91,14 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parsed.database or "") if is_file else None
 
 
+def shown_url(url: str) -> str:
+    """Which database it is, without its password."""
+    file = sqlite_file(url)
+    if file is not None:
+        return str(file)
+    return sa.make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
 def _sqlite(url: sa.URL, wait_s: float) -> sa.Engine:
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)

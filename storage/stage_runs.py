@@ -47,6 +47,17 @@ class StageRuns(Table):
         with self._writing() as connection:
             connection.execute(sa.insert(t.stage_runs).values(row))
 
+    def totals(self, study_id: int) -> list[tuple[str, str, int, float]]:
+        """(stage, state, attempts, their seconds), without reading what they gave back."""
+        c = t.stage_runs.c
+        query = (
+            sa.select(c.stage, c.state, sa.func.count(), sa.func.sum(c.duration_s))
+            .where(c.study_id == study_id)
+            .group_by(c.stage, c.state)
+        )
+        with self._reader.connect() as connection:
+            return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+
     def of(self, study_id: int, subject: int | str | None = ALL) -> list[StageRun]:
         """Stage runs in order: of one trial by its number, of the study itself (None), or all."""
         query = sa.select(t.stage_runs).where(t.stage_runs.c.study_id == study_id)

@@ -105,6 +105,17 @@ class Trials(Table):
         with self._writing() as connection:
             connection.execute(sa.update(t.trials).where(t.trials.c.id == trial.id).values(changes))
 
+    def totals(self, study_id: int) -> dict[TrialState, tuple[int, float]]:
+        """How many trials are in each state, and the CPU seconds that they took."""
+        c = t.trials.c
+        query = (
+            sa.select(c.state, sa.func.count(), sa.func.sum(c.compute_s))
+            .where(c.study_id == study_id)
+            .group_by(c.state)
+        )
+        with self._reader.connect() as connection:
+            return {TrialState(row[0]): (row[1], row[2]) for row in connection.execute(query)}
+
     def rows(self, study_id: int) -> list[TrialRow]:
         """Trials without what only the sampler needs, by number."""
         c = t.trials.c

@@ -6,11 +6,11 @@ import time
 
 import click
 
-from search.cli.common import open_store, space_of, study_named
+from search.cli.common import check_signs, open_store, space_of, study_named
 from search.errors import UsageFault
-from search.progress import SILENT_S, LiveStatus, Snapshot
-from storage.records import Study
-from storage.store import Store
+from search.progress import LiveStatus, Snapshot
+from spaces.space import Space
+from storage.records import Study, Trial
 
 _LOOK_S = 1.0
 
@@ -39,16 +39,20 @@ def attach_command(ctx: click.Context, name: str | None, as_json: bool, plain: b
                 "`search launch`"
             )
         space, seen = space_of(study), store.events.last_id(study.id)
+        trials = store.trials.of(study.id)
         try:
             with open_view(as_json, plain) as view:
                 while study.state.is_live:
-                    for event in store.events.since(study.id, seen):
+                    events = store.events.since(study.id, seen)
+                    for event in events:
                         view.event(event)
                         seen = event.id
+                    if events:  # of ten thousand trials reading takes two seconds
+                        trials = store.trials.of(study.id)
                     live = LiveStatus.of(study)
                     if live is not None:
-                        view.tick(_snapshot(store, study, live, space))
-                    _check_signs(study, live)
+                        view.tick(_snapshot(study, trials, live, space))
+                    check_signs(study)
                     time.sleep(_LOOK_S)
                     study = store.studies.get(study.name)
                 for event in store.events.since(study.id, seen):
@@ -57,27 +61,14 @@ def attach_command(ctx: click.Context, name: str | None, as_json: bool, plain: b
             click.echo(f"no longer watching; {study.name} goes on: search status {study.name}")
 
 
-def _snapshot(store: Store, study: Study, live: LiveStatus, space: object) -> Snapshot:
+def _snapshot(study: Study, trials: list[Trial], live: LiveStatus, space: Space) -> Snapshot:
     return Snapshot(
         study=study,
-        space=space,  # type: ignore[arg-type]
-        trials=store.trials.of(study.id),
+        space=space,
+        trials=trials,
         running=live.running,
         elapsed_s=live.elapsed_s,
         eta_s=live.eta_s,
         waiting=live.waiting,
         away_s=live.away_s,
     )
-
-
-def _check_signs(study: Study, live: LiveStatus | None) -> None:
-    """A coordinator that was killed says nothing more.
-
-    Raises:
-        UsageFault: saying how to go on.
-    """
-    if live is not None and time.time() - live.at > SILENT_S:
-        raise UsageFault(
-            f'study "{study.name}" has given no sign of life for {SILENT_S:.0f} s; continue it '
-            "with `search launch`"
-        )

@@ -45,4 +45,6 @@ def in_background(
             process.returncode = 0  # it is nobody's child to wait for
             return process.pid, None
         time.sleep(_LOOK_S)
+    process.kill()
+    process.wait()
     raise SearchError(f"did not begin within {_LONGEST_START_S:.0f} s; see {log}")

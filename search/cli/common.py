@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from search.added_targets import space_of
 from search.errors import UsageFault
 from search.home import Home
+from search.progress import SILENT_S, LiveStatus
 from spaces.files import why_not_a_file
 from spaces.space import Space
 from storage.database import sqlite_file
@@ -20,6 +22,7 @@ from storage.records import Study
 from storage.store import Store
 
 DEFAULT_HOME = ".search"
+_WATCHED_SINCE: dict[str, float] = {}  # by study
 yes_option = click.option(
     "--yes", is_flag=True, help="Agree to send the tokens of its devices to hosts not seen before."
 )
@@ -66,6 +69,21 @@ def study_named(store: Store, name: str | None) -> Study:
     if not studies:
         raise UsageFault("the store holds no studies yet; start one with `search launch`")
     raise UsageFault(f"which study? The store holds {', '.join(s.name for s in studies)}")
+
+
+def check_signs(study: Study) -> None:
+    """A coordinator that was killed says nothing more, of what it said last or at its start.
+
+    Raises:
+        UsageFault: saying how to go on.
+    """
+    live = LiveStatus.of(study)
+    began = _WATCHED_SINCE.setdefault(study.name, time.time())
+    if time.time() - (began if live is None else live.at) > SILENT_S:
+        raise UsageFault(
+            f'study "{study.name}" has given no sign of life for {SILENT_S:.0f} s; continue it '
+            "with `search launch`"
+        )
 
 
 def agree_to_hosts(ctx: click.Context, space: Space, yes: bool, *names: str) -> None:
@@ -139,6 +157,7 @@ __all__ = [
     "StorageError",
     "agree_to_hosts",
     "check_output",
+    "check_signs",
     "home_of",
     "open_store",
     "progress_bar",

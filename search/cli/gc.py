@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from search.cli.common import home_of, open_store
+from search.clock import SYSTEM_CLOCK
 from search.errors import UsageFault
+from search.home import Home
+from storage.database import shown_url, sqlite_file
 
 if TYPE_CHECKING:
     from search.housekeeping.survey import Item
@@ -26,10 +30,21 @@ _YOUNG_S = 3600.0  # what is younger may be of work that is under way
     type=click.FloatRange(0),
     help="Then also what can be made again, oldest first, until the home takes no more than this.",
 )
+@click.option(
+    "--other-store",
+    is_flag=True,
+    help="This is the only store that matters, though the home has another, or its artifacts "
+    "lie elsewhere.",
+)
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_context
 def gc_command(
-    ctx: click.Context, yes: bool, keep_all: bool, budget_gb: float | None, as_json: bool
+    ctx: click.Context,
+    yes: bool,
+    keep_all: bool,
+    budget_gb: float | None,
+    other_store: bool,
+    as_json: bool,
 ) -> None:
     """Free the room of what no study needs: models that are on no front, checkpoints of stages that
     did not end, features and teacher's output that no study uses.
@@ -48,15 +63,15 @@ def gc_command(
     from search.housekeeping.plan import removals
     from search.housekeeping.survey import survey
     from search.housekeeping.uses import uses_of
-    from search.study.lease import only_coordinator
+    from search.study.launch import HEARTBEAT
+    from search.study.lease import holding, only_coordinator
 
     home = home_of(ctx)
     with open_store(ctx) as store, ExitStack() as held:
+        _check_alone(home, other_store)
         for study in store.studies.all():
-            lease = store.leases.find(study.name)
-            if lease is not None and lease.holder is not None and study.state.is_live:
-                raise UsageFault(f'study "{study.name}" is being run; stop it first: search stop')
             held.enter_context(only_coordinator(home, study.name))
+            held.enter_context(holding(store, home, study.name, SYSTEM_CLOCK, HEARTBEAT))
         items = survey(home, uses_of(store, keep_all))
         going = removals(items, time.time() - _YOUNG_S, budget_gb)
         if yes:
@@ -73,6 +88,34 @@ def gc_command(
         click.echo(f"removed {len(going):,} items, {freed:,.1f} MB")
     else:
         click.echo(f"would remove {len(going):,} items, {freed:,.1f} MB; do it with --yes")
+
+
+def _check_alone(home: Home, is_meant: bool) -> None:
+    """What only another store knows of would go.
+
+    Raises:
+        UsageFault: when there may be one.
+    """
+    own = home.folder / "store.sqlite"
+    if is_meant:
+        return
+    if own.exists() and sqlite_file(home.store_url) != own:
+        raise UsageFault(
+            f"{own}: is another store of this home, whose studies would lose their files; look at "
+            "each by itself, or say --other-store if it is of no use any more"
+        )
+    if "://" not in home.artifacts_url and home.folder not in Path(home.artifacts_url).parents:
+        raise UsageFault(
+            f"{home.artifacts_url}: artifacts that lie outside the home may be of other homes as "
+            "well; say --other-store if they are not"
+        )
+    stores = home.folder / "locks" / "stores"
+    named = stores.read_text().splitlines() if stores.is_file() else []
+    if any(url != shown_url(home.store_url) for url in named):
+        raise UsageFault(
+            f"this home was used with the stores {', '.join(named)}; what only another one knows "
+            "of would go; give --store, or say --other-store"
+        )
 
 
 def _print(items: list[Item], going: list[Item]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from typing import Literal
 
 import click
@@ -74,14 +76,15 @@ def launch_command(
     from search.report.terminal import open_view
     from search.study.engine import Engine
     from search.study.launch import launch
-    from search.study.options import Options
+    from search.study.options import Options, with_options
     from spaces.load import load_space
     from storage.records import StudyState
 
     space = load_space(path)
     agree_to_hosts(ctx, space, yes)
     if detach:
-        return _detached(ctx, str(options["study"] or space.name))
+        named = with_options(space, Options(**options))  # type: ignore[arg-type]
+        return _detached(ctx, named.name)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's Ctrl-C
     with open_view(as_json, plain) as observer:
         study, state = launch(
@@ -122,7 +125,7 @@ def _detached(ctx: click.Context, name: str) -> int:
     from storage.database import sqlite_file
 
     home = home_of(ctx)
-    log = home.folder / "logs" / f"{name}.log"
+    log = home.folder / "logs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
 
     def is_under_way(process: int) -> bool:

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from search.cli.common import open_store, study_named, whole_number
+from search.cli.common import check_signs, open_store, study_named, whole_number
 from search.progress import LiveStatus, RunningStage
 from storage.records import StageRun, Study
 from storage.store import Store
@@ -46,6 +46,7 @@ def logs_command(ctx: click.Context, trial: str | None, name: str | None, follow
             said = now
             if not follow or _has_ended(store, study, number):
                 break
+            check_signs(study)
             time.sleep(_LOOK_S)
         if not shown and not said:
             who = "the study" if number is None else f"trial {number}"

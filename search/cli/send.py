@@ -29,7 +29,7 @@ def send_command(ctx: click.Context, name: str, tool: str, where: str | None) ->
 
     if where is None and tool in ("optuna", "mlflow"):
         raise UsageFault(f"search send {name} {tool} WHERE: to which storage or server?")
-    with open_store(ctx) as store, progress_bar() as progress:
+    with open_store(ctx) as store, progress_bar() as progress, receivers.in_words(tool):
         study = study_named(store, name)
         trials = store.trials.of(study.id)
         if tool == "optuna":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from search.home import Home
 from search.housekeeping.uses import Uses
 
 Kind = Literal["artifact", "corpus", "read audio", "soft targets", "spoken corpus", "stage"]
+_MAY_GO_ON = "a study that may go on"
 _STAGE_FILES = (".safetensors", ".onnx", ".npy", ".npz")
 
 
@@ -39,7 +40,7 @@ def survey(home: Home, uses: Uses) -> list[Item]:
         *_artifacts(home, uses),
         *_corpora(home, uses),
         *_soft_targets(home, uses),
-        *_shards(home),
+        *_shards(home, uses),
         *_spoken(home, uses),
         *_stages(home, uses),
     ]
@@ -74,16 +75,22 @@ def _corpora(home: Home, uses: Uses) -> Iterator[Item]:
 
 def _soft_targets(home: Home, uses: Uses) -> Iterator[Item]:
     for path in _folders(home.workspace().cache / "teachers"):
-        yield _item("soft targets", path, uses.soft_targets.get(path.name.partition("-")[0], ""))
+        name = path.name.strip(".").partition(".")[0].partition("-")[0]
+        used_by = uses.soft_targets.get(name, "")
+        if path.name.startswith(".") and not used_by:  # a pass that was cut off
+            used_by = _MAY_GO_ON * uses.is_open
+        yield _item("soft targets", path, used_by)
 
 
-def _shards(home: Home) -> Iterator[Item]:
+def _shards(home: Home, uses: Uses) -> Iterator[Item]:
     """A shard that a corpus was made of is the same file there: it takes no room of its own."""
     for path in _folders(home.workspace().cache / "shards"):
-        item = _item("read audio", path, "")
         features = path / "plain.u8"
-        is_shared = features.is_file() and features.stat().st_nlink > 1
-        yield Item(item.kind, path, item.size_bytes, "a corpus" * is_shared, item.changed_at)
+        if features.is_file() and features.stat().st_nlink > 1:
+            item = _item("read audio", path, "a corpus")
+            yield replace(item, size_bytes=item.size_bytes - features.stat().st_size)
+        else:
+            yield _item("read audio", path, _MAY_GO_ON * uses.is_open)
 
 
 def _spoken(home: Home, uses: Uses) -> Iterator[Item]:
@@ -111,5 +118,4 @@ def _stages(home: Home, uses: Uses) -> Iterator[Item]:
         for path in _folders(kind):
             left = [p for p in path.iterdir() if p.suffix in _STAGE_FILES]
             if left and not (path / "result.json").exists():
-                why = "a trial that may go on" if uses.has_open_trials else ""
-                yield _item("stage", path, why)
+                yield _item("stage", path, _MAY_GO_ON * uses.is_open)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from search.added_targets import space_of
 from search.analysis.trial_frame import study_frame
 from search.results import read_result
-from storage.records import Study, TrialState
+from storage.records import Study, StudyState, TrialState
 from storage.store import Store
 from workers.results import PrepareResult, TeacherTargetsResult
 
@@ -25,7 +25,7 @@ class Uses:
     artifacts: dict[str, str] = field(default_factory=dict)
     corpora: dict[str, str] = field(default_factory=dict)
     soft_targets: dict[str, str] = field(default_factory=dict)
-    has_open_trials: bool = False  # whose stages go on from what they left
+    is_open: bool = False  # a study may go on from what its stages left
 
 
 def uses_of(store: Store, keep_all: bool = False) -> Uses:
@@ -46,7 +46,8 @@ def uses_of(store: Store, keep_all: bool = False) -> Uses:
 def _add(uses: Uses, store: Store, study: Study, keep_all: bool) -> None:
     kept = _kept_trials(store, study, keep_all)
     states = {t.number: t.state for t in store.trials.of(study.id)}
-    uses.has_open_trials |= any(not s.is_final or s in _OPEN for s in states.values())
+    is_open = study.state is not StudyState.FINISHED
+    uses.is_open |= is_open or any(not s.is_final or s in _OPEN for s in states.values())
     for digest in (study.imported or {}).values():
         uses.artifacts.setdefault(digest, f"{study.name}: brought by the user")
     if study.corpus is not None:

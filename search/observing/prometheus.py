@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from search.progress import LiveStatus
-from storage.records import StageRun, Study, StudyState, TrialState
+from storage.records import Study, StudyState, TrialState
 from storage.store import Store
 
 _PREFIX = "compression_search"
@@ -33,11 +33,10 @@ class StoreCollector:
         states = _gauge("trials", "Trials by state", [*_STUDY, "state"])
         compute = _counter("compute_seconds", "CPU seconds of all trials", _STUDY)
         for study in studies:
-            rows = self._store.trials.rows(study.id)
-            counts = Counter(str(row.state) for row in rows)
+            totals = self._store.trials.totals(study.id)
             for state in TrialState:
-                states.add_metric([study.name, str(state)], counts[str(state)])
-            compute.add_metric([study.name], sum(row.compute_s for row in rows))
+                states.add_metric([study.name, str(state)], totals.get(state, (0, 0.0))[0])
+            compute.add_metric([study.name], sum(spent for _, spent in totals.values()))
         yield from (states, compute)
 
     def _of_stages(self, studies: Iterable[Study]) -> Iterator[Metric]:
@@ -46,10 +45,10 @@ class StoreCollector:
         for study in studies:
             counts: Counter[tuple[str, str]] = Counter()
             seconds: dict[str, float] = defaultdict(float)
-            for run in self._store.stage_runs.of(study.id):
-                stage = _stage_of(run)
-                counts[stage, run.state] += 1
-                seconds[stage] += run.duration_s
+            for name, state, n_attempts, sum_s in self._store.stage_runs.totals(study.id):
+                stage = name.partition("@")[0]
+                counts[stage, state] += n_attempts
+                seconds[stage] += sum_s
             for (stage, state), count in counts.items():
                 runs.add_metric([study.name, stage, state], count)
             for stage, sum_s in seconds.items():
@@ -82,10 +81,6 @@ def _of_studies(studies: Iterable[Study]) -> Iterator[Metric]:
         for target, seconds in live.away_s.items():
             away.add_metric([study.name, target], seconds)
     yield from (states, wanted, elapsed, silent, running, eta, away)
-
-
-def _stage_of(run: StageRun) -> str:
-    return run.stage.partition("@")[0]
 
 
 def _gauge(name: str, what: str, labels: list[str]) -> GaugeMetricFamily:

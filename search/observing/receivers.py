@@ -5,6 +5,7 @@ Whatever was sent before is found again by the numbers of its trials, and only c
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from search.errors import UsageFault
 from search.strategy.optuna_records import FrozenTrials
 from spaces.space import Space
-from storage.records import StageRun, Study, Trial
+from storage.records import StageRun, Study, Trial, TrialState
 from workers.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 _OURS = "compression_search"
 _LONGEST_SEND_S = 20.0
+_THEIRS = ("sqlalchemy", "optuna", "mlflow", "wandb")
 
 
 @contextmanager
@@ -31,6 +33,29 @@ def _needing(what: str, extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtra(what, extra) from error
+
+
+def _is_over(trial: Trial) -> bool:
+    """Whether nothing will change any more: what waits for a device or was stopped may go on."""
+    return trial.state.is_final and trial.state not in (TrialState.UNMEASURED, TrialState.STOPPED)
+
+
+@contextmanager
+def in_words(tool: str) -> Iterator[None]:
+    """What another tool says of where it is to write is the user's to mend.
+
+    Raises:
+        UsageFault: in that tool's words.
+    """
+    try:
+        yield
+    except (UsageFault, MissingExtra):
+        raise
+    except Exception as error:
+        is_theirs = type(error).__module__.partition(".")[0] in _THEIRS
+        if not (is_theirs or isinstance(error, ImportError)):
+            raise
+        raise UsageFault(f"{tool}: {str(error).strip().splitlines()[0]}") from error
 
 
 def to_optuna(study: Study, space: Space, trials: list[Trial], url: str, progress: Progress) -> int:
@@ -58,7 +83,7 @@ def to_optuna(study: Study, space: Space, trials: list[Trial], url: str, progres
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental since 3.2
         made.set_metric_names([str(o) for o in space.objectives])
-    ended = [t for t in trials if t.state.is_final and t.number not in known]
+    ended = [t for t in trials if _is_over(t) and t.number not in known]
     frozen = FrozenTrials(space)
     sent = 0
     for number, trial in enumerate(ended, 1):
@@ -73,26 +98,18 @@ def to_optuna(study: Study, space: Space, trials: list[Trial], url: str, progres
 
 
 def to_mlflow(study: Study, trials: list[Trial], uri: str, progress: Progress) -> int:
-    """An experiment of MLflow, a run for each trial that has ended.
-
-    Raises:
-        UsageFault: when the server does not take them, in MLflow's words.
-    """
+    """An experiment of MLflow, a run for each trial that has ended."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with _needing("sending to MLflow", "mlflow"):
-        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        there = client.get_experiment_by_name(study.name)
-        experiment = client.create_experiment(study.name) if there is None else there.experiment_id
-        known = _known_to_mlflow(client, experiment)
-        ended = [t for t in trials if t.state.is_final and str(t.number) not in known]
-        for number, trial in enumerate(ended, 1):
-            _run_of_mlflow(client, experiment, trial)
-            progress("trials", number, len(ended))
-    except MlflowException as error:
-        raise UsageFault(f"MLflow at {uri}: {str(error).splitlines()[0]}") from error
+    client = MlflowClient(tracking_uri=uri)
+    there = client.get_experiment_by_name(study.name)
+    experiment = client.create_experiment(study.name) if there is None else there.experiment_id
+    known = _known_to_mlflow(client, experiment)
+    ended = [t for t in trials if _is_over(t) and str(t.number) not in known]
+    for number, trial in enumerate(ended, 1):
+        _run_of_mlflow(client, experiment, trial)
+        progress("trials", number, len(ended))
     return len(ended)
 
 
@@ -110,7 +127,6 @@ def _known_to_mlflow(client: Any, experiment: str) -> set[str]:
 
 def _run_of_mlflow(client: Any, experiment: str, trial: Trial) -> None:
     tags = {
-        f"{_OURS}.trial": str(trial.number),
         "state": str(trial.state),
         "source": trial.source,
         "reason": trial.reason or "",
@@ -122,6 +138,7 @@ def _run_of_mlflow(client: Any, experiment: str, trial: Trial) -> None:
         client.log_param(run, _plain(name), value)
     for name, figure in trial.metrics.items():
         client.log_metric(run, _plain(name), figure, timestamp=began_ms)
+    client.set_tag(run, f"{_OURS}.trial", str(trial.number))  # all of it is there
     status = "FINISHED" if trial.state.is_measured else "KILLED"
     client.set_terminated(run, status, round((trial.finished_at or trial.created_at) * 1000))
 
@@ -136,7 +153,7 @@ def to_wandb(study: Study, trials: list[Trial], project: str, progress: Progress
     by its own variables (WANDB_API_KEY, WANDB_BASE_URL, WANDB_MODE)."""
     with _needing("sending to Weights & Biases", "wandb"):
         import wandb
-    ended = [t for t in trials if t.state.is_final]
+    ended = [t for t in trials if _is_over(t)]
     for number, trial in enumerate(ended, 1):
         run = wandb.init(
             project=project,
@@ -171,12 +188,16 @@ def to_traces(study: Study, runs: Iterable[StageRun], endpoint: str | None) -> i
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     spans = InMemorySpanExporter()
-    provider = TracerProvider(resource=Resource.create({"service.name": "compression-search"}))
+    ids = _ids()
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": "compression-search"}), id_generator=ids
+    )
     provider.add_span_processor(SimpleSpanProcessor(spans))
     by_trial: dict[int | None, list[StageRun]] = {}
     for run in runs:
         by_trial.setdefault(run.trial_number, []).append(run)
     for number, of_trial in by_trial.items():
+        ids.begin(f"{study.name} {number}")
         _trace(provider.get_tracer(_OURS), study, number, of_trial)
     url = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # we say it
@@ -184,6 +205,29 @@ def to_traces(study: Study, runs: Iterable[StageRun], endpoint: str | None) -> i
     if exporter.export(spans.get_finished_spans()) is not SpanExportResult.SUCCESS:
         raise UsageFault(f"{url or 'OTEL_EXPORTER_OTLP_ENDPOINT'}: nobody takes traces there")
     return len(by_trial)
+
+
+def _ids() -> Any:
+    """Numbers of traces and spans that follow from what they are of: sent again, they are the
+    same."""
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+    class Ids(IdGenerator):
+        def begin(self, about: str) -> None:
+            self._about, self._n = about, 0
+
+        def generate_trace_id(self) -> int:
+            return self._number("trace", 16)
+
+        def generate_span_id(self) -> int:
+            self._n += 1
+            return self._number(f"span {self._n}", 8)
+
+        def _number(self, what: str, n_bytes: int) -> int:
+            digest = hashlib.sha256(f"{self._about} {what}".encode()).digest()
+            return int.from_bytes(digest[:n_bytes])
+
+    return Ids()
 
 
 def _trace(tracer: Any, study: Study, number: int | None, runs: list[StageRun]) -> None:

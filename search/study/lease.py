@@ -16,6 +16,7 @@ from search.clock import Clock
 from search.errors import UsageFault
 from search.home import Home
 from spaces.record import JsonObject
+from storage.database import shown_url, sqlite_file
 from storage.errors import LeaseLost, StorageError
 from storage.records import Lease
 from storage.store import Store
@@ -73,6 +74,7 @@ def holding(
     # A holder of this home is gone for certain: we have the lock that it would have.
     if seen is not None and seen.holder is not None and seen.holder.get("home") != me["home"]:
         _wait_for_silence(store, seen, clock, heartbeat)
+    _remember_store(home)
     try:
         lease = store.leases.take(name, me, seen)
     except LeaseLost as error:
@@ -113,6 +115,17 @@ def _beat(store: Store, lease: Lease, ended: threading.Event, heartbeat: Heartbe
             return  # our next write says so
         except StorageError:
             continue  # away for a while: so it is for whoever wants the study
+
+
+def _remember_store(home: Home) -> None:
+    """That the files of this home are of studies of that store: see `search gc`."""
+    path, shown = home.folder / "locks" / "stores", shown_url(home.store_url)
+    if sqlite_file(home.store_url) == home.folder / "store.sqlite":
+        return  # its own, which goes with it wherever it is moved
+    known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if shown not in known:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{shown}\n")
 
 
 def home_id(home: Home) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -98,6 +99,37 @@ def test_a_budget_takes_what_can_be_made_again_and_no_model(cli: Cli, home: Path
     assert kept == {"artifact"}
 
 
+def test_a_search_that_was_stopped_keeps_what_it_may_go_on_from(cli: Cli, home: Path) -> None:
+    store = Store(str(home / "store.sqlite"))
+    store.studies.change(store.studies.get("tiny").id, state=StudyState.STOPPED)
+    store.close()
+    draft = home / "cache" / "teachers" / ".abc.draft"
+    draft.mkdir()
+    (draft / "frames.f16").write_bytes(b"0")
+    shard = home / "cache" / "shards" / "abc"
+    shard.mkdir(parents=True)
+    (shard / "plain.u8").write_bytes(b"0")
+    for path in (draft, shard):
+        for each in (*path.iterdir(), path):
+            os.utime(each, (0, 0))
+    left = {draft, shard, home / "work" / "train" / "0123"}
+    kept = {Path(str(item["path"])) for item in _items(cli, home) if not item["goes"]}
+    assert left <= kept
+
+
+def test_what_another_store_may_need_is_not_removed(cli: Cli, home: Path, tmp_path: Path) -> None:
+    other = f"sqlite:///{tmp_path}/other.sqlite"
+    Store(other).close()
+    done = cli("--home", home, "--store", other, "gc", "--yes")
+    assert done.returncode == 2
+    assert "is another store of this home" in done.stderr
+    (home / "locks" / "stores").write_text("postgresql://me@host/search\n")
+    done = cli("--home", home, "gc", "--yes")
+    assert done.returncode == 2
+    assert "was used with the stores postgresql://me@host/search" in done.stderr
+    assert "removed" in _said(cli("--home", home, "gc", "--yes", "--other-store"))
+
+
 def test_what_is_young_stays(cli: Cli, home: Path) -> None:
     for path in home.rglob("*"):
         os.utime(path)
@@ -109,11 +141,21 @@ def test_a_study_that_is_being_run_is_not_cleaned(cli: Cli, home: Path) -> None:
     study = store.studies.get("tiny")
     store.studies.change(study.id, state=StudyState.RUNNING)
     lease = store.leases.take("tiny", {"home": "elsewhere"}, store.leases.find("tiny"))
+    ended = threading.Event()
+
+    def live() -> None:
+        while not ended.wait(0.2):
+            store.leases.beat(lease)
+
+    thread = threading.Thread(target=live)
+    thread.start()
     done = cli("--home", home, "gc")
+    ended.set()
+    thread.join()
     store.leases.release(lease)
     store.close()
     assert done.returncode == 2
-    assert 'study "tiny" is being run; stop it first' in done.stderr
+    assert "is being run by" in done.stderr
 
 
 def test_the_cache_tells_what_lies_where_and_what_for(cli: Cli, home: Path) -> None:

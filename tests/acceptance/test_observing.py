@@ -119,7 +119,10 @@ def test_mlflow_has_a_run_for_each_trial(
     assert "sent 0 trials" in _said(cli("--home", home, "send", "tiny", "mlflow", uri))
     bad = cli("--home", home, "send", "tiny", "mlflow", tmp_path / "files")
     assert bad.returncode == 2
-    assert "MLflow at" in bad.stderr
+    assert bad.stderr.startswith("search: mlflow: ")
+    nowhere = cli("--home", home, "send", "tiny", "optuna", "sqlite:////none/at/all.db")
+    assert nowhere.returncode == 2
+    assert nowhere.stderr.startswith("search: optuna: ")
 
 
 def test_weights_and_biases_has_a_run_for_each_trial(
@@ -180,6 +183,10 @@ def test_traces_have_a_span_for_each_attempt_at_a_stage(
     longest = max(runs, key=lambda run: run.duration_s)
     took = {s.name: (s.end_time_unix_nano - s.start_time_unix_nano) / 1e9 for s in of_stages}
     assert took[longest.stage] <= longest.duration_s + 1e-3
+    _said(cli("--home", home, "send", "tiny", "traces", url))
+    again = ExportTraceServiceRequest.FromString(taken[1]).resource_spans[0].scope_spans[0].spans
+    assert {s.span_id for s in again} == {s.span_id for s in spans}
+    assert len({s.span_id for s in spans}) == len(spans)
 
 
 def test_where_nobody_takes_traces_it_is_told(cli: Cli, home: Path) -> None:
