@@ -55,7 +55,8 @@ def next_end(
     for end, recipe in ends_of(space).items():
         if end not in results.ends:
             corpus, host = results.prepare.corpus, settings.host
-            return screen_job(space, host, corpus, recipe, unavailable_targets, end)
+            without = {*unavailable_targets, *settings.not_screened}
+            return screen_job(space, host, corpus, recipe, without, end)
         found = results.ends[end]
         if not isinstance(found, ScreenResult):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +16,11 @@ from search.executors.ray.cluster import ClusterReport
 from search.executors.ray.executor import RayExecutor
 from search.home import Home
 from search.policy import Policy
-from search.study.host import host_digest, hosts_digest, threads_of
+from search.study.host import host_digest, machines_digest, threads_of
 from search.study.place import place_of
 from search.study.settings import Place
-from spaces.space import Search, Space
+from spaces.space import Search, Space, Target
+from workers.atomic import write_json
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Site(Protocol):
         """Where networks are trained."""
         ...
 
+    def not_screened(self) -> frozenset[str]:
+        """Targets on which an untrained student is not timed."""
+        ...
+
 
 def site_of(engine: Engine, space: Space, home: Home, executor: Executor | None = None) -> Site:
     """Where a launch works.
@@ -94,6 +100,9 @@ class _Here:
     def host(self, versions: Mapping[str, str]) -> str:
         return host_digest(versions)
 
+    def not_screened(self) -> frozenset[str]:
+        return frozenset()
+
     def place(self, *, deterministic: bool) -> Place:
         return place_of(self._space.search, deterministic=deterministic)
 
@@ -102,7 +111,7 @@ class _OnCluster:
     """A Ray cluster."""
 
     def __init__(self, engine: Engine, space: Space, home: Home) -> None:
-        self._space = space
+        self._space, self._home, self._memory_gb = space, home, engine.memory_gb
         self._executor = RayExecutor(
             engine.address,
             home.workspace(),
@@ -122,13 +131,15 @@ class _OnCluster:
     def check(self, policy: Policy) -> None:
         cluster, targets = self._cluster, self._space.targets
         cluster.check()
-        self.place(deterministic=not policy.timed_decides)
-        most, wanted = cluster.most_cpus, max(self.threads(policy))
-        if wanted > most:
+        place = self.place(deterministic=not policy.timed_decides)
+        gpus = 1 / place.per_gpu if place.device == "cuda" else 0.0
+        wanted, memory_gb = max(self.threads(policy)), self._memory_gb
+        if not cluster.fits(wanted, gpus, memory_gb):
             raise UsageFault(
-                f"a stage wants {wanted} cores (search.threads_per_trial), and no node has more "
-                f"than {most}"
+                f"a stage that trains or teaches wants {wanted} cores (search.threads_per_trial), "
+                f"{gpus:g} GPUs and {memory_gb:g} GB (--stage-memory-gb), and no node has as much"
             )
+        self._check_offered()
         strangers = sorted(set(cluster.offered) - set(targets))
         if strangers and not set(cluster.offered) & set(targets):
             raise UsageFault(
@@ -136,19 +147,51 @@ class _OnCluster:
                 f"targets are {', '.join(targets)}"
             )
 
+    def _check_offered(self) -> None:
+        """A target is measured on the same kind of node whenever the study goes on.
+
+        Raises:
+            UsageFault: when it was measured elsewhere before.
+        """
+        now = sorted(set(self._cluster.offered) & set(self._space.targets))
+        path = self._home.folder / "locks" / f"measured-on-nodes-{self._space.name}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, now)
+            return
+        before: list[str] = json.loads(path.read_text(encoding="utf-8"))
+        if before != now:
+            raise UsageFault(
+                f"this study measures {', '.join(before) or 'nothing'} on nodes of the cluster, "
+                f"and now nodes have {', '.join(now) or 'none of its targets'}; its figures could "
+                "not be compared. Start the nodes that are missing, or begin another study: --study"
+            )
+
+    def not_screened(self) -> frozenset[str]:
+        places = {n: self._place_of(n, t) for n, t in self._space.targets.items()}
+        first = places[self._space.first_target] if places else None
+        return frozenset(n for n, place in places.items() if place != first)
+
+    def _place_of(self, name: str, target: Target) -> tuple[str, ...]:
+        """The hosts that measure on a target; none: the coordinator's."""
+        nodes = () if target.is_remote else self._cluster.offered.get(name, ())
+        return tuple(sorted(node.host for node in nodes))
+
     def threads(self, policy: Policy) -> tuple[int, int]:
         search, cluster = self._space.search, self._cluster
         if policy.threads is not None or search.threads_per_trial is not None:
             trial = search.threads_per_trial or policy.threads or 1
             return trial, trial
-        shared_out = max(1, int(cluster.cpus) // search.parallel)
-        return min(shared_out, cluster.most_cpus), cluster.most_cpus
+        place = self.place(deterministic=not policy.timed_decides)
+        most = max(1, cluster.most_cpus(with_gpu=place.device == "cuda"))
+        return min(max(1, int(cluster.cpus) // search.parallel), most), most
 
     def host(self, versions: Mapping[str, str]) -> str:
         """Of the nodes that have targets of the space; of this machine where none has."""
         offered, targets = self._cluster.offered, self._space.targets
-        having = {n: node.identity for n, node in offered.items() if n in targets}
-        return hosts_digest(having, versions) if having else host_digest(versions)
+        # without their names: any of them may be the one that measures
+        having = {n: nodes[0].identity[1:] for n, nodes in offered.items() if n in targets}
+        return machines_digest(having, versions) if having else host_digest(versions)
 
     def place(self, *, deterministic: bool) -> Place:
         """On whichever GPU Ray gives a stage, where there are any."""

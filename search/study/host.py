@@ -25,9 +25,9 @@ def host_digest(versions: Mapping[str, str]) -> str:
     return digest_of([*report().identity, sorted(versions.items())])
 
 
-def hosts_digest(identities: Mapping[str, tuple[object, ...]], versions: Mapping[str, str]) -> str:
-    """The same of several machines, by the target that each has."""
-    return digest_of([sorted(identities.items()), sorted(versions.items())])
+def machines_digest(machines: Mapping[str, tuple[object, ...]], versions: Mapping[str, str]) -> str:
+    """The same of kinds of machine, by the target that each has."""
+    return digest_of([sorted(machines.items()), sorted(versions.items())])
 
 
 def versions_of(space: Space) -> dict[str, str]:

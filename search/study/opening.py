@@ -113,6 +113,7 @@ def study_settings(
         imported=imported,
         teacher_size_mb=None if model is None else artifacts.size(model) / 1e6,
         anchors_ms=remembered(space, home.devices()),
+        not_screened=site.not_screened(),
         place=site.place(deterministic=study.deterministic) if trains else Place(),
     )
 

@@ -223,7 +223,8 @@ def next_trial_step(
         )
     if results.screen is None and not is_trained:
         corpus, host = context.corpus, settings.host
-        return Submit(screen_job(space, host, corpus, recipe, unavailable_targets))
+        without = {*unavailable_targets, *settings.not_screened}
+        return Submit(screen_job(space, host, corpus, recipe, without))
     context = replace(context, corpus=recipe.student.front_end.heard(context.corpus))
     if results.train is None:
         train = settings.place.of(_train(settings, context, recipe))

@@ -49,6 +49,8 @@ class StudySettings:
     anchors_ms: Mapping[str, float] = field(default_factory=dict)  # of calibrated targets
     versions: Mapping[str, str] = field(default_factory=dict)  # of the runtimes, by backend
     place: Place = Place()
+    # targets on which an untrained student is not timed: they are on other nodes than the first
+    not_screened: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

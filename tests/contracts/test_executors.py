@@ -45,7 +45,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(home: Path) -> Workspace:
     """An empty one. All tests have the same, so that one connection to a cluster serves them."""
     for left in home.iterdir():
-        shutil.rmtree(left)
+        if left.is_dir():
+            shutil.rmtree(left)
     return _workspace(home)
 
 

@@ -27,10 +27,21 @@ def _node(**changes: object) -> NodeReport:
 
 
 def test_nodes_that_are_alike_fit() -> None:
-    report = ClusterReport(nodes=(OURS, _node(cpus=8)), gpus=0)
+    report = ClusterReport(nodes=(OURS, _node(cpus=8, gpus=1, memory_gb=16)))
     report.check()
     assert report.cpus == 12
-    assert report.most_cpus == 8
+    assert report.gpus == 1
+    assert report.most_cpus(with_gpu=False) == 8
+
+
+def test_what_a_stage_wants_has_to_be_on_one_node() -> None:
+    big = _node(cpus=64, memory_gb=100)
+    report = ClusterReport(nodes=(OURS, big, _node(cpus=8, gpus=1, memory_gb=10)))
+    assert report.most_cpus(with_gpu=False) == 64
+    assert report.most_cpus(with_gpu=True) == 8
+    assert report.fits(8, 1, 10)
+    assert not report.fits(9, 1, 10)
+    assert not report.fits(8, 1, 11)
 
 
 def test_all_that_does_not_fit_is_told_in_one_message() -> None:
@@ -38,7 +49,7 @@ def test_all_that_does_not_fit_is_told_in_one_message() -> None:
     far = _node(host="far", identity=("far", "another", 4, ()), targets=("pi5",))
     near = _node(host="near", identity=("near", "cpu", 4, ()), targets=("pi5",))
     with pytest.raises(UsageFault) as refused:
-        ClusterReport(nodes=(OURS, other, far, near), gpus=0).check()
+        ClusterReport(nodes=(OURS, other, far, near)).check()
     told = str(refused.value)
     assert "other has Python 3.12.1, head 3.11.7" in told
     assert "other has torch none, head 2.11.0" in told
@@ -48,7 +59,7 @@ def test_all_that_does_not_fit_is_told_in_one_message() -> None:
 
 def test_two_of_the_same_device_are_no_fault() -> None:
     nodes = [_node(host=n, identity=(n, "arm", 4, ()), targets=("pi5",)) for n in ("a", "b")]
-    report = ClusterReport(nodes=(OURS, *nodes), gpus=0)
+    report = ClusterReport(nodes=(OURS, *nodes))
     report.check()
     assert set(report.offered) == {"pi5"}
 

@@ -17,27 +17,38 @@ class NodeReport(Record):
     missing: tuple[str, ...] = ()  # paths that it does not see
     targets: tuple[str, ...] = ()
     cpus: float = 0.0
+    gpus: float = 0.0
+    memory_gb: float = 0.0
 
 
 class ClusterReport(Record):
     """All nodes; the first is the coordinator's own."""
 
     nodes: tuple[NodeReport, ...]
-    gpus: float
 
     @property
     def cpus(self) -> float:
         return sum(node.cpus for node in self.nodes)
 
     @property
-    def most_cpus(self) -> int:
+    def gpus(self) -> float:
+        return sum(node.gpus for node in self.nodes)
+
+    def most_cpus(self, *, with_gpu: bool) -> int:
         """Of a node, for a stage with threads."""
-        return int(max(node.cpus for node in self.nodes))
+        return int(max((n.cpus for n in self.nodes if n.gpus > 0 or not with_gpu), default=0))
+
+    def fits(self, cpus: float, gpus: float, memory_gb: float) -> bool:
+        """Whether some node has as much."""
+        return any(
+            n.cpus >= cpus and n.gpus >= gpus and n.memory_gb >= memory_gb for n in self.nodes
+        )
 
     @property
-    def offered(self) -> dict[str, NodeReport]:
-        """Nodes by the targets that they have."""
-        return {name: node for node in self.nodes for name in node.targets}
+    def offered(self) -> dict[str, tuple[NodeReport, ...]]:
+        """The nodes that have a target, by its name."""
+        names = sorted({name for node in self.nodes for name in node.targets})
+        return {n: tuple(node for node in self.nodes if n in node.targets) for n in names}
 
     def check(self) -> None:
         """Every node can do what the others do.

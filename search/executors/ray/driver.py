@@ -81,7 +81,7 @@ class Driver:
         asked = [
             ray.remote(report_of_node)
             .options(num_cpus=0, max_retries=0, scheduling_strategy=_at(node["NodeID"]))
-            .remote(list(self.start.paths))
+            .remote(list(self.start.paths), dict(self.start.marks))
             for node in alive
         ]
         nodes: list[NodeReport] = []
@@ -94,9 +94,14 @@ class Driver:
                 continue  # it went meanwhile
             has = node["Resources"]
             names = sorted(r.removeprefix(PREFIX) for r in has if r.startswith(PREFIX))
-            update = {"targets": tuple(names), "cpus": has.get("CPU", 0.0)}
+            update = {
+                "targets": tuple(names),
+                "cpus": has.get("CPU", 0.0),
+                "gpus": has.get("GPU", 0.0),
+                "memory_gb": has.get("memory", 0.0) / 1e9,
+            }
             nodes.append(told.model_copy(update=update))
-        return ClusterReport(nodes=tuple(nodes), gpus=ray.cluster_resources().get("GPU", 0.0))
+        return ClusterReport(nodes=tuple(nodes))
 
     def take(self, asked: Asked) -> None:
         """Send a job, or end one."""

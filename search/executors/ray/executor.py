@@ -14,6 +14,7 @@ import queue
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,9 +66,11 @@ class RayExecutor:
     ) -> None:
         self._workspace, self._timeout_s = workspace, timeout_s
         self._entry, self._clock = entry, clock
-        shared = (workspace.cache.parent, *paths)
         self._start = Start(
-            address=address, memory_gb=memory_gb, paths=tuple(str(path) for path in shared)
+            address=address,
+            memory_gb=memory_gb,
+            paths=tuple(str(path) for path in paths),
+            marks={},
         )
         self._artifacts = ArtifactStore(workspace.artifacts)
         self._running: dict[int, _Running] = {}
@@ -82,6 +85,7 @@ class RayExecutor:
             UsageFault: when its nodes do not fit.
         """
         self._end_driver()
+        self._start = self._start.model_copy(update={"marks": self._marked()})
         self._driver = self._started()
         answer = self._next(_LONGEST_CONNECT_S)
         if answer is None or answer.cluster is None:
@@ -161,6 +165,20 @@ class RayExecutor:
         self._end_driver()
 
     # the driver
+
+    def _marked(self) -> dict[str, str]:
+        """Files with words of their own, in the folders that all nodes have to share: a folder of
+        the same name is not enough."""
+        folders = [self._workspace.cache.parent]
+        if "://" not in self._workspace.artifacts:
+            folders.append(Path(self._workspace.artifacts))
+        marks = {}
+        for folder in folders:
+            path, word = folder / ".shared", uuid.uuid4().hex
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(word, encoding="ascii")
+            marks[str(path)] = word
+        return marks
 
     def _started(self) -> subprocess.Popen[str]:
         if not _has_ray():

@@ -28,9 +28,10 @@ class Answer(Record):
 class Start(Record):
     """With what a driver begins.
 
-    `paths` are those that every node has to see.
+    `paths` are those that every node has to see; `marks` are files and what is in them.
     """
 
     address: str
     memory_gb: float
     paths: tuple[str, ...]
+    marks: dict[str, str]

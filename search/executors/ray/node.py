@@ -110,19 +110,28 @@ def _entry(name: str | None) -> Callable[..., None] | None:
     return found
 
 
-def report_of_node(paths: list[str]) -> str:
+def report_of_node(paths: list[str], marks: dict[str, str]) -> str:
     """A `NodeReport` as JSON.
 
     Args:
         paths: what has to be seen here.
+        marks: files, and what is in them where a folder is the same.
     """
+    others = [str(Path(path).parent) for path, word in marks.items() if _word_in(path) != word]
     versions = {name: _version(name) for name in _DISTRIBUTIONS}
     return NodeReport(
         host=platform.node(),
         versions={"Python": platform.python_version(), **versions},
         identity=report().identity,
-        missing=tuple(path for path in paths if not Path(path).exists()),
+        missing=(*others, *(path for path in paths if not Path(path).exists())),
     ).model_dump_json()
+
+
+def _word_in(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _version(distribution: str) -> str:
