@@ -116,6 +116,14 @@ class Trials(Table):
         with self._reader.connect() as connection:
             return {TrialState(row[0]): (row[1], row[2]) for row in connection.execute(query)}
 
+    def last_open(self, study_id: int) -> int | None:
+        """The number of the last trial that has not ended."""
+        c = t.trials.c
+        states = [str(state) for state in TrialState if not state.is_final]
+        query = sa.select(sa.func.max(c.number)).where(c.study_id == study_id, c.state.in_(states))
+        with self._reader.connect() as connection:
+            return connection.scalar(query)
+
     def rows(self, study_id: int) -> list[TrialRow]:
         """Trials without what only the sampler needs, by number."""
         c = t.trials.c

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from search.cli.common import home_of, open_store, study_named
 from search.clock import SYSTEM_CLOCK
 from search.home import Home
 from search.progress import SILENT_S, LiveStatus, RunningStage
-from storage.records import Focus, Study, StudyState, Trial
+from storage.records import Focus, Study, StudyState, TrialState
 from storage.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class _Standing:
     """How a study stands; `live` None where no coordinator runs it."""
 
     study: Study
-    trials: list[Trial]
+    totals: Mapping[TrialState, tuple[int, float]]  # trials in each state, and their CPU seconds
+    last_open: int | None  # the number of the last trial that has not ended
     live: LiveStatus | None
 
     @property
@@ -37,34 +38,38 @@ class _Standing:
         return StudyState.STOPPED if is_dead else self.study.state
 
     @property
+    def n_trials(self) -> int:
+        return sum(count for count, _ in self.totals.values())
+
+    @property
     def n_ended(self) -> int:
-        return sum(t.state.is_final for t in self.trials)
+        return sum(count for state, (count, _) in self.totals.items() if state.is_final)
 
     @property
     def focus(self) -> Focus | None:
         """Of the trials under way, or of those that come next."""
-        places = [t.number for t in self.trials if not t.state.is_final] or [len(self.trials)]
-        return next((f for f in self.study.focuses if f.covers(places[-1])), None)
+        place = self.n_trials if self.last_open is None else self.last_open
+        return next((f for f in self.study.focuses if f.covers(place)), None)
 
     def counts(self) -> dict[str, int]:
         """Trials by state; what nobody works on is not said to run."""
-        names = [
-            "unfinished" if self.live is None and not t.state.is_final else str(t.state)
-            for t in self.trials
-        ]
-        return dict(Counter(names))
+        counts: Counter[str] = Counter()
+        for state, (count, _) in self.totals.items():
+            is_left = self.live is None and not state.is_final
+            counts["unfinished" if is_left else str(state)] += count
+        return dict(counts)
 
     def as_json(self) -> dict[str, object]:
         return {
             "study": self.study.name,
             "state": str(self.state),
             "interrupted": self.state != self.study.state,
-            "trials": len(self.trials),
+            "trials": self.n_trials,
             "trials_ended": self.n_ended,
             "trials_wanted": self.study.trials_wanted,
             "by_state": self.counts(),
             "elapsed_s": self.study.elapsed_s,
-            "compute_s": sum(t.compute_s for t in self.trials),
+            "compute_s": sum(spent for _, spent in self.totals.values()),
             "teacher": dict(self.study.teacher_metrics) or None,
             "focus": None if self.focus is None else asdict(self.focus),
             "learns_from": {n: len(t) for n, t in (self.study.warm_start or {}).items()},
@@ -111,7 +116,9 @@ def _standing(store: Store, study: Study, home: Home) -> _Standing:
     is_alive = is_recent or _is_held(home.study_lock(study.name))
     if is_alive and live is None:
         live = LiveStatus(at=SYSTEM_CLOCK.now(), host="", elapsed_s=study.elapsed_s)
-    return _Standing(study, store.trials.of(study.id), live if is_alive else None)
+    trials = store.trials
+    totals, last_open = trials.totals(study.id), trials.last_open(study.id)
+    return _Standing(study, totals, last_open, live if is_alive else None)
 
 
 def _print(standing: _Standing) -> None:
