@@ -18,12 +18,15 @@ import pytest
 from filelock import FileLock, Timeout
 from ray_nodes import ray_cluster
 
-from search.clock import SystemClock
+from search.clock import SystemClock, VirtualClock
 from search.executors.base import Executor, JobOutcome
 from search.executors.inline import InlineExecutor
 from search.executors.local import LocalExecutor
 from search.executors.ray.executor import RayExecutor
 from search.progress import StageProgress
+from search.replay.executor import ReplayExecutor
+from search.replay.lookup import Answer, Lookup
+from search.replay.table import Recorded
 from spaces.recipe import Quantize
 from spaces.space import Data, Tokens
 from storage.artifacts import ArtifactStore
@@ -81,10 +84,20 @@ def ray_real(nodes: str, home: Path) -> Iterator[Executor]:
     executor.close()
 
 
+class Recordings:
+    """A table in which every job of `child_entries.work` is recorded."""
+
+    def answer(self, job: Export) -> Answer:
+        recorded = Recorded(result=child_entries.work(job), duration_s=1.0)
+        return Answer(recorded, is_exact=True)
+
+
 def _stand_in(kind: str, workspace: Workspace, request: pytest.FixtureRequest) -> Executor:
     """Runs `child_entries.work` in place of the stages of a trial."""
     if kind == "inline":
         return InlineExecutor(child_entries.work)
+    if kind == "replay":
+        return ReplayExecutor(cast(Lookup, Recordings()), VirtualClock())
     if kind == "ray":
         return cast(Executor, request.getfixturevalue("ray_stand_in"))
     return LocalExecutor(workspace, NEVER_S, child_entries.perform)
@@ -106,7 +119,7 @@ def _ending(executor: Executor) -> Iterator[Executor]:
         executor.close()
 
 
-@pytest.fixture(params=["inline", "local", "ray"])
+@pytest.fixture(params=["inline", "local", "replay", "ray"])
 def executor(request: pytest.FixtureRequest, workspace: Workspace) -> Iterator[Executor]:
     yield from _ending(_stand_in(request.param, workspace, request))
 
