@@ -107,6 +107,19 @@ class Data(Record):
     plain audio, from which the copies are made as batches are loaded; `auto` is `compact` where
     `whole` would take over 20 GB"""
 
+    weights: tuple[Annotated[float, Field(gt=0, le=100)], ...] | None = None
+    """how often an epoch holds the utterances of each list of `train`: 2.0 is twice, 0.5 every
+    other epoch; by default all once"""
+
+    @model_validator(mode="after")
+    def _a_weight_a_list(self) -> Data:
+        if self.weights is not None and len(self.weights) != len(self.train or ()):
+            raise ValueError(
+                f"weights: has {len(self.weights)} and train: {len(self.train or ())} lists; give "
+                "each list a weight"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_source(self) -> Data:
         if self.synthetic is not None and (self.train or self.dev):
@@ -124,7 +137,7 @@ class Data(Record):
         content = _without_empty(_without_empty(fields(self), "test"), "unlabelled")
         if self.features == "auto":
             content.pop("features", None)
-        return content
+        return _without_empty(content, "weights")
 
 
 def _without_empty(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -219,3 +219,32 @@ def test_of_many_hours_progress_is_told_in_minutes_of_audio(
     with pytest.raises(DataRefused, match="truncated"):
         prepare(data, Tokens(), 4, tmp_path / "home", lambda *step: told.append(step))
     assert ("checking train (minutes of 7 hours)", 400, 400) in told
+
+
+@pytest.mark.parametrize("features", ["whole", "compact"])
+def test_an_epoch_holds_lists_as_often_as_they_weigh(
+    cache: Path, tmp_path: Path, features: str
+) -> None:
+    train, dev = _list_of(tmp_path, cache)
+    lines = train.read_text().splitlines(keepends=True)
+    few = train.with_name("few.jsonl")
+    few.write_text("".join(lines[:4]))
+    train.write_text("".join(lines[4:]))
+    data = Data(
+        train=(str(few), str(train)), dev=(str(dev),), weights=(3.0, 0.5), features=features
+    )
+    corpus = Corpus(prepare(data, Tokens(), 4, tmp_path / "home")[0])
+    counts = np.zeros(40)
+    for seed in range(20):
+        for items in epoch_plan(corpus, 20.0, np.random.default_rng(seed)):
+            for number, _ in items:
+                counts[number] += 1
+    assert (counts[:4] == 60).all()
+    assert 0.4 < counts[4:].mean() / 20 < 0.6
+    plain = Data(train=(str(few), str(train)), dev=(str(dev),), features=features)
+    assert prepare(plain, Tokens(), 4, tmp_path / "home")[0] != corpus.folder
+
+
+def test_a_weight_is_for_a_list() -> None:
+    with pytest.raises(ValueError, match="give each list a weight"):
+        Data(train=("a.jsonl",), dev=("b.jsonl",), weights=(1.0, 2.0))

@@ -78,14 +78,15 @@ class Batch:
 def epoch_plan(
     corpus: Corpus, batch_s: float, rng: np.random.Generator, more: Sequence[int] = ()
 ) -> list[list[tuple[int, int]]]:
-    """One epoch: each utterance once, in one of its augmentations, in batches of like length.
+    """One epoch: each utterance once, or as often as its list is weighed, in one of its
+    augmentations, in batches of like length.
 
     A batch holds at most `batch_s` seconds, padding included.
 
     Args:
         more: numbers of unlabelled utterances that are learnt from, among all that are spoken.
     """
-    numbers = [*range(len(corpus.train)), *more]
+    numbers = [*_drawn(corpus, rng), *more]
     chosen = rng.integers(0, corpus.n_augmentations, len(numbers))
     lengths = corpus.n_frames[numbers, chosen]
     order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(lengths)))
@@ -100,6 +101,16 @@ def epoch_plan(
         plan[-1].append((numbers[i], int(chosen[i])))
     order = rng.permutation(len(plan))
     return [plan[i] for i in order]
+
+
+def _drawn(corpus: Corpus, rng: np.random.Generator) -> list[int]:
+    """Numbers of the utterances of train that an epoch holds; a weight of 1.5 is one or two."""
+    if corpus.weights is None:
+        return list(range(len(corpus.train)))
+    whole = np.floor(corpus.weights)
+    times = whole + (rng.random(len(whole)) < corpus.weights - whole)
+    drawn: list[int] = np.repeat(np.arange(len(whole)), times.astype(int)).tolist()
+    return drawn
 
 
 def load_batch(

@@ -28,6 +28,7 @@ class ManifestEntry:
     speaker: str | None = None
     offset_s: float = 0.0
     duration_s: float | None = None
+    of_list: int = 0  # among those of its split
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,14 @@ def read_split(paths: tuple[str, ...], data: HowRead) -> list[Item]:
         DataRefused: when a path is missing, of unknown kind or holds nothing.
     """
     items: list[Item] = []
-    for text in paths:
+    for number, text in enumerate(paths):
         found = _read_list(text, data)
         if not found:
             raise DataRefused(f"{text}: holds no utterances")
-        items += found
+        items += [
+            replace(item, of_list=number) if number and isinstance(item, ManifestEntry) else item
+            for item in found
+        ]
     return items
 
 

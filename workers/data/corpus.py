@@ -35,6 +35,9 @@ class Corpus:
         self.inv_std = np.array(self._index["inv_std"], np.float32)
         self.front_end = _front_end(self._index.get("front_end"))
         self.n_augmentations: int = self._index["views"]["train"]
+        weights = self._index.get("weights")
+        # how often an epoch holds each utterance of train; None: once
+        self.weights = None if weights is None else np.array(weights)
         told = self._index.get("compact")
         self._compact = None if told is None else CompactFeatures(folder, told)
 

@@ -101,6 +101,7 @@ def _prepare_test(
             )
             shared = json.loads((trained_on / "index.json").read_text(encoding="utf-8"))
             shared.pop("compact", None)
+            shared.pop("weights", None)
             index = {**shared, "digest": digest, "train": [], **written.rows}
             write_tokens(tokenizer.symbols, partial / "tokens.txt")
             (partial / "index.json").write_text(json.dumps(index))
@@ -134,6 +135,13 @@ def _say_sources(
     write_json(folder / SOURCES, content)
 
 
+def _weights(data: Data, checked: dict[str, list[Checked]]) -> dict[str, list[float]]:
+    """How often an epoch holds each utterance of train, where that is not once."""
+    if data.weights is None:
+        return {}
+    return {"weights": [data.weights[c.listed.of_list] for c in checked["train"]]}
+
+
 def _digest(
     data: Data, tokens: Tokens, checked: dict[str, list[Checked]], bandwidth: float | None
 ) -> str:
@@ -145,7 +153,8 @@ def _digest(
     band = [] if bandwidth is None else [bandwidth]
     unlabelled = [c.digest for c in checked.get(UNLABELLED, ())]
     compact = ["compact"] if is_compact(checked) else []
-    more = [*band, *([unlabelled] if unlabelled else []), *compact]
+    weights = [_weights(data, checked)] if data.weights is not None else []
+    more = [*band, *([unlabelled] if unlabelled else []), *compact, *weights]
     return digest_of([_VERSION, content, settings, tokens.model_dump(mode="json"), *more])
 
 
@@ -188,6 +197,7 @@ def _write(
         "mean": mean.tolist(),
         "inv_std": (used_bins(bandwidth) / np.sqrt(variance)).tolist(),
         "symbols": list(tokenizer.symbols),
+        **_weights(data, checked),
         "text": data.model_dump(include={"lowercase", "remove_punctuation"}),
     }
     write_tokens(tokenizer.symbols, folder / "tokens.txt")
