@@ -6,8 +6,7 @@ import time
 
 import click
 
-from search.cli.common import check_signs, open_store, space_of, study_named
-from search.errors import UsageFault
+from search.cli.common import check_signs, open_store, running_study, space_of
 from search.progress import LiveStatus, Snapshot
 from spaces.space import Space
 from storage.records import Study, Trial
@@ -32,12 +31,7 @@ def attach_command(ctx: click.Context, name: str | None, as_json: bool, plain: b
     from search.report.terminal import open_view
 
     with open_store(ctx) as store:
-        study = study_named(store, name)
-        if not study.state.is_live:
-            raise UsageFault(
-                f'study "{study.name}" is {study.state}, not running; continue it with '
-                "`search launch`"
-            )
+        study = running_study(store, name)
         space, seen = space_of(study), store.events.last_id(study.id)
         trials = store.trials.of(study.id)
         try:

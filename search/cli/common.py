@@ -71,6 +71,20 @@ def study_named(store: Store, name: str | None) -> Study:
     raise UsageFault(f"which study? The store holds {', '.join(s.name for s in studies)}")
 
 
+def running_study(store: Store, name: str | None) -> Study:
+    """As `study_named`, of those that run.
+
+    Raises:
+        UsageFault: when it does not.
+    """
+    study = study_named(store, name)
+    if not study.state.is_live:
+        raise UsageFault(
+            f'study "{study.name}" is {study.state}, not running; continue it with `search launch`'
+        )
+    return study
+
+
 def check_signs(study: Study) -> None:
     """A coordinator that was killed says nothing more, of what it said last or at its start.
 
@@ -161,6 +175,7 @@ __all__ = [
     "home_of",
     "open_store",
     "progress_bar",
+    "running_study",
     "space_of",
     "study_named",
     "whole_number",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from search.cli.common import home_of, open_store, study_named, whole_number
+from search.cli.common import home_of, open_store, running_study, study_named, whole_number
 from search.cli.towards import parse_towards
 from search.errors import UsageFault
 from search.results import TrialResults
@@ -17,12 +17,7 @@ _STUDY = click.argument("name", metavar="[STUDY]", required=False)
 
 def _send(ctx: click.Context, name: str | None, kind: str, outcome: str) -> None:
     with open_store(ctx) as store:
-        study = study_named(store, name)
-        if not study.state.is_live:
-            raise UsageFault(
-                f'study "{study.name}" is {study.state}, not running; continue it with '
-                "`search launch`"
-            )
+        study = running_study(store, name)
         store.commands.add(study.id, kind)
         click.echo(f"{study.name}: {outcome}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -42,7 +43,29 @@ def write_index(path: Path, rows: Iterable[IndexRow]) -> None:
             writer.write_batch(pa.RecordBatch.from_pylist(flat, _SCHEMA))
 
 
-class IndexedUtterances(Sequence[Utterance]):
+class _MadeWhenAsked(Sequence[Utterance], ABC):
+    """Utterances of which none is kept."""
+
+    @abstractmethod
+    def _at(self, place: int) -> Utterance:
+        """Of a place that there is, from 0 on."""
+
+    @overload
+    def __getitem__(self, place: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Utterance]: ...
+    def __getitem__(self, place: int | slice) -> Utterance | list[Utterance]:
+        if isinstance(place, slice):
+            return [self._at(i) for i in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return self._at(place % len(self))
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return (self._at(i) for i in range(len(self)))
+
+
+class IndexedUtterances(_MadeWhenAsked):
     """A split, an utterance made when it is asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -51,16 +74,7 @@ class IndexedUtterances(Sequence[Utterance]):
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    @overload
-    def __getitem__(self, place: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Utterance]: ...
-    def __getitem__(self, place: int | slice) -> Utterance | list[Utterance]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
-        if not -len(self) <= place < len(self):
-            raise IndexError(place)
-        place %= len(self)
+    def _at(self, place: int) -> Utterance:
         first, (ends, ids) = int(self._first[place]), self._ids
         text, seconds, audio, offset_s, duration_s = (c[place].as_py() for c in self._plain)
         return Utterance(
@@ -73,9 +87,6 @@ class IndexedUtterances(Sequence[Utterance]):
             at=tuple((first, n) for n in self.frames[place].tolist()),
             is_compact=True,
         )
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return (self[i] for i in range(len(self)))
 
     # Columns as arrays: a row of the table as a whole takes three times as long.
 
@@ -103,7 +114,7 @@ class IndexedUtterances(Sequence[Utterance]):
         return flat.reshape(len(self), -1) if len(self) else flat.reshape(0, 1)
 
 
-class InTurn(Sequence[Utterance]):
+class InTurn(_MadeWhenAsked):
     """One split after another."""
 
     def __init__(self, first: Sequence[Utterance], then: Sequence[Utterance]) -> None:
@@ -112,17 +123,6 @@ class InTurn(Sequence[Utterance]):
     def __len__(self) -> int:
         return len(self._first) + len(self._then)
 
-    @overload
-    def __getitem__(self, place: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Utterance]: ...
-    def __getitem__(self, place: int | slice) -> Utterance | list[Utterance]:
-        if isinstance(place, slice):
-            return [self[i] for i in range(*place.indices(len(self)))]
+    def _at(self, place: int) -> Utterance:
         n_first = len(self._first)
-        place = place if place >= 0 else place + len(self)
         return self._first[place] if place < n_first else self._then[place - n_first]
-
-    def __iter__(self) -> Iterator[Utterance]:
-        yield from self._first
-        yield from self._then
