@@ -127,11 +127,9 @@ class Driver:
 
     def _ready(self) -> list[tuple[int, _Running]]:
         with self._lock:
-            waiting = [r for r in self._running.values() if r.stream is None]
-        for running in waiting:
-            if time.monotonic() >= running.send_at:
-                running.stream = self._sent(running.errand)
-        with self._lock:
+            for running in self._running.values():
+                if running.stream is None and time.monotonic() >= running.send_at:
+                    running.stream = self._sent(running.errand)
             of = {r.stream: (t, r) for t, r in self._running.items() if r.stream is not None}
         if not of:
             time.sleep(_LOOK_S)
