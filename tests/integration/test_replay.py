@@ -194,7 +194,7 @@ def test_what_is_no_table_is_refused(recorded, tmp_path, write, said):
 
 
 def test_the_command_that_records_goes_on_and_writes_the_table_anew(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("search.study.launch.LocalExecutor", lambda *_: Timed(Work()))
+    monkeypatch.setattr("search.study.engine.LocalExecutor", lambda *_: Timed(Work()))
     space_path, out = tmp_path / "fake.yaml", tmp_path / "out.parquet"
     space_path.write_text(SPACE)
     command = ["--home", str(tmp_path / "home"), "record", str(space_path), str(out), "--plain"]
@@ -229,7 +229,7 @@ def test_where_no_table_can_be_written_is_said_before_anything_is_trained(
     tmp_path, monkeypatch, capsys, place, said
 ):
     work = Work()
-    monkeypatch.setattr("search.study.launch.LocalExecutor", lambda *_: Timed(work))
+    monkeypatch.setattr("search.study.engine.LocalExecutor", lambda *_: Timed(work))
     space_path, out = tmp_path / "fake.yaml", place(tmp_path)
     space_path.write_text(SPACE)
     assert run(["--home", str(tmp_path / "home"), "record", str(space_path), str(out)]) == 2
