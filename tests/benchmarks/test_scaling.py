@@ -32,7 +32,8 @@ def test_scaling(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SIMULATED_STAGE_S", str(STAGE_S))  # nodes have it from here
     with ray_cluster(*({"num_cpus": 8} for _ in range(max(1, workers // 8)))) as address:
         script = Path(__file__).parents[1] / "support" / "simulated.py"
-        command = [sys.executable, script, home.folder, home.store_url, address, trials, workers]
+        place = (home.folder, home.store_url, address)
+        command = [sys.executable, script, *place, trials, workers, "freely"]
         began = time.monotonic()
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """A search of simulated trials on a cluster: stages that take a moment and follow from their jobs.
 
-Run as a program it is the coordinator: HOME, STORE, ADDRESS, TRIALS, WORKERS.
+Run as a program it is the coordinator: HOME, STORE, ADDRESS, TRIALS, WORKERS, and `freely` where
+it need not end as every other: a deterministic search has no more than four trials at a time.
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ def _main() -> None:
         def has_artifact(self, digest: str) -> bool:
             return True
 
-    folder, store, address, trials, workers = sys.argv[1:]
+    folder, store, address, trials, workers, *how = sys.argv[1:]
     home = Home.at(Path(folder), store)
     home.folder.mkdir(parents=True, exist_ok=True)
     path = home.folder / "space.yaml"
     path.write_text(space_of(int(trials), int(workers)))
     executor = Executor(address, home.workspace(), 600, "simulated:perform")
-    options = Options(deterministic=True)
+    options = Options(deterministic=how != ["freely"])
     launch(str(path), home, options, Silent(), executor)
 
 
