@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
-from search.errors import UsageFault
+from search.errors import EnvironmentFault, UsageFault
 from search.executors.base import Executor
 from search.executors.local import LocalExecutor
 from search.executors.ray.cluster import ClusterReport
@@ -126,7 +126,10 @@ class _OnCluster:
 
     @cached_property
     def _cluster(self) -> ClusterReport:
-        return self._executor.cluster()
+        try:
+            return self._executor.cluster()
+        except EnvironmentFault as fault:  # before anything has begun, an address may be wrong
+            raise UsageFault(str(fault)) from fault
 
     def check(self, policy: Policy) -> None:
         cluster, targets = self._cluster, self._space.targets

@@ -79,3 +79,12 @@ def test_a_search_ends_when_its_compute_hours_are_spent(tmp_path: Path) -> None:
     )
     assert state is StudyState.FINISHED
     assert 3 <= len(trials) < 10  # of some six minutes each, two at a time
+
+
+def test_a_cluster_that_does_not_answer_is_said_before_anything_begins(
+    cli: Cli, tmp_path: Path, space: Path
+) -> None:
+    engine = ("--engine", "ray", "--address", "127.0.0.1:1")
+    done = cli("--home", tmp_path / "home", "launch", "--space", space, *engine)
+    assert done.returncode == 2
+    assert "the Ray cluster 127.0.0.1:1 does not answer" in done.stderr

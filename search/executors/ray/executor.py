@@ -87,7 +87,9 @@ class RayExecutor:
         self._end_driver()
         self._start = self._start.model_copy(update={"marks": self._marked()})
         self._driver = self._started()
-        answer = self._next(_LONGEST_CONNECT_S)
+        answer = None
+        with contextlib.suppress(EnvironmentFault):  # it has ended without an answer
+            answer = self._next(_LONGEST_CONNECT_S)
         if answer is None or answer.cluster is None:
             self._end_driver()
             reason = "" if answer is None or answer.refused is None else f" ({answer.refused})"
