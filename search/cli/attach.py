@@ -33,7 +33,7 @@ def attach_command(ctx: click.Context, name: str | None, as_json: bool, plain: b
     with open_store(ctx) as store:
         study = running_study(store, name)
         space, seen = space_of(study), store.events.last_id(study.id)
-        trials = store.trials.of(study.id)
+        trials, began = store.trials.of(study.id), time.time()
         try:
             with open_view(as_json, plain) as view:
                 while study.state.is_live:
@@ -46,7 +46,7 @@ def attach_command(ctx: click.Context, name: str | None, as_json: bool, plain: b
                     live = LiveStatus.of(study)
                     if live is not None:
                         view.tick(_snapshot(study, trials, live, space))
-                    check_signs(study)
+                    check_signs(study, began)
                     time.sleep(_LOOK_S)
                     study = store.studies.get(study.name)
                 for event in store.events.since(study.id, seen):

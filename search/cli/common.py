@@ -22,7 +22,6 @@ from storage.records import Study
 from storage.store import Store
 
 DEFAULT_HOME = ".search"
-_WATCHED_SINCE: dict[str, float] = {}  # by study
 yes_option = click.option(
     "--yes", is_flag=True, help="Agree to send the tokens of its devices to hosts not seen before."
 )
@@ -85,15 +84,17 @@ def running_study(store: Store, name: str | None) -> Study:
     return study
 
 
-def check_signs(study: Study) -> None:
-    """A coordinator that was killed says nothing more, of what it said last or at its start.
+def check_signs(study: Study, watched_since: float) -> None:
+    """A coordinator that was killed says nothing more.
+
+    Args:
+        watched_since: of one that has said nothing yet.
 
     Raises:
         UsageFault: saying how to go on.
     """
     live = LiveStatus.of(study)
-    began = _WATCHED_SINCE.setdefault(study.name, time.time())
-    if time.time() - (began if live is None else live.at) > SILENT_S:
+    if time.time() - (watched_since if live is None else live.at) > SILENT_S:
         raise UsageFault(
             f'study "{study.name}" has given no sign of life for {SILENT_S:.0f} s; continue it '
             "with `search launch`"

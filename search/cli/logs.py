@@ -33,7 +33,7 @@ def logs_command(ctx: click.Context, trial: str | None, name: str | None, follow
         study = study_named(store, name)
         if number is not None:
             store.trials.get(study.id, number)
-        shown, said = 0, ""
+        shown, said, began = 0, "", time.time()
         while True:
             runs = store.stage_runs.of(study.id, number)
             for run in runs[shown:]:
@@ -46,7 +46,7 @@ def logs_command(ctx: click.Context, trial: str | None, name: str | None, follow
             said = now
             if not follow or _has_ended(store, study, number):
                 break
-            check_signs(study)
+            check_signs(study, began)
             time.sleep(_LOOK_S)
         if not shown and not said:
             who = "the study" if number is None else f"trial {number}"

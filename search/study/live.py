@@ -39,7 +39,7 @@ class LiveView:
         self._observer.tick(snapshot)
         if self._clock.monotonic() - self._stored_s >= self._store_every_s:
             self._stored_s = self._clock.monotonic()
-            status = self._status(snapshot)
+            status = self._status(snapshot, tickets)
             self._ledger.change_study(live=status.as_json(), elapsed_s=snapshot.elapsed_s)
 
     def close(self) -> None:
@@ -65,10 +65,10 @@ class LiveView:
             stage=ticket.stage,
             elapsed_s=now - ticket.started,
             progress=self._executor.progress(ticket.id),
-            log=_end_of(self._executor.log(ticket.id)),
         )
 
-    def _status(self, snapshot: Snapshot) -> LiveStatus:
+    def _status(self, snapshot: Snapshot, tickets: Iterable[Ticket]) -> LiveStatus:
+        """For the store, with the last lines of each log: files that are read now and then only."""
         return LiveStatus(
             at=self._clock.now(),
             host=platform.node(),
@@ -76,7 +76,10 @@ class LiveView:
             elapsed_s=snapshot.elapsed_s,
             waiting=tuple(snapshot.waiting),
             away_s=snapshot.away_s,
-            running=tuple(snapshot.running),
+            running=tuple(
+                stage.model_copy(update={"log": _end_of(self._executor.log(ticket.id))})
+                for stage, ticket in zip(snapshot.running, tickets, strict=True)
+            ),
         )
 
     def _waiting(self) -> tuple[str, ...]:

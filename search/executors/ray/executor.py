@@ -8,6 +8,7 @@ taken up again when it answers.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import platform
 import queue
@@ -82,7 +83,7 @@ class RayExecutor:
 
         Raises:
             EnvironmentFault: when it does not answer.
-            UsageFault: when its nodes do not fit.
+            MissingExtra: when Ray is not installed here.
         """
         self._end_driver()
         self._start = self._start.model_copy(update={"marks": self._marked()})
@@ -183,7 +184,7 @@ class RayExecutor:
         return marks
 
     def _started(self) -> subprocess.Popen[str]:
-        if not _has_ray():
+        if importlib.util.find_spec("ray") is None:
             raise MissingExtra("--engine ray", "ray")
         self._workspace.work.mkdir(parents=True, exist_ok=True)
         with (self._workspace.work / "ray.log").open("a") as log:
@@ -258,12 +259,6 @@ def _write(driver: subprocess.Popen[str], line: str) -> None:
     assert driver.stdin is not None
     driver.stdin.write(line + "\n")
     driver.stdin.flush()
-
-
-def _has_ray() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("ray") is not None
 
 
 def _of_one_node(outcome: JobOutcome) -> JobOutcome:
