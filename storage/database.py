@@ -32,11 +32,12 @@ class _Pool(TypedDict, total=False):
     pool_timeout: float
 
 
-def open_database(url: str, wait_s: float = WAIT_S) -> sa.Engine:
+def open_database(url: str, wait_s: float = WAIT_S, *, upgrade: bool = True) -> sa.Engine:
     """An engine on an up-to-date database: SQLite in WAL mode, or PostgreSQL.
 
     Args:
         wait_s: for a lock that another process holds on SQLite.
+        upgrade: bring its tables up to date; else they stay what they are.
 
     Raises:
         StoreUnreachable: with the reason, the password left out.
@@ -61,7 +62,8 @@ def open_database(url: str, wait_s: float = WAIT_S) -> sa.Engine:
             if parsed.get_backend_name() == "sqlite"
             else _postgresql(parsed)
         )
-        _brought_up_to_date(engine)
+        if upgrade:
+            _brought_up_to_date(engine)
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         shown = parsed.set(query={}).render_as_string(hide_password=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from storage import tables as t
-from storage.database import sqlite_file, version_of
+from storage.database import open_database, sqlite_file, version_of
 from storage.store import Store
 
 
@@ -49,16 +49,13 @@ def version_before(url: str) -> str | None:
     file = sqlite_file(url)
     if file is not None and not file.exists():
         return None
-    engine = sa.create_engine(
-        f"sqlite:///{file}" if file is not None else url.replace("postgresql://", _DRIVER, 1)
-    )
+    engine = open_database(url, upgrade=False)
     try:
         return version_of(engine)
+    except sa.exc.OperationalError:  # whoever opens it says why
+        return None
     finally:
         engine.dispose()
-
-
-_DRIVER = "postgresql+psycopg://"
 
 
 def _database_faults(connection: sa.Connection) -> Iterator[str]:
