@@ -106,7 +106,6 @@ class Data(Record):
     """how training features are kept: `whole`: float32 of every copy; `compact`: 8 bits of the
     plain audio, from which the copies are made as batches are loaded; `auto` is `compact` where
     `whole` would take over 20 GB"""
-
     weights: tuple[Annotated[float, Field(gt=0, le=100)], ...] | None = None
     """how often an epoch holds the utterances of each list of `train`: 2.0 is twice, 0.5 every
     other epoch; by default all once"""
@@ -134,10 +133,10 @@ class Data(Record):
 
     @model_serializer(mode="wrap")
     def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content = _without_empty(_without_empty(fields(self), "test"), "unlabelled")
-        if self.features == "auto":
-            content.pop("features", None)
-        return _without_empty(content, "weights")
+        content = fields(self)
+        for name in ("test", "unlabelled", "weights"):
+            content = _without_empty(content, name)
+        return {k: v for k, v in content.items() if (k, v) != ("features", "auto")}
 
 
 def _without_empty(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -148,12 +148,14 @@ def check_data(
     is_compact = are_compact(data, listed)
     for split in list(listed):
         items = listed.pop(split)  # of hundreds of hours it is much
+        has_features = is_compact and split in ("train", UNLABELLED)
         reading = _Reading(
             data,
             f"checking {split}",
             has_text=split != UNLABELLED,
             cache=cache if is_compact or len(items) > _MANY else None,
-            has_features=is_compact and split in ("train", UNLABELLED),
+            has_features=has_features,
+            denoise=has_features and data.denoise,
         )
         good, bad = reading.check(items, progress)
         checked[split], contradictory = _without_contradictions(good)
@@ -302,6 +304,7 @@ class _Reading:
     has_text: bool = True
     cache: Path | None = None
     has_features: bool = False
+    denoise: bool = False
 
     def check(
         self, items: Sequence[Item], progress: Progress | None
@@ -311,8 +314,7 @@ class _Reading:
         bad: list[str] = []
         read = [item for item in items if isinstance(item, ManifestEntry)]
         stretches = [Stretch(e.audio, e.offset_s, e.duration_s) for e in read]
-        denoise = self.has_features and getattr(self.data, "denoise", False)
-        how = How(self.data.max_duration_s, self.has_features, denoise)
+        how = How(self.data.max_duration_s, self.has_features, self.denoise)
         scanned = scan(stretches, how, self.cache)
         done_s, shown = 0.0, _Shown.of(self, read, progress)
         for number, item in enumerate(items, 1):

@@ -12,6 +12,7 @@ import re
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -29,8 +30,7 @@ try:  # its errors are of no kind that Python knows
     UNREACHABLE: tuple[type[Exception], ...] = (OSError, ClientError)
 except ModuleNotFoundError:
     UNREACHABLE = (OSError,)
-_UNREADABLE: tuple[type[Exception], ...] = (*UNREACHABLE, ValueError)
-_NO_ARCHIVE: tuple[type[Exception], ...] = (*_UNREADABLE, tarfile.TarError)
+_UNREADABLE: tuple[type[Exception], ...] = (*UNREACHABLE, ValueError, tarfile.TarError)
 
 
 def is_remote(path: str) -> bool:
@@ -50,15 +50,22 @@ def opened(path: str) -> IO[bytes]:
     """
     inside = _IN_TAR.fullmatch(path)
     begin, end = (None, None) if inside is None else _range_of(inside)
-    try:
+    with _said_of(path):
         system, where = fsspec.core.url_to_fs(archive_of(path))
         return io.BytesIO(system.cat_file(where, begin, end))  # of an archive no more than that
+
+
+@contextmanager
+def _said_of(path: str, what: str = "cannot be read") -> Iterator[None]:
+    """What goes wrong while a file is read, as a fault with its name."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataFault(f"{path}: {_absent(path)}") from error
     except ImportError as error:
         raise DataFault(f"{path}: cannot be read: {_needed(path, error)}") from error
     except _UNREADABLE as error:
-        raise DataFault(f"{path}: cannot be read ({error})") from error
+        raise DataFault(f"{path}: {what} ({error})") from error
 
 
 def text_at(url: str) -> str:
@@ -89,29 +96,26 @@ def in_tar(archive: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     Raises:
         DataFault: when it is no archive.
     """
-    try:
-        with fsspec.open(archive, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            samples: dict[str, dict[str, tarfile.TarInfo]] = defaultdict(dict)
-            for member in tar:
-                if member.isfile():
-                    name, _, suffix = PurePosixPath(member.name).name.partition(".")
-                    key = str(PurePosixPath(member.name).with_name(name))
-                    samples[key][f".{suffix.lower()}"] = member
-            for key, parts in samples.items():
-                audio = next((parts[s] for s in _AUDIO if s in parts), None)
-                if audio is None:
-                    continue
-                said: dict[str, Any] = {}
-                for suffix in _TEXT:
-                    if suffix in parts:
-                        said |= _said(tar, parts[suffix], suffix)
-                yield key, f"{archive}::{audio.offset_data}+{audio.size}", said
-    except FileNotFoundError as error:
-        raise DataFault(f"{archive}: {_absent(archive)}") from error
-    except ImportError as error:
-        raise DataFault(f"{archive}: cannot be read: {_needed(archive, error)}") from error
-    except _NO_ARCHIVE as error:
-        raise DataFault(f"{archive}: is no tar archive that can be read ({error})") from error
+    with (
+        _said_of(archive, "is no tar archive that can be read"),
+        fsspec.open(archive, "rb") as file,
+        tarfile.open(fileobj=file, mode="r:") as tar,
+    ):
+        samples: dict[str, dict[str, tarfile.TarInfo]] = defaultdict(dict)
+        for member in tar:
+            if member.isfile():
+                name, _, suffix = PurePosixPath(member.name).name.partition(".")
+                key = str(PurePosixPath(member.name).with_name(name))
+                samples[key][f".{suffix.lower()}"] = member
+        for key, parts in samples.items():
+            audio = next((parts[s] for s in _AUDIO if s in parts), None)
+            if audio is None:
+                continue
+            said: dict[str, Any] = {}
+            for suffix in _TEXT:
+                if suffix in parts:
+                    said |= _said(tar, parts[suffix], suffix)
+            yield key, f"{archive}::{audio.offset_data}+{audio.size}", said
 
 
 def _absent(path: str) -> str:
