@@ -15,8 +15,9 @@ from spaces.points import recipe_of
 from spaces.recipe import Recipe
 from spaces.sizes import sized_values
 from spaces.space import Space
-from workers.data.check import DataReport, Progress, check_data
+from workers.data.check import DataReport, check_data
 from workers.data.prepare import prepare
+from workers.data.reading import Progress
 from workers.errors import TeacherFault
 from workers.jobs import CheckTeacher, Rehearse
 from workers.results import RehearseResult, ScreenResult

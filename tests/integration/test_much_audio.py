@@ -14,7 +14,7 @@ from spaces.families import SeparableConv
 from spaces.front_end import FrontEnd
 from spaces.recipe import Training
 from spaces.space import Data, Synthetic, Tokens
-from workers.data import check
+from workers.data import reading
 from workers.data.batches import epoch_plan, load_batch
 from workers.data.corpus import Corpus
 from workers.data.heard import heard_by
@@ -197,7 +197,7 @@ def test_features_are_compact_where_whole_ones_would_be_too_much(
     train, dev = _list_of(tmp_path, cache)
     data = Data(train=(str(train),), dev=(str(dev),))
     assert not Corpus(prepare(data, Tokens(), 4, tmp_path / "home")[0]).is_compact
-    monkeypatch.setattr(check, "_MOST_WHOLE_BYTES", 1e5)
+    monkeypatch.setattr(reading, "_MOST_WHOLE_BYTES", 1e5)
     assert Corpus(prepare(data, Tokens(), 4, tmp_path / "home")[0]).is_compact
 
 

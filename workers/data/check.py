@@ -5,35 +5,26 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
-from spaces.files import why_not_a_file
 from spaces.space import Data, Tokens
 from workers.data.audio import read_audio
 from workers.data.bandwidth import bandwidth_hz
-from workers.data.corpora import BadLine, HowRead, Item, ManifestEntry, read_split, read_unlabelled
-from workers.data.features import FRAMES_PER_SECOND, N_MELS, fbank
-from workers.data.remote import is_file_of_its_own, opened
-from workers.data.scan import How, Scanned, Stretch, scan
+from workers.data.corpora import HowRead, Item, read_split, read_unlabelled
+from workers.data.features import FRAMES_PER_SECOND, fbank
+from workers.data.reading import UNLABELLED, Checked, Progress, Reading, are_compact, sampled
 from workers.data.synthetic import synthetic_corpus
-from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer, normalise
-from workers.errors import DataFault, DataRefused
+from workers.data.text import WORD_START, Tokenizer, Unencodable, make_tokenizer
+from workers.errors import DataRefused
 from workers.results import SplitStats
 
-UNLABELLED = "unlabelled"
 _SHOWN_FAULTS = 50
 _SHOWN_OUTSIDE = 40
 _PLACED = re.compile(r"(?s)(.+?):(\d+): (.+)")  # a fault of a line of a list
 _MANY = 5_000  # items, from which on what is checked is kept
-_MOST_WHOLE_BYTES = 20e9  # of features in float32: some 60 hours at three speeds
-_HEADERS = 200  # that tell how long a list lasts
 _BAND_SAMPLE = 40  # utterances that tell how far the sound of a corpus reaches
-
-Progress = Callable[[str, int, int], None]  # (what, done, of)
 
 
 @dataclass(frozen=True)
@@ -92,18 +83,6 @@ def _alike_together(faults: Iterable[str]) -> list[str]:
     return told
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One utterance that passed, its text normalised; `at` is where its features are, if they were
-    computed with it (`scan.Scanned`)."""
-
-    listed: ManifestEntry
-    text: str
-    duration_s: float
-    digest: str
-    at: tuple[str, int, int] | None = None
-
-
 def split_paths(data: Data, cache: Path) -> dict[str, tuple[str, ...]]:
     """Where each split is listed; speaks the embedded corpus if it is asked for."""
     unlabelled = {} if data.unlabelled is None else {UNLABELLED: data.unlabelled}
@@ -136,7 +115,7 @@ def check_data(
     faults: list[str] = []
     over_limit: list[str] = []
     whole = _listed(data, cache)
-    listed = {split: _sampled(items, sample) for split, items in whole.items()}
+    listed = {split: sampled(items, sample) for split, items in whole.items()}
     told = [
         f"{split}: {len(listed[split]):,} of {len(items):,} items were read, evenly over the list "
         "(--all reads every one)"
@@ -149,7 +128,7 @@ def check_data(
     for split in list(listed):
         items = listed.pop(split)  # of hundreds of hours it is much
         has_features = is_compact and split in ("train", UNLABELLED)
-        reading = _Reading(
+        reading = Reading(
             data,
             f"checking {split}",
             has_text=split != UNLABELLED,
@@ -239,7 +218,7 @@ def check_list(
     Raises:
         DataRefused: when the list cannot be read at all.
     """
-    reading = _Reading(how, f"reading {Path(path).name}")
+    reading = Reading(how, f"reading {Path(path).name}")
     good, bad = reading.check(read_split((path,), how), progress)
     kept, contradictory = _without_contradictions(good)
     return kept, [*bad, *contradictory]
@@ -252,121 +231,6 @@ def _listed(data: Data, cache: Path) -> dict[str, list[Item]]:
         split: read_unlabelled(lists) if split == UNLABELLED else read_split(lists, data)
         for split, lists in paths.items()
     }
-
-
-def _sampled(items: list[Item], sample: int | None) -> list[Item]:
-    if sample is None or len(items) <= sample:
-        return items
-    return [items[i * len(items) // sample] for i in range(sample)]
-
-
-def are_compact(data: Data, listed: Mapping[str, Sequence[Item]]) -> bool:
-    """Whether training features are kept in 8 bits of the plain audio alone."""
-    if data.features != "auto":
-        return data.features == "compact"
-    spoken = [item for split in ("train", UNLABELLED) for item in listed.get(split, ())]
-    n_copies = len(data.speeds) * (1 if data.noise_snr_db is None else 2)
-    n_bytes = _about_s(spoken) * FRAMES_PER_SECOND * N_MELS * 4 * n_copies
-    return n_bytes > _MOST_WHOLE_BYTES
-
-
-def _about_s(items: Sequence[Item]) -> float:
-    """How long they last: as listed, else as the headers of some of them say."""
-    entries = [item for item in items if isinstance(item, ManifestEntry)]
-    some = entries[:: max(1, len(entries) // _HEADERS)]
-    lengths = [length for entry in some if (length := _length_s(entry)) is not None]
-    return len(entries) * sum(lengths) / max(1, len(lengths))
-
-
-def _length_s(entry: ManifestEntry) -> float | None:
-    if entry.duration_s is not None:
-        return entry.duration_s
-    is_plain = is_file_of_its_own(entry.audio)
-    if is_plain and why_not_a_file(Path(entry.audio)):  # a pipe would be waited for
-        return None
-    try:
-        return float(soundfile.info(entry.audio if is_plain else opened(entry.audio)).duration)
-    except (soundfile.LibsndfileError, DataFault, OSError, TypeError, RuntimeError):
-        return None
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How the items of a list are read.
-
-    Args:
-        cache: where what is done is kept; None keeps nothing.
-        has_features: whether features are computed with it.
-    """
-
-    data: HowRead
-    what: str
-    has_text: bool = True
-    cache: Path | None = None
-    has_features: bool = False
-    denoise: bool = False
-
-    def check(
-        self, items: Sequence[Item], progress: Progress | None
-    ) -> tuple[list[Checked], list[str]]:
-        """What is good of them, and what is wrong with the others."""
-        good: list[Checked] = []
-        bad: list[str] = []
-        read = [item for item in items if isinstance(item, ManifestEntry)]
-        stretches = [Stretch(e.audio, e.offset_s, e.duration_s) for e in read]
-        how = How(self.data.max_duration_s, self.has_features, self.denoise)
-        scanned = scan(stretches, how, self.cache)
-        done_s, shown = 0.0, _Shown.of(self, read, progress)
-        for number, item in enumerate(items, 1):
-            if isinstance(item, BadLine):
-                result: Checked | str = f"{item.source}: {item.message}"
-            else:
-                found = next(scanned)
-                result = self._judged(item, found)
-                done_s += found.duration_s
-            bad.append(result) if isinstance(result, str) else good.append(result)
-            shown.tell(number, done_s)
-        return good, bad
-
-    def _judged(self, item: ManifestEntry, found: Scanned) -> Checked | str:
-        text = normalise(item.text, self.data.lowercase, self.data.remove_punctuation)
-        if not text and self.has_text:
-            return f"{item.source}: its transcript is empty ({Path(item.audio).name})"
-        if found.fault is not None:
-            return f"{item.source}: {found.fault}"
-        if item.duration_s is not None and found.duration_s < 0.9 * item.duration_s - 0.1:
-            return (
-                f"{item.source}: {item.audio}: is truncated ({found.duration_s:.2f} s of the "
-                f"{item.duration_s:g} s listed)"
-            )
-        return Checked(item, text, found.duration_s, found.digest, found.at)
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """How far a reading is: by utterances, of much audio by its hours."""
-
-    what: str
-    n_items: int
-    hours: float
-    progress: Progress | None
-
-    @classmethod
-    def of(
-        cls, reading: _Reading, entries: Sequence[ManifestEntry], progress: Progress | None
-    ) -> _Shown:
-        hours = _about_s(entries) / 3600 if reading.cache is not None and progress else 0.0
-        return cls(reading.what, len(entries), hours, progress)
-
-    def tell(self, number: int, done_s: float) -> None:
-        if self.progress is None:
-            return
-        if self.hours < 1:
-            self.progress(self.what, number, max(number, self.n_items))
-            return
-        of = max(round(self.hours * 60), 1)
-        done = of if number >= self.n_items else min(round(done_s / 60), of)
-        self.progress(f"{self.what} (minutes of {self.hours:.0f} hours)", done, of)
 
 
 def _without_contradictions(good: list[Checked]) -> tuple[list[Checked], list[str]]:

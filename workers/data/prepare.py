@@ -30,10 +30,11 @@ from spaces.recipe import digest_of
 from spaces.space import Data, Tokens
 from workers.atomic import new_folder, whole_or_removed, write_json
 from workers.data.bandwidth import used_bins
-from workers.data.check import UNLABELLED, Checked, DataReport, Progress, check_data, refuse
+from workers.data.check import DataReport, check_data, refuse
 from workers.data.compact_features import link_parts, spans
 from workers.data.features import N_MELS
 from workers.data.index import write_index
+from workers.data.reading import UNLABELLED, Checked, Progress
 from workers.data.scan import shard_moments
 from workers.data.sources import SOURCES, Augmentation, Hearing, Source, features_of
 from workers.data.text import SentencePieceTokenizer, Tokenizer, write_tokens
