@@ -45,9 +45,11 @@ def test_a_search_runs_on_in_the_background_and_is_watched(
 
 
 def test_what_keeps_it_from_starting_is_told_at_once(cli: Cli, tmp_path: Path, space: Path) -> None:
-    space.write_text(space.read_text().replace("synthetic: {", "train: none, dev: none, speeds: {"))
+    space.write_text(space.read_text().replace("students:", "pupils:"))
     done = cli("--home", tmp_path / "home", "launch", "--space", space, "--detach")
     assert done.returncode == 2
+    assert "pupils" in done.stderr
+    assert not (tmp_path / "home").exists()
     none = space.with_name("none.yaml")
     missing = cli("--home", tmp_path / "home", "launch", "--space", none, "--detach")
     assert missing.returncode == 2
