@@ -96,7 +96,8 @@ class RayExecutor:
             reason = "" if answer is None or answer.refused is None else f" ({answer.refused})"
             raise EnvironmentFault(
                 f"the Ray cluster {self._start.address} does not answer{reason}; start one with "
-                "`ray start --head`: see `search help engines`"
+                "`ray start --head`, or give the token of one that has one (RAY_AUTH_MODE=token, "
+                "RAY_AUTH_TOKEN): see `search help engines`"
             )
         return answer.cluster
 
