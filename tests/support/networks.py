@@ -6,7 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spaces.families import Conformer, Dims, DsconvLstm, Recurrent, SeparableConv
+from spaces.families import (
+    Citrinet,
+    Conformer,
+    Dense,
+    Dims,
+    DsconvLstm,
+    Paraformer,
+    Recurrent,
+    SeparableConv,
+    Wav2Letter,
+    Zipformer,
+)
 from workers.students.base import Output, build
 
 SYMBOLS = ("<blk>", "▁", *"abcdefghij")
@@ -17,6 +28,18 @@ DIMS: dict[str, Dims] = {
     "conformer": Conformer(
         channels=WIDTH, blocks=2, heads=4, head_size=16, feed_forward=2 * WIDTH, kernel=5
     ),
+    "conformer, few attended": Conformer(
+        channels=WIDTH, blocks=2, heads=4, head_size=16, feed_forward=WIDTH, attended=0.4
+    ),
+    "zipformer": Zipformer(
+        channels=WIDTH, blocks=4, heads=2, head_size=16, feed_forward=WIDTH, kernel=5
+    ),
+    "paraformer": Paraformer(
+        channels=WIDTH, blocks=2, heads=4, head_size=16, feed_forward=2 * WIDTH, kernel=5
+    ),
+    "citrinet": Citrinet(channels=WIDTH, blocks=2, kernel=5),
+    "wav2letter": Wav2Letter(channels=WIDTH, blocks=2, kernel=5),
+    "dense": Dense(channels=WIDTH, blocks=2, context=21),
     "dsconv_lstm": DsconvLstm(channels=WIDTH, blocks=1, kernel=5, hidden=WIDTH, layers=2),
     "dsconv_lstm, both ways": DsconvLstm(
         channels=WIDTH, blocks=1, kernel=5, hidden=WIDTH, bidirectional=True
@@ -54,7 +77,10 @@ def lively(dims: Dims, seed: int = 0) -> nn.Module:
         for _ in range(20):  # the statistics of batch norms settle
             network.train()(network.frontend.normalise(seen), lengths)
         logits = network.eval()(network.frontend.normalise(seen), lengths).logits
-        network.head.bias -= logits.mean((0, 1))
+        said = logits.flatten(0, 1)
+        if dims.written_per_frame > 1:  # the blanks between tokens are no choice
+            said = said[said.argmax(-1) != 0]
+        network.head.bias -= said.mean(0)
     return network
 
 

@@ -64,7 +64,9 @@ def export_onnx(network: Student, symbols: tuple[str, ...], path: Path) -> None:
             "model_author": "compression-search",
             "comment": network.dims.family,
             "vocab_size": str(len(symbols)),
-            "subsampling_factor": str(network.dims.contract.subsampling_factor),
+            "subsampling_factor": str(
+                network.dims.contract.subsampling_factor // network.dims.written_per_frame
+            ),
         },
     )
     onnx.save(model, str(path))

@@ -6,7 +6,7 @@ A family is a record in `spaces/families.py` and a module with a class `Network`
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,15 @@ class Output(NamedTuple):
     lengths: Tensor  # int64 [N]
     hidden: Tensor  # float32 [N, T', C]: what the head reads
     intermediate: Tensor | None  # float32 [N, T', V]: logits halfway; only while training
+    halfway: Tensor | None = None  # float32 [N, T', C of it]: the stream at half the depth
+    own_loss: Tensor | None = None  # what the family adds to the loss; only while training
+
+
+class Targets(NamedTuple):
+    """Transcripts of a batch: token ids int64 [sum of lengths], lengths int64 [N]."""
+
+    ids: Tensor
+    lengths: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,15 +80,24 @@ class Student(nn.Module):
     frontend: Normaliser
     head: nn.Linear
     training_only: tuple[str, ...] = ()
+    reads_targets: bool = False  # whether `forward` takes Targets as well, while training
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """Normalised features float32 [N, T, mels], lengths int64 [N]."""
         raise NotImplementedError
 
     def groups(self) -> list[Group]:
-        """What structured pruning may remove. Same order and number for all dims of the same
-        depth, so that a pruned network's groups pair with its parent's."""
+        """What structured pruning may remove, sized as the dims say. Same order and number for all
+        dims of the same depth, so that a pruned network's groups pair with its parent's."""
         raise NotImplementedError
+
+    def sized_groups(self) -> list[Group]:
+        """The same with the units that there are, where pruning left other widths."""
+        groups, widths = self.groups(), self.dims.widths
+        if not widths:
+            return groups
+        pairs = zip(groups, widths, strict=True)
+        return [replace(group, size=size) for group, size in pairs]
 
     def normalise(self, features: Tensor) -> Tensor:
         """Raw log-mels as `forward` takes them."""

@@ -40,9 +40,9 @@ class Network(Student):
         mask = frame_mask(lengths, x.shape[1])
         for block in self.encoder:
             x = block(x, mask)
-        intermediate = self.halfway(x) if self.training else None
+        middle, intermediate = x, self.halfway(x) if self.training else None
         x = self.recurrent(x, lengths)
-        return Output(self.head(x), lengths, x, intermediate)
+        return Output(self.head(x), lengths, x, intermediate, middle)
 
     def groups(self) -> list[Group]:
         stream = [

@@ -34,8 +34,8 @@ class Network(Student):
         x, lengths = self.frontend(features, lengths)
         mask = frame_mask(lengths, x.shape[1])
         halfway = self.head if self.training else None
-        x, intermediate = run_blocks(self.encoder, x, mask, halfway)
-        return Output(self.head(x), lengths, x, intermediate)
+        x, middle, intermediate = run_blocks(self.encoder, x, mask, halfway)
+        return Output(self.head(x), lengths, x, intermediate, middle)
 
     def groups(self) -> list[Group]:
         blocks = [block for block in self.encoder if isinstance(block, SeparableBlock)]

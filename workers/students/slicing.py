@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from spaces.families import Dims
-from workers.students.base import Output, Student, build
+from workers.students.base import Output, Student, Targets, build
 
 _FIRST_KERNEL_AXIS = 2  # of a convolution's weight, after channels out and in
 
@@ -92,12 +92,16 @@ class NetworkSlice:
     network: Student
     shared: Mapping[str, Tensor]
 
-    def __call__(self, features: Tensor, lengths: Tensor) -> Output:
+    def __call__(self, features: Tensor, lengths: Tensor, *targets: Targets) -> Output:
         """As the network would, with the shared parameters as they are now."""
         output: Output = torch.func.functional_call(
-            self.network, dict(self.shared), (features, lengths)
+            self.network, dict(self.shared), (features, lengths, *targets)
         )
         return output
+
+    @property
+    def reads_targets(self) -> bool:
+        return self.network.reads_targets
 
     @property
     def share(self) -> float:
@@ -117,7 +121,7 @@ class NetworkSlice:
 def pieces_of(network: Student) -> dict[str, Piece]:
     """Every tensor of a network that a checkpoint holds, by name."""
     grouped: dict[tuple[str, int], Extent] = {}
-    for group in network.groups():
+    for group in network.sized_groups():
         first = group.slices[0]
         for s in group.slices:
             grouped[s.tensor, s.axis] = Extent(

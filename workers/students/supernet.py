@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from spaces.axes import Value
 from spaces.families import Dims
-from workers.students.base import Output, Student, build
+from workers.students.base import Output, Student, Targets, build
 from workers.students.slicing import NetworkSlice, Piece, Role, by_role, pieces_of, sliced
 
 Choices = Mapping[str, Sequence[Value]]
@@ -42,10 +42,14 @@ class Supernet(Student):
                     self._own[role] = piece
         self.own = nn.ParameterList(piece.tensor for piece in self._own.values())
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Output:
+    def forward(self, features: Tensor, lengths: Tensor, *targets: Targets) -> Output:
         """As the largest student."""
-        output: Output = self.network(features, lengths)
+        output: Output = self.network(features, lengths, *targets)
         return output
+
+    @property
+    def reads_targets(self) -> bool:  # type: ignore[override]
+        return self.network.reads_targets
 
     def normalise(self, features: Tensor) -> Tensor:
         return self.network.normalise(features)

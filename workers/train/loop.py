@@ -25,7 +25,8 @@ from workers.data.word_errors import utterance_errors
 from workers.errors import Diverged
 from workers.host_lock import HostLock
 from workers.results import Epoch, RungScore
-from workers.students.base import Output, Student
+from workers.students.base import Output, Student, Targets
+from workers.students.slicing import NetworkSlice
 from workers.train.averaging import WeightAverage, final_average, rung_average, rung_epoch
 from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
@@ -274,11 +275,11 @@ class Trainer:
         self._place.backward(loss if weight == 1.0 else weight * loss)
         return ctc
 
-    def _output(
-        self, network: Callable[[Tensor, Tensor], Output], features: Tensor, batch: Batch
-    ) -> Output:
+    def _output(self, network: Student | NetworkSlice, features: Tensor, batch: Batch) -> Output:
+        told = (Targets(batch.targets, batch.target_lengths),) if network.reads_targets else ()
         with self._place.autocast():
-            return network(features, batch.lengths)
+            output: Output = network(features, batch.lengths, *told)
+            return output
 
     def _score_rungs(self, epoch: int) -> None:
         """Score what rungs end here; training goes on with the weights it had."""

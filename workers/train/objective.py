@@ -46,6 +46,8 @@ class TrainingLoss:
             distilled = self._distilled(output, batch, self.soft_targets)
             loss = (1 - self.distil.weight) * loss + self.distil.weight * distilled
             loss = loss + self._aligned(output, batch, progress, self.soft_targets)
+        if output.own_loss is not None:
+            loss = loss + output.own_loss
         for weight, term in self.extra:
             loss = loss + weight * term(output, batch)
         return loss, float(ctc.detach())

@@ -68,7 +68,8 @@ def test_an_exported_file_says_it_of_a_padded_batch_in_any_order(exported: Expor
     for row, n_frames in enumerate(lengths):
         batch[row, :n_frames] = log_mels(n_frames, seed=n_frames)
     log_probs, n_steps = session.run(None, {"x": batch, "x_lens": np.array(lengths, np.int64)})
-    assert n_steps.tolist() == [15, 51, 1, 35]
+    n_written = exported.network.dims.written_per_frame
+    assert n_steps.tolist() == [n_written * n for n in (15, 51, 1, 35)]
     assert n_steps.dtype == np.int64
     alone = open_session("onnxruntime", exported.path)
     for row, n_frames in enumerate(lengths):
@@ -85,7 +86,7 @@ def test_an_exported_file_says_what_it_is(exported: Exported) -> None:
         "model_author": "compression-search",
         "comment": exported.network.dims.family,
         "vocab_size": str(len(SYMBOLS)),
-        "subsampling_factor": "4",
+        "subsampling_factor": str(4 // exported.network.dims.written_per_frame),
     }
     assert [i.name for i in model.graph.input] == ["x", "x_lens"]
     assert [o.name for o in model.graph.output] == ["log_probs", "log_probs_lens"]
@@ -105,7 +106,9 @@ def test_a_file_of_another_network_is_noticed(exported: Exported) -> None:
         check_parity(other, exported.path, [log_mels(80)])
     larger = lively(DIMS["gru"])
     larger.head = nn.Linear(WIDTH, 5)
-    with pytest.raises(ParityError, match=r"float\.onnx: shape \(20, 12\) instead of \(20, 5\)"):
+    n_steps = 20 * exported.network.dims.written_per_frame
+    differs = rf"float\.onnx: shape \({n_steps}, 12\) instead of \(20, 5\)"
+    with pytest.raises(ParityError, match=differs):
         check_parity(larger, exported.path, [log_mels(80)])
 
 
@@ -136,8 +139,11 @@ def _whole(scheme: str) -> Quantize:
 
 
 def test_an_untrained_network_here_says_every_symbol(exported: Exported) -> None:
-    shares = np.bincount(exported.best, minlength=len(SYMBOLS)) / len(exported.best)
-    assert (shares > 0).all()
+    said, symbols = exported.best, range(len(SYMBOLS))
+    if exported.network.dims.written_per_frame > 1:  # the blanks between tokens are no choice
+        said, symbols = said[said != 0], symbols[1:]
+    shares = np.bincount(said, minlength=len(SYMBOLS))[list(symbols)] / len(said)
+    assert np.mean(shares > 0) > (0.99 if symbols[0] == 0 else 0.8)
     assert shares.max() < 0.35
 
 
@@ -156,7 +162,9 @@ def test_parts_may_have_formats_of_their_own(exported: Exported, name: str, tmp_
     target = tmp_path / "mixed.onnx"
     quantize(exported.path, target, MIXED[name], CALIBRATION)
     assert target.stat().st_size < exported.path.stat().st_size
-    assert np.mean(_best(target) == exported.best) > 0.85
+    # where a token is full at another frame, two places differ
+    wanted = 0.85 if exported.network.dims.written_per_frame == 1 else 0.7
+    assert np.mean(_best(target) == exported.best) > wanted
 
 
 @pytest.mark.parametrize("scheme", AGREEMENT)
@@ -173,7 +181,8 @@ def test_a_quantized_file_takes_batches_and_says_what_it_is(
     for n_frames in (1, 6, 500):
         log_probs = session.run(log_mels(n_frames))
         assert log_probs.dtype == np.float32
-        assert log_probs.shape == (-(-n_frames // 4), len(SYMBOLS))
+        n_steps = -(-n_frames // 4) * exported.network.dims.written_per_frame
+        assert log_probs.shape == (n_steps, len(SYMBOLS))
         np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1.0, atol=1e-2)
 
 

@@ -56,15 +56,30 @@ def test_pruning_more_never_leaves_more(name: str, ratio: float) -> None:
     for width in ("channels", "hidden", "feed_forward", "heads"):
         if width in kept:
             assert 1 <= fewer[width] <= kept[width] <= dims.model_dump()[width]
-    same = {"family", "blocks", "kernel", "layers", "cell", "bidirectional", "head_size", "dropout"}
+    same = {
+        "family",
+        "blocks",
+        "kernel",
+        "context",
+        "slower",
+        "decoders",
+        "repeats",
+        "squeeze",
+        "layers",
+        "cell",
+        "bidirectional",
+        "head_size",
+        "dropout",
+    }
     assert all(kept[k] == v for k, v in dims.model_dump().items() if k in same)
 
 
-# Layer norms see every channel, so of a conformer with 8 channels, which all stay, the heads and
-# the feed-forward units are tried.
+# Layer norms see every channel, so of attention's families with 8 channels, which all stay, the
+# heads and the feed-forward units are tried.
+NARROW = {"channels": 8, "blocks": 2, "heads": 4, "head_size": 4, "feed_forward": 32, "kernel": 3}
 TO_PRUNE = {
-    **{name: dims for name, dims in DIMS.items() if name != "conformer"},
-    "conformer": Conformer(channels=8, blocks=2, heads=4, head_size=4, feed_forward=32, kernel=3),
+    name: type(dims)(**NARROW) if isinstance(dims, Conformer) else dims
+    for name, dims in DIMS.items()
 }
 
 

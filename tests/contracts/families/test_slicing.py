@@ -15,9 +15,20 @@ from networks import DIMS, SYMBOLS, close, lively, log_mels, output, shapes
 from torch import nn
 
 from spaces.axes import Value
-from spaces.families import Conformer, Dims, DsconvLstm, Recurrent, SeparableConv
+from spaces.families import (
+    Citrinet,
+    Conformer,
+    Dense,
+    Dims,
+    DsconvLstm,
+    Paraformer,
+    Recurrent,
+    SeparableConv,
+    Wav2Letter,
+    Zipformer,
+)
 from workers.checkpoint import load_supernet, save_network, save_supernet
-from workers.students.base import Output, build
+from workers.students.base import Output, Targets, build
 from workers.students.slicing import NetworkSlice, slice_of
 from workers.students.supernet import Supernet
 
@@ -45,6 +56,32 @@ CASES: dict[str, tuple[Dims, dict[str, Value], tuple[str, ...]]] = {
         {"channels": 24, "blocks": 1, "heads": 2, "head_size": 8, "feed_forward": 40, "kernel": 3},
         (),
     ),
+    "conformer, few attended": (
+        Conformer(channels=48, blocks=2, heads=2, feed_forward=64, kernel=3, attended=0.5),
+        {"channels": 24, "feed_forward": 32},
+        (),
+    ),
+    "zipformer": (
+        Zipformer(channels=48, blocks=4, heads=2, feed_forward=64, kernel=7),
+        {"channels": 24, "blocks": 3, "feed_forward": 40},
+        (),
+    ),
+    "paraformer": (
+        Paraformer(channels=48, blocks=2, heads=2, feed_forward=64, kernel=7, decoders=2),
+        {"channels": 24, "blocks": 1, "feed_forward": 40, "decoders": 1},
+        (),
+    ),
+    "citrinet": (
+        Citrinet(channels=48, blocks=3, repeats=2, kernel=7),
+        {"channels": 32, "blocks": 2, "kernel": 5},
+        (),
+    ),
+    "wav2letter": (
+        Wav2Letter(channels=48, blocks=3, kernel=7),
+        {"channels": 32, "kernel": 5},
+        (),
+    ),
+    "dense": (Dense(channels=48, blocks=2), {"channels": 32, "context": 21}, ()),
     "dsconv_lstm": (
         DsconvLstm(channels=48, blocks=3, kernel=7, hidden=40, layers=2),
         {"channels": 32, "blocks": 1, "kernel": 5, "hidden": 24},
@@ -203,6 +240,23 @@ CHOICES: dict[str, tuple[Dims, dict[str, tuple[Value, ...]]]] = {
         Conformer(channels=32, blocks=2, heads=3, head_size=8, feed_forward=48, kernel=7),
         {"channels": (16, 32), "blocks": (1, 2), "heads": (2, 3), "kernel": (3, 7)},
     ),
+    "zipformer": (
+        Zipformer(channels=32, blocks=4, heads=2, head_size=8, feed_forward=48, kernel=7),
+        {"channels": (16, 32), "blocks": (1, 4), "heads": (1, 2), "slower": (2, 4)},
+    ),
+    "paraformer": (
+        Paraformer(channels=32, blocks=2, heads=2, head_size=8, feed_forward=48, kernel=7),
+        {"channels": (16, 32), "attended": (0.5, 1.0)},
+    ),
+    "citrinet": (
+        Citrinet(channels=32, blocks=2, kernel=7),
+        {"channels": (16, 32), "repeats": (1, 2), "blocks": (1, 2)},
+    ),
+    "wav2letter": (
+        Wav2Letter(channels=32, blocks=3, kernel=7),
+        {"channels": (16, 32), "blocks": (2, 3)},
+    ),
+    "dense": (Dense(channels=32, blocks=3), {"channels": (16, 32), "blocks": (1, 3)}),
     "dsconv_lstm": (
         DsconvLstm(channels=32, blocks=2, kernel=5, hidden=32, **BOTH_WAYS),
         {"hidden": (16, 32), "layers": (1, 2), "bidirectional": (False, True)},
@@ -241,9 +295,11 @@ def test_gradients_of_every_student_reach_the_supernet(supernet: Supernet) -> No
     supernet.zero_grad()
     rng = np.random.default_rng(1)
     features = torch.from_numpy(log_mels(60))[None]
+    told = (Targets(torch.tensor([2, 3, 1]), torch.tensor([3])),) if supernet.reads_targets else ()
     for dims in (supernet.dims, *(supernet.random(rng) for _ in range(24))):
-        said = supernet.slice(dims)(features, torch.tensor([60]))
-        parts = [part for part in (said.logits, said.intermediate) if part is not None]
+        said = supernet.slice(dims)(features, torch.tensor([60]), *told)
+        every = (said.logits, said.intermediate, said.own_loss)
+        parts = [part for part in every if part is not None]
         sum(part.square().mean() for part in parts).backward()
     without = [name for name, p in supernet.named_parameters() if p.grad is None]
     assert without == []

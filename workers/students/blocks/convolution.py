@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workers.students.base import Group, Slice
-from workers.students.blocks.linear import LinearNorm
+from workers.students.blocks.linear import BatchNorm, LinearNorm
 
 
 class DepthwiseConv(nn.Module):
@@ -68,3 +68,50 @@ class SeparableBlock(nn.Module):
             return []
         slices = [*LinearNorm.writes(f"{name}.pointwise"), *LinearNorm.reads(f"{name}.project")]
         return [Group(self.hidden, tuple(slices))]
+
+
+class ConvNorm(nn.Module):
+    """Convolution over time of [N, T, C], half padding, then batch normalisation; at inference one
+    convolution with the norm folded in."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            n_in, n_out, (1, kernel), stride=(1, stride), padding=(0, kernel // 2), bias=False
+        )
+        self.bn = BatchNorm(n_out)
+        self.folded: nn.Conv2d | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2).unsqueeze(2)
+        if self.folded is not None:
+            return self.folded(x).squeeze(2).transpose(1, 2)
+        return self.bn(self.conv(x).float().squeeze(2).transpose(1, 2))
+
+    def fold(self) -> None:
+        """Make the norm part of the convolution; for good, before an export."""
+        self.folded = folded_convolution(self.conv, self.bn)
+
+    @staticmethod
+    def reads(name: str) -> list[Slice]:
+        return [Slice(f"{name}.conv.weight", axis=1)]
+
+    @staticmethod
+    def writes(name: str) -> list[Slice]:
+        return [Slice(f"{name}.conv.weight"), *BatchNorm.slices(f"{name}.bn")]
+
+
+def folded_convolution(conv: nn.Conv2d, bn: BatchNorm) -> nn.Conv2d:
+    """One convolution that does what both do at inference."""
+    scale, shift = bn.scale_and_shift()
+    made = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        stride=conv.stride,  # type: ignore[arg-type]
+        padding=conv.padding,  # type: ignore[arg-type]
+    ).requires_grad_(False)
+    made.weight.copy_(conv.weight * scale[:, None, None, None])
+    assert made.bias is not None
+    made.bias.copy_(shift)
+    return made

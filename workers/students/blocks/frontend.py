@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from workers.data.features import N_MELS
 from workers.students.base import Group, Normaliser, Slice
-from workers.students.blocks.convolution import DepthwiseConv
+from workers.students.blocks.convolution import DepthwiseConv, folded_convolution
 from workers.students.blocks.lengths import frame_mask, halved
 from workers.students.blocks.linear import BatchNorm, LinearNorm
 
@@ -48,13 +48,7 @@ class Frontend(Normaliser):
 
     def fold(self) -> None:
         """Make the norm part of the first convolution; for good, before an export."""
-        scale, shift = self.bn.scale_and_shift()
-        self.folded = nn.Conv2d(
-            len(self.mean), self.channels, (1, 5), stride=(1, 2), padding=(0, 2)
-        ).requires_grad_(False)
-        self.folded.weight.copy_(self.conv.weight * scale[:, None, None, None])
-        assert self.folded.bias is not None
-        self.folded.bias.copy_(shift)
+        self.folded = folded_convolution(self.conv, self.bn)
 
     def groups(self, name: str) -> list[Group]:
         slices = [

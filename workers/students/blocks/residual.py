@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -23,21 +23,31 @@ class ResidualBlock(Protocol):
         ...
 
 
+class Stream(NamedTuple):
+    """What runs through a stack of blocks: at its end, at half its depth, and what a head makes of
+    it there."""
+
+    x: Tensor
+    halfway: Tensor | None
+    intermediate: Tensor | None
+
+
 def run_blocks(
-    blocks: nn.ModuleList, x: Tensor, mask: Tensor, head: Callable[[Tensor], Tensor] | None
-) -> tuple[Tensor, Tensor | None]:
+    blocks: Iterable[nn.Module], x: Tensor, mask: Tensor, head: Callable[[Tensor], Tensor] | None
+) -> Stream:
     """The stream after all blocks, and what `head` makes of it halfway, where there is one.
 
     Args:
         x: float32 [N, T', C].
         mask: float32 [N, T', 1].
     """
-    intermediate = None
-    for i, block in enumerate(blocks):
+    every, halfway = list(blocks), None
+    for i, block in enumerate(every):
         x = block(x, mask)
-        if head is not None and i + 1 == len(blocks) // 2:
-            intermediate = head(x)
-    return x, intermediate
+        if i + 1 == len(every) // 2:
+            halfway = x
+    heard = None if head is None or halfway is None else head(halfway)
+    return Stream(x, halfway, heard)
 
 
 def residual_groups(

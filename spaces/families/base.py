@@ -1,0 +1,118 @@
+"""What a student family declares of itself: frozen records that travel in recipe and checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
+from pydantic.fields import FieldInfo
+
+from spaces.front_end import USUAL, FrontEnd
+from spaces.record import Record
+
+
+@dataclass(frozen=True)
+class StudentContract:
+    """What everything around a student relies on.
+
+    `subsampling_factor` is frames in per frame out; the other fields name who trains, reads and
+    exports it: `workers.train.losses`, `workers.data.text`, `workers.export`.
+    """
+
+    subsampling_factor: int = 4
+    normalisation: Literal["in_graph"] = "in_graph"  # raw log-mels go in
+    loss: Literal["ctc"] = "ctc"
+    decoding: Literal["ctc_greedy"] = "ctc_greedy"
+    export: Literal["zipformer_ctc"] = "zipformer_ctc"  # of sherpa-onnx
+
+
+_NO_AXES = ("family", "front_end", "widths")
+
+
+class Dims(Record):
+    """Dimensions of a network of one family, and what the family declares.
+
+    `front_end` is what the network hears; a space has it in a section of its own. `widths` are the
+    units of each group of the network, in its order, where they are not what the other dimensions
+    say: pruned over all groups at once, a network is not as narrow everywhere.
+    """
+
+    family: str
+    front_end: FrontEnd = USUAL
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    contract: ClassVar[StudentContract] = StudentContract()
+    is_trained: ClassVar[bool] = True  # else it is there already, and formats are all there is
+    network: ClassVar[str]  # the module with its class Network
+    label_axis: ClassVar[str] = "channels"  # the dimension that tells students apart best
+    # dimensions that make a student bigger or smaller: initial designs and bounds move along these
+    capacity: ClassVar[frozenset[str]]
+    # widths that pruning may narrow, and the multiple that matrix kernels like
+    prunable: ClassVar[Mapping[str, int]]
+    # what it writes for each of its frames: more than one where that is not by CTC
+    written_per_frame: ClassVar[int] = 1
+    # dimensions of later versions: not written where they ask for nothing, so that a network has
+    # the digest that older studies know
+    not_written_if_default: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def dimensions(cls) -> dict[str, FieldInfo]:
+        """Those that are axes of the family in a space."""
+        fields = cls.model_fields.items()
+        return {name: field for name, field in fields if name not in _NO_AXES}
+
+    @field_validator("front_end")
+    @classmethod
+    def _hears_features(cls, front_end: FrontEnd) -> FrontEnd:
+        if front_end.is_samples:
+            raise ValueError("mels are 20 to 128")
+        return front_end
+
+    @model_serializer(mode="wrap")
+    def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = fields(self)
+        if self.front_end.is_usual:
+            content.pop("front_end", None)
+        if not self.widths:
+            content.pop("widths", None)
+        for name in self.not_written_if_default:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
+        return content
+
+    def label(self) -> str:
+        """A few words for tables."""
+        heard = self.front_end.label()
+        return f"{self.family} {getattr(self, self.label_axis)}{heard and f' {heard}'}"
+
+    def pruned(self, ratio: float) -> Self:
+        """With a share `ratio` of every prunable width removed."""
+        if ratio == 0:
+            return self
+        kept = {}
+        for name, multiple in self.prunable.items():
+            size = getattr(self, name)
+            kept[name] = min(size, max(multiple, round(size * (1 - ratio) / multiple) * multiple))
+        return self.model_copy(update=kept)
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("a kernel is an odd number of frames")
+    return kernel
+
+
+Odd = Annotated[int, Field(ge=3, le=63), AfterValidator(_odd)]
+Width = Annotated[int, Field(ge=8, le=2048)]
+Depth = Annotated[int, Field(ge=1, le=64)]
+Layers = Annotated[int, Field(ge=1, le=8)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+Attended = Annotated[float, Field(gt=0.0, le=1.0)]

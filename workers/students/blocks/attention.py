@@ -1,0 +1,116 @@
+"""Multi-head attention, written as matmul and softmax: scaled-dot-product attention fuses in no
+runtime and is wrong in some."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from workers.students.base import Group, Slice
+from workers.students.blocks.linear import Linear
+from workers.students.blocks.norm import norm_slices
+
+_MANY = 10.0  # how much of the loss a share of attended frames is that is not the wanted one
+_HIDDEN = 1e4
+
+
+class Attention(nn.Module):
+    """Multi-head attention over the frames of each utterance, or over those of a `memory`.
+
+    With `attended` below 1 a predictor marks key frames and only these are looked at: in training
+    all frames are compared and a gate with a straight-through gradient hides the others; at
+    inference the marked ones are gathered first, so that what is left out costs nothing.
+    """
+
+    def __init__(self, channels: int, heads: int, head_size: int, attended: float = 1.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.head_size, self.attended = head_size, attended
+        self.query = Linear(channels, heads * head_size)
+        self.key = Linear(channels, heads * head_size)
+        self.value = Linear(channels, heads * head_size)
+        self.out = Linear(heads * head_size, channels)
+        self.predictor = Linear(channels, 1) if attended < 1 else None
+        self.budget_loss: Tensor | None = None  # of the last batch, until it is taken
+
+    @property
+    def heads(self) -> int:
+        """As many as pruning left."""
+        return self.query.out_features // self.head_size
+
+    def forward(self, x: Tensor, mask: Tensor, memory: Tensor | None = None) -> Tensor:
+        """x float32 [N, T, C]; mask float32 [N, S, 1] of what is looked at, which is x unless
+        there is a memory float32 [N, S, C]."""
+        x = self.norm(x)
+        source = x if memory is None else memory
+        if self.predictor is None:
+            return self._attend(x, source, (mask - 1.0) * _HIDDEN)
+        marks, is_key = self._marked(source, mask)
+        if self.training:
+            gate = is_key.float() * mask
+            soft = torch.sigmoid(marks) * mask
+            share = gate.sum((1, 2)) / mask.sum((1, 2))
+            soft_share = soft.sum((1, 2)) / mask.sum((1, 2))
+            missed = share + soft_share - soft_share.detach() - self.attended
+            self.budget_loss = _MANY * missed.square().mean()
+            return self._attend(x, source, (mask - 1.0) * _HIDDEN, gate + soft - soft.detach())
+        n_keys = is_key.sum(1).amax()
+        marks, places = torch.topk(marks.squeeze(2), n_keys, dim=1)  # type: ignore[call-overload]
+        places = places.unsqueeze(2)
+        kept = torch.gather(is_key.float(), 1, places)
+        chosen = torch.gather(source, 1, places.expand(-1, -1, source.shape[2]))
+        return self._attend(x, chosen, (kept - 1.0) * _HIDDEN)
+
+    def _marked(self, source: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """How much a key each frame is, float32 [N, S, 1], and which are taken: one at least."""
+        assert self.predictor is not None
+        marks = self.predictor(source) + (mask - 1.0) * _HIDDEN
+        return marks, (marks > 0) | (marks >= marks.amax(1, keepdim=True))
+
+    def _attend(
+        self, x: Tensor, source: Tensor, hidden: Tensor, gate: Tensor | None = None
+    ) -> Tensor:
+        query, key = self._split(self.query(x)), self._split(self.key(source))
+        value = self._split(self.value(source))
+        with torch.autocast(x.device.type, enabled=False):
+            scores = torch.matmul(query * self.head_size**-0.5, key.transpose(-1, -2))
+            scores = scores + hidden.transpose(1, 2).unsqueeze(1)
+            weights = torch.softmax(scores, dim=-1)
+            if gate is not None:  # what is left says what a softmax of it alone would say
+                weights = weights * gate.transpose(1, 2).unsqueeze(1)
+                weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
+            mixed = torch.matmul(weights, value)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)  # [N, heads, T, size]
+
+    def stream_slices(self, name: str) -> list[Slice]:
+        """Where the stream that is read and written occurs."""
+        readers = ("query", "key", "value", *(("predictor",) if self.predictor else ()))
+        return [
+            *norm_slices(f"{name}.norm"),
+            *(Slice(f"{name}.{reader}.weight", 1) for reader in readers),
+            Slice(f"{name}.out.weight"),
+            Slice(f"{name}.out.bias"),
+        ]
+
+    def group(self, name: str, heads: int) -> Group:
+        """The heads."""
+        slices = [
+            Slice(f"{name}.{projection}.{tensor}", width=self.head_size)
+            for projection in ("query", "key", "value")
+            for tensor in ("weight", "bias")
+        ]
+        return Group(heads, (*slices, Slice(f"{name}.out.weight", 1, width=self.head_size)))
+
+
+def taken_budget_loss(network: nn.Module) -> Tensor | None:
+    """How far the attention of a network looks at other shares of the frames than it should, of
+    the batch that it has just been trained on; None where it looks at all. It is told once."""
+    told: list[Tensor] = []
+    for module in network.modules():
+        if isinstance(module, Attention) and module.budget_loss is not None:
+            told.append(module.budget_loss)
+            module.budget_loss = None
+    return torch.stack(told).mean() if told else None
