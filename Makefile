@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-output
 
-.PHONY: demo test check bench bench-search clean
+.PHONY: demo test check bench bench-search bench-techniques clean
 
 $(VENV)/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ bench: $(VENV)/dev
 # What a search finds for its compute: strategies on recorded tables, 20 seeds (N_SEEDS=4: a look)
 bench-search: $(VENV)/dev
 	$(BIN)/python -m pytest tests/benchmarks/test_search.py -s -p no:xdist -o "norecursedirs=.*" -o timeout=0
+
+# Each technique on and off, into BENCHMARKS.md; an hour or two, goes on where it was cut off
+bench-techniques: $(VENV)/dev
+	$(BIN)/python -m pytest tests/benchmarks/test_techniques.py -s -p no:xdist -o "norecursedirs=.*" -o timeout=0
 
 clean:
 	rm -rf $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

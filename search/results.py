@@ -24,6 +24,7 @@ from workers.results import (
     MeasureResult,
     Model,
     PrepareResult,
+    QatResult,
     Reading,
     RungResult,
     ScoreResult,
@@ -65,6 +66,7 @@ class TrialResults:
     rungs: Mapping[str, RungResult] = field(default_factory=dict)
     supernets: Mapping[str, SupernetResult] = field(default_factory=dict)
     compress: CompressResult | None = None
+    qat: QatResult | None = None
     export: ExportResult | None = None
     extra: Mapping[str, ExtraResult] = field(default_factory=dict)
     converted: Mapping[str, ConvertResult | Unavailable] = field(default_factory=dict)
@@ -113,7 +115,7 @@ class TrialResults:
     @property
     def checkpoint(self) -> str | None:
         """Of the network that is exported."""
-        last = self.compress or self.train
+        last = self.qat or self.compress or self.train
         return None if last is None else last.checkpoint
 
     def score(self, label: str) -> ScoreResult | None:

@@ -18,7 +18,7 @@ from spaces.families import FAMILIES
 from spaces.front_end import FrontEnd
 from spaces.metrics import MetricRef
 from spaces.points import Values, random_values, refused_by_target
-from spaces.recipe import Distil, Prune, Training
+from spaces.recipe import Distil, Prune, Quantize, Training
 from spaces.registry import UnknownName
 from spaces.space import Space
 from spaces.space.budgets import parse_budgets
@@ -29,6 +29,7 @@ _SECTIONS: dict[str, type] = {
     "training": Training,
     "distil": Distil,
     "prune": Prune,
+    "quantize": Quantize,
 }
 
 
@@ -81,8 +82,8 @@ def _check_axis(document: Document, loc: Loc, raw: object, record: type) -> None
     if isinstance(axis, FloatRange) and get_type_hints(record)[str(loc[-1])] is int:
         document.add(loc, "takes whole numbers: write {int: [low, high]}")
         return
-    if loc[-1] == "kernel" and any(int(v) % 2 == 0 for v in axis.values_in_order()):
-        document.add(loc, "a kernel is an odd number of frames (with a range: odd low, step 2)")
+    if loc[-1] in ("kernel", "context") and any(int(v) % 2 == 0 for v in axis.values_in_order()):
+        document.add(loc, f"a {loc[-1]} is an odd number of frames (with a range: odd low, step 2)")
         return
     for value in _bounds(axis):
         try:

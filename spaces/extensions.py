@@ -18,7 +18,11 @@ PRUNING_RULES: Registry[ModuleType] = Registry(
     "compression_search.pruning_rules",
     "pruning rule",
     ModuleType,
-    {"l1": "workers.compress.pruning.l1"},
+    {
+        "l1": "workers.compress.pruning.l1",
+        "taylor": "workers.compress.pruning.taylor",
+        "gates": "workers.compress.pruning.gates",
+    },
 )
 
 # name of a further stage → module with `run`; asked for by `stages:` of a space

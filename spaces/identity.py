@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from spaces.recipe import digest_of
 from spaces.space import WHERE_IT_IS_REACHED, Space
-from spaces.space.sections import ONLY_L1
 
 _HOW_IT_IS_RUN = {
     "trials",
@@ -71,6 +70,4 @@ def space_digest(space: Space) -> str:
             del content[name]
     if not space.front_end.varied():
         del content["front_end"]
-    if space.prune.rule == ONLY_L1:
-        del content["prune"]["rule"]
     return digest_of(content)

@@ -9,19 +9,37 @@ from collections.abc import Callable, Iterator, Mapping
 from spaces.axes import Axis, Value
 from spaces.backends import backend_info
 from spaces.front_end import USUAL
-from spaces.recipe import PARTS, Recipe
+from spaces.recipe import PARTS, Distil, Prune, Recipe
 from spaces.space import Space
 
 Values = dict[str, Value]
 
 
+_FOLLOWING = tuple(f"distil.{n}" for n in Distil.model_fields if n != "weight")
+_PRUNING = tuple(f"prune.{n}" for n in Prune.model_fields if n != "ratio")
+
+
 def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
     """Whether an axis matters, given those chosen before it."""
-    if axis_name in ("distil.temperature", "distil.hidden_weight"):
+    if axis_name == "distil.hidden_layers":
+        return float(values.get("distil.hidden_weight", 0)) > 0
+    if axis_name in _FOLLOWING:
         return float(values.get("distil.weight", 0)) > 0
-    if axis_name in ("prune.epochs", "prune.rule"):
+    if axis_name in _PRUNING:
         return float(values.get("prune.ratio", 0)) > 0
+    if axis_name in ("quantize.qat_epochs", "quantize.keep"):
+        return any(scheme.startswith("int") for scheme in _schemes(values))
+    if axis_name == "quantize.equalise":
+        return any(scheme.startswith("int8") for scheme in _schemes(values))
+    if axis_name == "quantize.calibration":
+        return not {"int8", "int8_static"}.isdisjoint(_schemes(values))
     return True
+
+
+def _schemes(values: Mapping[str, Value]) -> tuple[str, ...]:
+    """The number format of each part."""
+    scheme = str(values.get("quantize.scheme", "fp32"))
+    return tuple(str(values.get(f"quantize.{part}", scheme)) for part in PARTS)
 
 
 def choose(space: Space, family: str, pick: Callable[[str, Axis], Value]) -> Values:
@@ -70,8 +88,7 @@ def refusal(space: Space, values: Mapping[str, Value]) -> str | None:
 
 def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
     """Which target cannot run such a student, and why; None where all can."""
-    scheme = str(values.get("quantize.scheme", "fp32"))
-    formats = tuple(str(values.get(f"quantize.{part}", scheme)) for part in PARTS)
+    formats = _schemes(values)
     for name, target in space.targets.items():
         mels = int(values.get("front_end.mels", USUAL.mels))
         reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)

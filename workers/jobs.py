@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from spaces.axes import Value
 from spaces.families import StudentDims
-from spaces.recipe import Distil, LossWeight, Quantize, Training, digest_of
+from spaces.recipe import Distil, LossWeight, Quantize, Scope, Training, digest_of
 from spaces.record import Record
 from spaces.space import Data, Target, TeacherSource, Tokens
 from spaces.space.teacher import TeacherKind
@@ -109,6 +109,7 @@ class Train(OnDevice):
     rungs: tuple[float, ...] = ()
     until: float | None = None
     start: str | None = None
+    parent: str | None = None
 
     @property
     def whole(self) -> Train:
@@ -132,12 +133,30 @@ class Supernet(OnDevice):
 
 
 class Compress(OnDevice):
-    """Prune a trained network, then train it again."""
+    """Prune a trained network, then train it again; in `rounds`, the epochs shared among them."""
 
     stage: Literal["compress"] = "compress"
+    not_in_key_if_empty = OnDevice.not_in_key_if_empty | {"rounds", "scope"}
     checkpoint: str
     ratio: float
     rule: str = "l1"
+    rounds: int | None = None  # None: at once
+    scope: Scope | None = None  # None: the same share of every group
+    training: Training
+    distil: Distil
+    losses: tuple[LossWeight, ...] = ()
+    soft_targets: str | None
+    corpus: str
+    seed: int
+    threads: int
+
+
+class Qat(OnDevice):
+    """Train a network further with its numbers rounded as `quantize` will round them."""
+
+    stage: Literal["qat"] = "qat"
+    checkpoint: str
+    quantize: Quantize
     training: Training
     distil: Distil
     losses: tuple[LossWeight, ...] = ()
@@ -282,6 +301,7 @@ class TeacherTargets(OnDevice):
         "language",
         "also",
         "top_k",
+        "halfway",
     }
     corpus: str
     threads: int = 1
@@ -298,7 +318,8 @@ class TeacherTargets(OnDevice):
     time_limit_s: float | None = None
     language: str | None = None
     speeds: tuple[float, ...] = (1.0,)  # of the augmentations, the plain one first
-    hidden: bool = False  # whether hidden layers are wanted as well
+    hidden: bool = False  # whether its last hidden layer is wanted as well
+    halfway: bool = False  # with it the one at half its depth
     subsampling_factor: int
     top_k: int | None = None  # log-probabilities kept of each frame
     also: tuple[TeacherTargets, ...] = ()  # of further teachers, which are asked the same
@@ -315,6 +336,7 @@ Job = Annotated[
     | Train
     | Supernet
     | Compress
+    | Qat
     | Export
     | Extra
     | Convert

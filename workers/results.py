@@ -102,8 +102,8 @@ class RungResult(StageResult):
 
 
 class TrainResult(StageResult):
-    """`sliced_share` is the share of the parameters that were a supernet's when training began;
-    None where it began from nothing."""
+    """`sliced_share` is the share of the parameters that were a supernet's, or the teacher's, when
+    training began; None where it began from nothing."""
 
     kind: Literal["train"] = "train"
     checkpoint: str
@@ -140,12 +140,31 @@ class CompressResult(StageResult):
         return (self.checkpoint,)
 
 
+class QatResult(StageResult):
+    """A network whose weights are rounded already."""
+
+    kind: Literal["qat"] = "qat"
+    checkpoint: str
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.checkpoint,)
+
+
 class PartSize(Record):
     """Bytes of the weights of one part of a network in one number format."""
 
     part: str
     format: str
     bytes: int
+
+
+class LayerLoss(Record):
+    """What quantizing one layer alone does to what a network says: the divergence of a frame."""
+
+    name: str
+    divergence: float
 
 
 class ExportResult(StageResult):
@@ -158,6 +177,7 @@ class ExportResult(StageResult):
     tokens: str
     parity: float | None = None
     sizes: tuple[PartSize, ...] = ()
+    sensitivity: tuple[LayerLoss, ...] = ()  # of each layer, most first, where some were kept
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -272,6 +292,7 @@ AnyResult = Annotated[
     | SupernetResult
     | RungResult
     | CompressResult
+    | QatResult
     | ExportResult
     | ConvertResult
     | ScoreResult

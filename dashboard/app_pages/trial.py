@@ -137,9 +137,9 @@ def _learning(of: _Of) -> None:
 
 
 def _history(study: Study, number: int) -> list[Epoch]:
-    """Training, and what followed pruning, one after the other."""
+    """Training, what followed pruning, and that with rounded numbers, one after the other."""
     made = results(study, number)
-    stages = [stage for stage in (made.train, made.compress) if stage is not None]
+    stages = [stage for stage in (made.train, made.compress, made.qat) if stage is not None]
     epochs = [epoch for stage in stages for epoch in stage.history]
     return [e.model_copy(update={"epoch": i}) for i, e in enumerate(epochs, 1)]
 

@@ -12,7 +12,7 @@ from search.replay.table import Recorded, RecordedTable, RecordedTrial
 from search.results import TrialResults
 from search.strategy.weight_sharing import training_of_slice
 from spaces.families import StudentDims
-from spaces.recipe import Distil, LossWeight, Quantize, Training
+from spaces.recipe import Distil, LossWeight, Prune, Quantize, Training
 from spaces.space import Space
 from workers.errors import WorkError
 from workers.jobs import (
@@ -23,6 +23,7 @@ from workers.jobs import (
     Job,
     Measure,
     Prepare,
+    Qat,
     Score,
     Screen,
     Supernet,
@@ -78,7 +79,8 @@ class Lookup:
         for trial in table.trials:
             results = trial.results
             self._take(_Subject(trial.stages, results, trial.recipe.quantize))
-            for network in {r.checkpoint for r in (results.train, results.compress) if r}:
+            made = (results.train, results.compress, results.qat)
+            for network in {each.checkpoint for each in made if each}:
                 self._by_network.setdefault(network, []).append(trial)
 
     def _take(self, subject: _Subject, model: str | None = None) -> None:
@@ -121,6 +123,8 @@ class Lookup:
                 return self._trained_until(job)
             case Compress():
                 return self._compressed(job)
+            case Qat():
+                return self._rounded(job)
             case Export():
                 return self._exported(job)
             case Convert():
@@ -166,15 +170,29 @@ class Lookup:
 
     def _compressed(self, job: Compress) -> Answer:
         """Of the network that was trained, if it was pruned; else of the nearest that was."""
-        wanted = {"prune.ratio": job.ratio, "prune.rule": job.rule}
-        for owner in self._by_network.get(job.checkpoint, [])[:1]:
-            wanted |= self._trained[owner.number]
+        asked = Prune(
+            ratio=job.ratio,
+            rule=job.rule,
+            rounds=job.rounds or 1,
+            scope=job.scope or "module",
+        )
+        wanted = {**_prune_traits(asked), **self._traits_of_network(job.checkpoint)}
         return self._nearest("compress", wanted, self._pruned_traits)
 
     def _pruned_traits(self, trial: RecordedTrial) -> Traits:
-        prune = trial.recipe.prune
-        ratio: Traits = {"prune.ratio": prune.ratio, "prune.rule": prune.rule}
-        return {**ratio, **self._trained[trial.number]}
+        return {**_prune_traits(trial.recipe.prune), **self._trained[trial.number]}
+
+    def _rounded(self, job: Qat) -> Answer:
+        """Of the nearest network that was trained for such a format."""
+        wanted = {**_format_traits(job.quantize), **self._traits_of_network(job.checkpoint)}
+        return self._nearest("qat", wanted, self._rounded_traits)
+
+    def _rounded_traits(self, trial: RecordedTrial) -> Traits:
+        return {**_format_traits(trial.recipe.quantize), **self._trained[trial.number]}
+
+    def _traits_of_network(self, checkpoint: str) -> Traits:
+        owners = self._by_network.get(checkpoint, [])
+        return self._trained[owners[0].number] if owners else {}
 
     def _exported(self, job: Export) -> Answer:
         """Of this network, in the nearest of the formats in which it was exported; of one that was
@@ -274,3 +292,7 @@ def _apart(a: object, b: object, span: float) -> float:
 def _file(model: Model) -> str:
     """Digest of the file that is loaded."""
     return model.files[model.main]
+
+
+def _prune_traits(prune: Prune) -> Traits:
+    return {f"prune.{name}": getattr(prune, name) for name in ("ratio", "rule", "rounds", "scope")}

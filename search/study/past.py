@@ -15,6 +15,7 @@ _FLOW = (
     "train",
     "supernet",
     "compress",
+    "qat",
     "export",
     "extra",
     "convert",

@@ -11,11 +11,23 @@ from search.strategy.weight_sharing import supernet_of, training_of_slice
 from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
 from search.study.settings import StudyContext, StudySettings, TeacherFile, also
 from spaces.metrics import MetricRef
-from spaces.recipe import Quantize, Recipe
+from spaces.recipe import Quantize, Recipe, Training
 from spaces.space import Space, TeacherSource
 from workers.data.prepare import augmentations_of
-from workers.jobs import Compress, Export, Extra, Prepare, Screen, Supernet, TeacherTargets, Train
+from workers.jobs import (
+    Compress,
+    Export,
+    Extra,
+    Prepare,
+    Qat,
+    Screen,
+    Supernet,
+    TeacherTargets,
+    Train,
+)
 from workers.results import Reading
+
+_QAT_RATE = 0.25  # of the learning rate: the network is trained
 
 
 def next_study_step(
@@ -146,6 +158,7 @@ def _targets_of(
         top_k=space.teacher.top_k,
         speeds=tuple(s for s, noise in augmentations_of(space.data) if noise is None),
         hidden=any(float(v) > 0 for v in space.distil.hidden_weight.values_in_order()),
+        halfway=2 in space.distil.hidden_layers.values_in_order(),
         subsampling_factor=space.contract.subsampling_factor,
     )
 
@@ -196,6 +209,7 @@ def study_context(space: Space, settings: StudySettings, results: TrialResults) 
         teacher_texts=texts if scored is None else scored.texts,
         teacher_metrics=metrics,
         supernets={family: made.checkpoint for family, made in results.supernets.items()},
+        teacher_network=_teacher_checkpoint(space, settings, results),
         teacher_file=_teacher_file(space, settings, results),
     )
 
@@ -240,6 +254,8 @@ def next_trial_step(
         )
     network = results.checkpoint
     assert network is not None
+    if recipe.quantize.qat_epochs and results.qat is None:
+        return Submit(settings.place.of(_qat(settings, context, recipe, network)))
     exported = results.export
     if exported is None or exported.float32 is None:
         quantize = recipe.quantize
@@ -331,7 +347,7 @@ def screen_job(
     return Screen(
         host=host,
         student=recipe.student.pruned(recipe.prune.ratio),
-        quantize=recipe.quantize,
+        quantize=recipe.quantize.formats_only,
         corpus=recipe.student.front_end.heard(corpus),
         targets={n: t for n, t in space.targets.items() if n not in without},
         end=end,
@@ -348,6 +364,7 @@ def _train(settings: StudySettings, context: StudyContext, recipe: Recipe) -> Tr
         corpus=context.corpus,
         seed=settings.seed,
         threads=settings.threads,
+        parent=context.teacher_network if recipe.training.start == "teacher" else None,
     )
 
 
@@ -355,19 +372,21 @@ def _from_slice(space: Space, train: Train, start: str) -> Train:
     """The same from its slice of a supernet, to the end: in the flat part of its schedule a student
     makes more errors than its slice did, and rungs there would compare nothing."""
     training = training_of_slice(space, train.training)
-    return train.model_copy(update={"start": start, "training": training})
+    return train.model_copy(update={"start": start, "parent": None, "training": training})
 
 
 def _compress(
     settings: StudySettings, context: StudyContext, recipe: Recipe, checkpoint: str
 ) -> Compress:
     """The same training for fewer epochs, from the pruned network."""
-    train = _train(settings, context, recipe)
+    train, prune = _train(settings, context, recipe), recipe.prune
     return Compress(
         checkpoint=checkpoint,
-        ratio=recipe.prune.ratio,
-        rule=recipe.prune.rule,
-        training=recipe.training.model_copy(update={"epochs": recipe.prune.epochs}),
+        ratio=prune.ratio,
+        rule=prune.rule,
+        rounds=prune.rounds if prune.rounds > 1 else None,
+        scope=None if prune.scope == "module" else prune.scope,
+        training=_again(recipe.training, prune.epochs),
         distil=train.distil,
         losses=train.losses,
         soft_targets=train.soft_targets,
@@ -375,3 +394,26 @@ def _compress(
         seed=train.seed,
         threads=train.threads,
     )
+
+
+def _qat(settings: StudySettings, context: StudyContext, recipe: Recipe, checkpoint: str) -> Qat:
+    """The same training for fewer epochs and more gently, with rounded numbers."""
+    train, quantize = _train(settings, context, recipe), recipe.quantize
+    training = _again(recipe.training, quantize.qat_epochs)
+    gentle = training.learning_rate * _QAT_RATE
+    return Qat(
+        checkpoint=checkpoint,
+        quantize=quantize,
+        training=training.model_copy(update={"learning_rate": gentle}),
+        distil=train.distil,
+        losses=train.losses,
+        soft_targets=train.soft_targets,
+        corpus=train.corpus,
+        seed=train.seed,
+        threads=train.threads,
+    )
+
+
+def _again(training: Training, epochs: int) -> Training:
+    """Of a network that is there already."""
+    return training.model_copy(update={"epochs": epochs, "start": "nothing"})

@@ -72,4 +72,5 @@ class StudyContext:
     teacher_texts: str | None
     teacher_metrics: Mapping[str, float]
     supernets: Mapping[str, str] = field(default_factory=dict)  # checkpoints by family
+    teacher_network: str | None = None  # its checkpoint, where it is a network of ours
     teacher_file: TeacherFile | None = None

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-)
+from pydantic import AfterValidator, Field, field_validator
 from pydantic.fields import FieldInfo
 
 from spaces.front_end import USUAL, FrontEnd
-from spaces.record import Record
+from spaces.record import Grown
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,7 @@ class StudentContract:
 _NO_AXES = ("family", "front_end", "widths")
 
 
-class Dims(Record):
+class Dims(Grown):
     """Dimensions of a network of one family, and what the family declares.
 
     `front_end` is what the network hears; a space has it in a section of its own. `widths` are the
@@ -59,9 +53,7 @@ class Dims(Record):
     prunable: ClassVar[Mapping[str, int]]
     # what it writes for each of its frames: more than one where that is not by CTC
     written_per_frame: ClassVar[int] = 1
-    # dimensions of later versions: not written where they ask for nothing, so that a network has
-    # the digest that older studies know
-    not_written_if_default: ClassVar[frozenset[str]] = frozenset()
+    later = frozenset(("front_end", "widths"))
 
     @classmethod
     def dimensions(cls) -> dict[str, FieldInfo]:
@@ -75,18 +67,6 @@ class Dims(Record):
         if front_end.is_samples:
             raise ValueError("mels are 20 to 128")
         return front_end
-
-    @model_serializer(mode="wrap")
-    def _content(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = fields(self)
-        if self.front_end.is_usual:
-            content.pop("front_end", None)
-        if not self.widths:
-            content.pop("widths", None)
-        for name in self.not_written_if_default:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                content.pop(name, None)
-        return content
 
     def label(self) -> str:
         """A few words for tables."""

@@ -36,4 +36,4 @@ class Conformer(Dims):
         ("channels", "blocks", "heads", "head_size", "feed_forward", "kernel")
     )
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "feed_forward": 8, "heads": 1}
-    not_written_if_default = frozenset(("attended",))
+    later = Dims.later | {"attended"}

@@ -10,11 +10,9 @@ from pydantic import field_validator
 from spaces.axes import Axis, Choice
 from spaces.extensions import PRUNING_RULES
 from spaces.front_end import SAMPLES
-from spaces.recipe import PARTS, Scheme
-from spaces.record import Record
+from spaces.recipe import PARTS, Distil, Prune, Quantize, Scheme, Training
+from spaces.record import Grown, Record
 from spaces.space.names import AxisField
-
-ONLY_L1 = Choice(("l1",))
 
 
 class FrontEndAxes(Record):
@@ -44,15 +42,23 @@ class FrontEndAxes(Record):
         }
 
 
-class PruneAxes(Record):
+class PruneAxes(Grown):
     """How much is removed, how long is trained afterwards, and by which rule units are kept."""
+
+    later = Prune.later
 
     ratio: AxisField = Choice((0.0,))
     """share of every prunable width that is removed"""
     epochs: AxisField = Choice((10,))
     """of training after that"""
-    rule: AxisField = ONLY_L1
-    """which units stay"""
+    rule: AxisField = Choice(("l1",))
+    """which units stay: by their weights (l1), by what the loss would be without them (taylor), by
+    gates that are trained first (gates)"""
+    rounds: AxisField = Choice((1,))
+    """in how many steps it is removed, with training after each"""
+    scope: AxisField = Choice(("module",))
+    """where from: the same share everywhere (module), where least is lost (global), where least is
+    lost for the time it saves (time)"""
 
     @field_validator("rule")
     @classmethod
@@ -65,8 +71,10 @@ class PruneAxes(Record):
         return axis
 
 
-class QuantizeAxes(Record):
+class QuantizeAxes(Grown):
     """`scheme` sets every part; a part named on its own is chosen on its own."""
+
+    later = Quantize.later
 
     scheme: AxisField = Choice(("fp32",))
     """number format of every part"""
@@ -76,6 +84,14 @@ class QuantizeAxes(Record):
     """of this part on its own"""
     head: AxisField | None = None
     """of this part on its own"""
+    calibration: AxisField = Choice(("minmax",))
+    """how ranges are taken from audio for int8_static: minmax, entropy or percentile"""
+    equalise: AxisField = Choice((False,))
+    """even out the channels of neighbouring layers before int8"""
+    keep: AxisField = Choice((0,))
+    """how many layers, those that suffer most, stay in 16 bits"""
+    qat_epochs: AxisField = Choice((0,))
+    """of training with weights rounded as they will be; 0 is without"""
 
     @field_validator("scheme", *PARTS)
     @classmethod
@@ -89,8 +105,10 @@ class QuantizeAxes(Record):
         return axis
 
 
-class DistilAxes(Record):
+class DistilAxes(Grown):
     """How much, and how softly, the teacher is followed."""
+
+    later = Distil.later
 
     weight: AxisField = Choice((0.67,))
     """of the teacher in the loss; 0 is without"""
@@ -98,10 +116,18 @@ class DistilAxes(Record):
     """softens teacher and student"""
     hidden_weight: AxisField = Choice((0.0,))
     """of the agreement with the teacher's hidden layer, early in training"""
+    hidden_layers: AxisField = Choice((1,))
+    """which: 1 the last, 2 the middle one as well"""
+    frames: AxisField = Choice(("all",))
+    """in which frames it is followed: all, speech (not blank), symmetric (and the blanks beside)"""
+    halfway: AxisField = Choice((0.0,))
+    """share of the following that is done halfway up the network"""
 
 
-class TrainingAxes(Record):
+class TrainingAxes(Grown):
     """How long and how gently a student is trained."""
+
+    later = Training.later
 
     epochs: AxisField = Choice((40,))
     """passes over the training set"""
@@ -117,3 +143,5 @@ class TrainingAxes(Record):
     """share of a CTC loss halfway up the network"""
     consistency: AxisField = Choice((0.0,))
     """weight of CR-CTC; doubles the work of a step"""
+    start: AxisField = Choice(("nothing",))
+    """what a student begins as: nothing, or the part of a teacher of its family (teacher)"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -11,7 +12,7 @@ from spaces.extensions import LOSSES, STAGES
 from spaces.families import FAMILIES, StudentContract, is_trained
 from spaces.gates import Gates
 from spaces.metrics import MetricRef
-from spaces.recipe import PARTS
+from spaces.recipe import PARTS, Quantize
 from spaces.record import Record
 from spaces.space.budgets import Budget, parse_budgets
 from spaces.space.data import Data, Tokens
@@ -19,7 +20,6 @@ from spaces.space.forbid import Rule, parse_rule
 from spaces.space.names import AxisField, Name, each_once
 from spaces.space.search import Search
 from spaces.space.sections import (
-    ONLY_L1,
     DistilAxes,
     FrontEndAxes,
     PruneAxes,
@@ -143,10 +143,7 @@ class Space(Record):
             heard = self.front_end.varied()
             axes |= {f"front_end.{name}": axis for name, axis in heard.items()}
         for section in ("training", "distil", "prune") if is_trained(family) else ():
-            part = getattr(self, section)
-            for name in type(part).model_fields:
-                if (section, name) != ("prune", "rule") or part.rule != ONLY_L1:
-                    axes[f"{section}.{name}"] = getattr(part, name)
+            axes |= self._section_axes(section)
         if is_trained(family):
             axes |= {f"losses.{name}": axis for name, axis in self.losses.items()}
         parts = [part for part in PARTS if getattr(self.quantize, part) is not None]
@@ -154,4 +151,17 @@ class Space(Record):
             axis = getattr(self.quantize, name)
             if axis is not None:
                 axes[f"quantize.{name}"] = axis
-        return axes
+        later = (name for name in Quantize.later if is_trained(family) or name != "qat_epochs")
+        return axes | self._section_axes("quantize", later)
+
+    def _section_axes(self, section: str, names: Iterable[str] | None = None) -> dict[str, Axis]:
+        """Those of a section by their dotted names; of what later versions added, what is not left
+        as it was."""
+        part = getattr(self, section)
+        every = type(part).model_fields
+        wanted = every if names is None else [name for name in every if name in set(names)]
+        return {
+            f"{section}.{name}": getattr(part, name)
+            for name in wanted
+            if name not in part.later or getattr(part, name) != every[name].default
+        }

@@ -46,6 +46,8 @@ class Source:
     network: Path | None = None
     formats: tuple[str, str, str] = ("fp32", "fp32", "fp32")  # of frontend, encoder, head
     calibration: Sequence[np.ndarray] = field(default=())
+    ranges: str = "minmax"  # how those of activations are taken from it
+    kept: tuple[str, ...] = ()  # layers that stay in 16 bits, by the names of their nodes
     lengths: tuple[int, ...] = ()  # frames that are to fit, ascending; for fixed-length runtimes
 
     @property

@@ -97,8 +97,9 @@ def prepare(source: Source, folder: Path) -> tuple[str, ...]:
         from spaces.recipe import PARTS, Quantize
         from workers.compress.quantization.quantize import quantize
 
-        scheme = Quantize.model_validate(dict(zip(PARTS, source.formats, strict=True)))
-        quantize(source.onnx, target, scheme, source.calibration)
+        parts = dict(zip(PARTS, source.formats, strict=True))
+        scheme = Quantize.model_validate({**parts, "calibration": source.ranges})
+        quantize(source.onnx, target, scheme, source.calibration, source.kept)
     compact(target)
     return (target.name,)
 

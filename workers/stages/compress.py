@@ -1,26 +1,139 @@
-"""Compress: prune a trained network, then train what is left."""
+"""Compress: prune a trained network, then train what is left; at once or round by round."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from workers.checkpoint import load_network
-from workers.compress.pruning.prune import prune
+import torch
+from torch import Tensor
+
+from spaces.extensions import PRUNING_RULES
+from spaces.families import Dims
+from workers.checkpoint import load_network, save_network
+from workers.compress.pruning.prune import prune_competing, prune_to, scores_of
+from workers.data.corpus import Corpus
+from workers.export.unit_time import unit_times
 from workers.jobs import Compress
-from workers.results import CompressResult
+from workers.results import CompressResult, Epoch
 from workers.stages.context import StageContext
 from workers.stages.train import put_network, trainer_of
+from workers.students.base import Student, build
+from workers.train.evidence.gates import Gates
+from workers.train.evidence.gradients import gradient_evidence
+from workers.train.loop import Trainer
 from workers.train.placement import Placement
+from workers.train.stand_ins import StandIns
+
+_GATED_SHARE = 1 / 3  # of the epochs of a round, while gates are learnt
 
 
 def run(job: Compress, context: StageContext) -> CompressResult:
     """Remove the weakest units of a network and train it again."""
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
-    parent, _, _ = load_network(context.fetch(job.checkpoint, "parent.safetensors"))
-    network = prune(parent, job.ratio, job.rule)
+    network, _, _ = load_network(context.fetch(job.checkpoint, "parent.safetensors"))
+    whole, history = network.dims, []
     with context.gpu_for(job) as gpu:
-        trainer = trainer_of(network, corpus, job, context, Placement.of(job, gpu))
-        trainer.run()
+        work = _Work(job, context, corpus, Placement.of(job, gpu))
+        n_rounds = job.rounds or 1
+        for i in range(n_rounds):
+            kept = (1 - job.ratio) ** ((i + 1) / n_rounds)  # the same share goes in every round
+            ratio = job.ratio if i + 1 == n_rounds else 1 - kept
+            round_ = _Round(work, i, job.training.epochs * (i + 1) // n_rounds)
+            network, epochs = round_.done(network, whole.pruned(ratio))
+            history += epochs
     checkpoint = put_network(network, corpus, job, context)
-    return CompressResult(checkpoint=checkpoint, history=tuple(trainer.history))
+    return CompressResult(checkpoint=checkpoint, history=_numbered(history))
+
+
+def _numbered(history: list[Epoch]) -> tuple[Epoch, ...]:
+    """Epochs of all rounds, one after the other."""
+    return tuple(
+        epoch.model_copy(update={"epoch": i, "epochs": len(history)})
+        for i, epoch in enumerate(history, 1)
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all rounds have in common."""
+
+    job: Compress
+    context: StageContext
+    corpus: Corpus
+    placement: Placement
+
+    def trainer(
+        self, network: Student, epochs: int, folder: Path, stand_ins: StandIns | None = None
+    ) -> Trainer:
+        folder.mkdir(exist_ok=True)
+        return trainer_of(
+            network,
+            self.corpus,
+            self.job,
+            self.context,
+            self.placement,
+            training=self.job.training.model_copy(update={"epochs": max(1, epochs)}),
+            stand_ins=stand_ins,
+            folder=folder,
+        )
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One cut and what is trained after it; `until` is the epoch of the stage at which it ends."""
+
+    work: _Work
+    number: int
+    until: int
+
+    @property
+    def _epochs(self) -> int:
+        n_rounds = self.work.job.rounds or 1
+        return max(1, self.until - self.work.job.training.epochs * self.number // n_rounds)
+
+    def _path(self, name: str) -> Path:
+        return self.work.context.folder / f"round{self.number}{name}"
+
+    def done(self, network: Student, wanted: Dims) -> tuple[Student, list[Epoch]]:
+        """The network after this round; what an interrupted attempt cut is not cut anew."""
+        cut = self._path("-cut.safetensors")
+        epochs, gated = self._epochs, PRUNING_RULES[self.work.job.rule]
+        n_gated = round(epochs * _GATED_SHARE) if getattr(gated, "EVIDENCE", "") == "gates" else 0
+        if cut.exists():
+            network, _, _ = load_network(cut)
+        else:
+            network = self._cut(network, wanted, max(1, n_gated) if n_gated else 0)
+            save_network(network, self.work.corpus.symbols, cut)
+        trainer = self.work.trainer(network, epochs - n_gated, self._path("-trained"))
+        return network, list(trainer.run())
+
+    def _cut(self, network: Student, wanted: Dims, n_gated: int) -> Student:
+        job = self.work.job
+        evidence = self._evidence(network, wanted, n_gated)
+        scores = scores_of(network, job.rule, evidence)
+        if job.scope is None:
+            return prune_to(network, wanted, scores)
+        costs = None
+        if job.scope == "time":
+            with self.work.context.lock.exclusive():
+                costs = unit_times(network, self._path("-timed"))
+        return prune_competing(network, wanted, scores, costs)
+
+    def _evidence(
+        self, network: Student, wanted: Dims, n_gated: int
+    ) -> Mapping[str, Tensor] | None:
+        """What the rule scores units by, beside their weights."""
+        kind = getattr(PRUNING_RULES[self.work.job.rule], "EVIDENCE", None)
+        folder = self._path("-evidence")
+        if kind == "gradients":
+            return gradient_evidence(self.work.trainer(network, 1, folder))
+        if kind == "gates":
+            smaller = build(wanted, network.head.out_features).sized_groups()
+            pairs = zip(smaller, network.sized_groups(), strict=True)
+            gates = Gates(network, tuple(small.size / large.size for small, large in pairs))
+            self.work.trainer(network, n_gated, folder, gates).run()
+            return gates.settle(network)
+        return None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from workers.backends.base import Source, load_backend
 from workers.checkpoint import load_network
 from workers.compress.quantization.calibration import calibration_features
 from workers.compress.quantization.quantize import count_weights, sizes_by_part
 from workers.data.corpus import Corpus
 from workers.export.names import with_our_names
-from workers.export.student import export_student
+from workers.export.student import export_student, quantized
 from workers.jobs import Export
 from workers.measure.cost import cost_readings
 from workers.models import size_mb
@@ -39,6 +38,7 @@ def run(job: Export, context: StageContext) -> ExportResult:
         readings=(size, *cost_readings(network)),
         parity=exported.parity,
         sizes=sizes_by_part(exported.model),
+        sensitivity=exported.sensitivity,
     )
 
 
@@ -48,9 +48,7 @@ def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResu
     float32 = with_our_names(context.fetch(job.onnx, "brought.onnx"), context.folder / "float.onnx")
     with context.lock.shared():
         features = calibration_features(corpus)
-        source = Source(onnx=float32, formats=job.quantize.formats, calibration=features)
-        (name,) = load_backend("onnxruntime").prepare(source, context.folder)
-    model = context.folder / name
+        model, layers = quantized(float32, job.quantize, features, context.folder)
     params = float(count_weights(float32)) if job.params is None else job.params
     macs = () if job.macs is None else (Reading(metric="macs", value=job.macs),)
     return ExportResult(
@@ -63,4 +61,5 @@ def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResu
             *macs,
         ),
         sizes=sizes_by_part(model),
+        sensitivity=layers,
     )

@@ -15,7 +15,7 @@ from workers.teachers.base import Transcriber
 from workers.teachers.combined import Asked, combine
 from workers.teachers.load import load_teacher
 from workers.teachers.runner import TeacherRunner
-from workers.teachers.targets import infer_targets, targets_index
+from workers.teachers.targets import Layers, infer_targets, targets_index
 from workers.train.placement import Placement
 
 
@@ -83,7 +83,7 @@ def _asked(job: TeacherTargets, context: StageContext, device: torch.device) -> 
             runner,
             folder,
             job.subsampling_factor,
-            job.hidden,
+            Layers(job.hidden, job.halfway),
             lambda done, of: context.report("teacher targets", done, of),
             job.top_k,
         )

@@ -3,11 +3,16 @@ what the teacher says."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
-from workers.checkpoint import load_supernet, save_network
+from spaces.recipe import Training
+from workers.checkpoint import load_network, load_supernet, save_network
+from workers.compress.pruning.part import best_part
 from workers.data.corpus import Corpus
-from workers.jobs import Compress, Train
+from workers.errors import UserFault
+from workers.jobs import Compress, Qat, Train
 from workers.results import RungResult, TrainResult
 from workers.stages.context import StageContext
 from workers.students.base import Student, untrained_student
@@ -15,6 +20,7 @@ from workers.train.loop import Trainer
 from workers.train.losses.soft_targets import SoftTargets
 from workers.train.placement import Placement
 from workers.train.recalibration import recalibrate
+from workers.train.stand_ins import StandIns
 
 
 def run(job: Train, context: StageContext) -> TrainResult | RungResult:
@@ -31,6 +37,8 @@ def _trained(job: Train, context: StageContext, placement: Placement) -> TrainRe
     network, sliced_share = untrained_student(job.student, corpus), None
     if job.start is not None:
         network, sliced_share = _from_slice(job, job.start, corpus, context)
+    elif job.parent is not None:
+        network, sliced_share = _from_parent(job, job.parent, corpus, context)
     trainer = trainer_of(network, corpus, job, context, placement, job.rungs)
     if job.until is not None:
         score = trainer.run_to_rung(job.until)
@@ -59,24 +67,49 @@ def _from_slice(
     return network, found.share
 
 
+def _from_parent(
+    job: Train, parent: str, corpus: Corpus, context: StageContext
+) -> tuple[Student, float]:
+    """The student as the best units of a larger network, and how much of it that network held.
+
+    Raises:
+        UserFault: for a network that has no such part.
+    """
+    large, symbols, _ = load_network(context.fetch(parent, "parent.safetensors"))
+    if symbols != corpus.symbols:
+        raise UserFault("training.start: the teacher writes other tokens than this corpus has")
+    network, share = best_part(large, job.student)
+    with context.lock.shared():
+        recalibrate(network, corpus)
+    return network, share
+
+
 def trainer_of(
     network: Student,
     corpus: Corpus,
-    job: Train | Compress,
+    job: Train | Compress | Qat,
     context: StageContext,
     placement: Placement,
     rungs: tuple[float, ...] = (),
+    training: Training | None = None,
+    stand_ins: StandIns | None = None,
+    folder: Path | None = None,
 ) -> Trainer:
-    """Who trains a network as a job says."""
+    """Who trains a network as a job says.
+
+    Args:
+        training: instead of the job's.
+        folder: where it keeps its state; the stage's own if nothing is said.
+    """
     soft_targets = None
     if job.soft_targets is not None:
         soft_targets = SoftTargets(context.soft_targets(job.soft_targets))
     return Trainer(
         network,
         corpus,
-        job.training,
+        job.training if training is None else training,
         job.seed,
-        context.folder,
+        context.folder if folder is None else folder,
         distil=job.distil,
         losses=job.losses,
         rungs=rungs,
@@ -84,11 +117,12 @@ def trainer_of(
         lock=context.lock,
         report=context.report,
         placement=placement,
+        stand_ins=stand_ins,
     )
 
 
 def put_network(
-    network: Student, corpus: Corpus, job: Train | Compress, context: StageContext
+    network: Student, corpus: Corpus, job: Train | Compress | Qat, context: StageContext
 ) -> str:
     """Digest of the checkpoint of a trained network."""
     path = context.folder / "checkpoint.safetensors"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from spaces.families import Dims
 from workers.data.corpus import Corpus
+from workers.students.narrow import keep_units
 
 
 class Output(NamedTuple):
@@ -108,6 +109,9 @@ def build(dims: Dims, vocabulary: int) -> Student:
     """An untrained network that writes `vocabulary` symbols."""
     module = importlib.import_module(dims.network)
     network: Student = module.Network(dims, vocabulary)
+    if dims.widths:
+        first = [torch.arange(width) for width in dims.widths]
+        keep_units(network, network.groups(), first)
     return network
 
 

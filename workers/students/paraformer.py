@@ -26,8 +26,7 @@ from workers.students.blocks.lengths import frame_mask
 from workers.students.blocks.linear import Linear
 from workers.students.blocks.residual import residual_groups, run_blocks
 
-_TAIL = 0.5  # a last token that is at least half full is written
-_FULL = 1e-4  # of a token, that rounding may have cost
+_FULL = 0.05  # of a token may be missing where it is written: rounding, and frames cut to one
 _SURE = 30.0  # the logit of a blank that is one
 _GLANCED = 0.75  # of the tokens that a first pass got wrong, these are told
 
@@ -77,7 +76,7 @@ class Network(Student):
         x, middle, halfway = run_blocks(self.encoder, x, mask, self.ctc if self.training else None)
         full = self.predictor(x, mask)
         if not self.training:
-            return Output(self._written(x, mask, full, lengths), 2 * lengths, x, None, middle)
+            return Output(self._written(x, mask, full), 2 * lengths, x, None, middle)
         losses = [self._token_loss(x, mask, full, targets)] if targets is not None else []
         missed = taken_budget_loss(self)
         losses += [] if missed is None else [missed]
@@ -109,12 +108,13 @@ class Network(Student):
         glanced = torch.where(told.unsqueeze(2), self.embed(ids), summed)
         logits = self._decoded(glanced, targets.lengths, x, mask)
         entropy = F.cross_entropy(logits.transpose(1, 2), ids, reduction="none")
-        missed = (total - wanted).abs().sum()
+        missed = ((total - wanted).abs() * wanted).sum()  # beside the mean over tokens, as there
         return ((entropy * there).sum() + missed) / mask.sum()
 
-    def _written(self, x: Tensor, mask: Tensor, full: Tensor, lengths: Tensor) -> Tensor:
-        last = F.one_hot(lengths - 1, x.shape[1]).float()
-        full = torch.minimum(full + _TAIL * last, torch.ones_like(full))
+    def _written(self, x: Tensor, mask: Tensor, full: Tensor) -> Tensor:
+        total = full.sum(1, keepdim=True)
+        whole = torch.floor(total + 0.5).clamp_min(1)  # a number of tokens, as in training
+        full = (full * whole / total.clamp_min(1e-6)).clamp_max(1)  # one a frame at most
         so_far = torch.cumsum(full, 1)
         n_full = torch.floor(so_far + _FULL).long()  # tokens, by the end of each frame
         n_tokens = n_full[:, -1]
@@ -150,6 +150,7 @@ def summed_to_tokens(x: Tensor, full: Tensor, n_tokens: Tensor | int) -> Tensor:
     """
     end = torch.cumsum(full, 1).unsqueeze(1)
     begin = end - full.unsqueeze(1)
-    token = torch.arange(n_tokens, device=x.device).float().view(1, -1, 1)
+    token = torch.arange(n_tokens, device=x.device)  # type: ignore[arg-type]
+    token = token.float().view(1, -1, 1)
     overlap = torch.minimum(end, token + 1) - torch.maximum(begin, token)
     return torch.matmul(overlap.clamp_min(0), x)

@@ -13,6 +13,7 @@ class TeacherOutput(NamedTuple):
 
     log_probs: np.ndarray  # float32 [T', V of the teacher]
     hidden: np.ndarray | None  # float32 [T', C]
+    halfway: np.ndarray | None = None  # float32 [T', C of it]: at half the depth
 
 
 class Teacher(Protocol):

@@ -4,7 +4,8 @@ A folder, at the students' frame rate and in their tokens:
 
     frames.f16       float16 [frames, V]   log-probabilities; of a large vocabulary and much audio
                      the likeliest only (`log_probs.py`)
-    hidden.f16       float16 [frames, C]   what the teacher's head reads (if it has one)
+    hidden.f16       float16 [frames, C]   what the teacher's head reads (if it has one), after
+                     what it has at half its depth where that is wanted as well
     index.json       shapes, where each utterance lies; or, when the teacher's tokens are not the
                      students', the token ids of its transcript of every training utterance;
                      token ids of its transcripts of unlabelled audio that are learnt from
@@ -18,7 +19,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 import jiwer
 import numpy as np
@@ -28,7 +29,7 @@ from workers.atomic import new_folder, whole_or_removed
 from workers.data.corpus import Corpus
 from workers.data.text import Unencodable, tokenizer_of
 from workers.data.utterances import Utterance
-from workers.teachers.base import Transcriber
+from workers.teachers.base import TeacherOutput, Transcriber
 from workers.teachers.draft import Draft
 from workers.teachers.log_probs import rows_there, size_of, writing
 from workers.teachers.pseudo_labels import Bounds, counted, why_not
@@ -52,11 +53,26 @@ class TargetsIndex(TypedDict):
     vocabulary: NotRequired[int]
     top_k: NotRequired[int | None]
     hidden_size: NotRequired[int | None]
+    halfway_size: NotRequired[int]  # of these, how many come from half the depth
     at: NotRequired[list[list[list[int]]]]
     targets: NotRequired[list[list[int]]]
     n_pseudo_labels: NotRequired[int]
     pseudo_labels: NotRequired[dict[str, list[int]]]  # of unlabelled audio, by number
     left_out: NotRequired[dict[str, int]]  # of it: how many, by why
+
+
+class Layers(NamedTuple):
+    """Which hidden layers of a teacher are wanted: the last, and the one at half its depth."""
+
+    last: bool = False
+    halfway: bool = False
+
+    def of(self, output: TeacherOutput) -> list[np.ndarray]:
+        """Those that there are, the last one last."""
+        if not self.last or output.hidden is None:
+            return []
+        first = [output.halfway] if self.halfway and output.halfway is not None else []
+        return [*first, output.hidden]
 
 
 def targets_index(folder: Path) -> TargetsIndex:
@@ -84,7 +100,7 @@ def infer_targets(
     runner: TeacherRunner,
     folder: Path,
     subsampling_factor: int,
-    hidden: bool,
+    hidden: Layers,
     progress: Progress,
     top_k: int | None = None,
 ) -> None:
@@ -92,7 +108,7 @@ def infer_targets(
 
     Args:
         subsampling_factor: of the students.
-        hidden: whether its hidden layer is wanted as well.
+        hidden: which hidden layers are wanted as well.
         top_k: how many log-probabilities of each frame are kept; None for all, if that is not too
             much.
     """
@@ -158,7 +174,7 @@ class _Pass:
     runner: TeacherRunner
     columns: list[int]
     subsampling_factor: int
-    hidden: bool
+    hidden: Layers
     top_k: int | None
 
     def run(self, folder: Path, progress: Progress) -> tuple[TargetsIndex, list[str]]:
@@ -167,6 +183,7 @@ class _Pass:
         n_clean, n_train = len(self.runner.speeds), len(corpus.train)
         draft = Draft(folder, ["frames", size, self.top_k, self.hidden, n_clean])
         hidden_size = draft.notes[0]["hidden_size"] if draft.notes else None
+        halfway_size = draft.notes[0].get("halfway_size", 0) if draft.notes else 0
         n_there = rows_there(folder, size, self.top_k)
         if hidden_size:
             n_there = min(n_there, size_of(folder / _HIDDEN) // (2 * hidden_size))
@@ -193,12 +210,15 @@ class _Pass:
                     n_frames = utterance.at[augmentation][1]
                     n_steps = output_steps(n_frames, self.subsampling_factor)
                     frames.write(at_rate(normalised(output.log_probs[:, self.columns]), n_steps))
-                    if self.hidden and output.hidden is not None:
-                        hidden_size = output.hidden.shape[1]
-                        layers.write(at_rate(output.hidden, n_steps).astype(np.float16).tobytes())
+                    if wanted := self.hidden.of(output):
+                        hidden_size = sum(layer.shape[1] for layer in wanted)
+                        halfway_size = hidden_size - wanted[-1].shape[1]
+                        rows = at_rate(np.concatenate(wanted, 1), n_steps)
+                        layers.write(rows.astype(np.float16).tobytes())
                     spans.append([position, n_steps])
                     position += n_steps
-                draft.add({"spans": spans, "text": text, "hidden_size": hidden_size}, flush)
+                sizes = {"hidden_size": hidden_size, "halfway_size": halfway_size}
+                draft.add({"spans": spans, "text": text, **sizes}, flush)
                 progress(i + 1, len(corpus.spoken))
             draft.keep(flush)
         n_copies = corpus.n_augmentations
@@ -209,6 +229,7 @@ class _Pass:
             "vocabulary": size,
             "top_k": self.top_k,
             "hidden_size": hidden_size,
+            "halfway_size": halfway_size,
             "at": at,
         }
         return index, [note["text"] for note in draft.notes[n_train:]]

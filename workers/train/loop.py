@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +34,12 @@ from workers.train.losses.soft_targets import SoftTargets
 from workers.train.objective import TrainingLoss
 from workers.train.placement import Placement
 from workers.train.schedule import learning_rate_at
+from workers.train.stand_ins import StandIns
 
 _CLIP_NORM = 5.0
 _N_EVALUATIONS = 8
 _MOST_ON_CURVE = 200  # utterances: a learning curve is looked at, nothing is decided by it
+_STAND_INS_FASTER = 10.0  # how much their own parameters' rate is above the weights'
 _FINAL = "average"  # the name of the mean of what ships, in memory and in the state's file
 
 Report = Callable[[str, int, int], None]
@@ -75,6 +77,7 @@ class Trainer:
         lock: taken for each step, so that measurements find quiet; None to do without.
         report: told of the epochs done.
         placement: where and in which numbers; by default the CPU.
+        stand_ins: what the network computes with instead of its own tensors; None for these.
         save_every_s: how much work an interruption may cost.
     """
 
@@ -93,6 +96,7 @@ class Trainer:
         lock: HostLock | None = None,
         report: Report | None = None,
         placement: Placement | None = None,
+        stand_ins: StandIns | None = None,
         save_every_s: float = 5.0,
     ) -> None:
         torch.manual_seed(seed)
@@ -101,6 +105,7 @@ class Trainer:
         self.network = network
         self.corpus, self.training, self.seed, self.folder = corpus, training, seed, folder
         self.lock, self.report, self._save_every_s = lock, report, save_every_s
+        self._stand_ins = stand_ins
         distil = distil or Distil(weight=0.0)
         if distil.weight == 0.0:
             soft_targets = None
@@ -123,17 +128,41 @@ class Trainer:
     ) -> FeatureAlignmentLoss | None:
         if soft_targets is None or not distil.hidden_weight or soft_targets.hidden_size is None:
             return None
-        made = FeatureAlignmentLoss(self.network.head.in_features, soft_targets.hidden_size)
+        theirs, halfway = soft_targets.halfway_size, None
+        mine = self._halfway_size() if theirs and distil.hidden_layers > 1 else None
+        if mine is not None:
+            halfway = (mine, theirs)
+        n_last = soft_targets.hidden_size - theirs
+        made = FeatureAlignmentLoss(self.network.head.in_features, n_last, halfway)
         return made.to(self._place.device)
+
+    @torch.no_grad()
+    def _halfway_size(self) -> int | None:
+        """How wide the network is at half its depth; None where it has no half."""
+        was_training, n_frames = self.network.training, 40
+        silence = torch.zeros((1, n_frames, self.network.dims.front_end.mels))
+        lengths = torch.tensor([n_frames], device=self._place.device)
+        halfway = self.network.eval()(silence.to(self._place.device), lengths).halfway
+        self.network.train(was_training)
+        return None if halfway is None else halfway.shape[-1]
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         named = dict(self.network.named_parameters())
+        return named | self._beside()
+
+    def _beside(self) -> dict[str, nn.Parameter]:
+        """What is trained and is not the network's."""
+        beside: dict[str, nn.Parameter] = {}
         if self._alignment is not None:
-            named |= {f"match.{k}": p for k, p in self._alignment.named_parameters()}
-        return named
+            beside |= {f"match.{k}": p for k, p in self._alignment.named_parameters()}
+        if self._stand_ins is not None:
+            beside |= {f"stand_in.{k}": p for k, p in self._stand_ins.parameters.items()}
+        return beside
 
     def _make_optimizer(self) -> torch.optim.AdamW:
-        named = self._parameters().values()
+        fast = [] if self._stand_ins is None else list(self._stand_ins.parameters.values())
+        taken = {id(p) for p in fast}
+        named = [p for p in self._parameters().values() if id(p) not in taken]
         groups = [
             {
                 "params": [p for p in named if p.ndim > 1],
@@ -141,6 +170,8 @@ class Trainer:
             },
             {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
         ]
+        if fast:
+            groups.append({"params": fast, "weight_decay": 0.0, "times": _STAND_INS_FASTER})
         return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=True)
 
     @property
@@ -225,10 +256,11 @@ class Trainer:
             The CTC part of the loss.
         """
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate_at(share, self.training.learning_rate)
+            rate = learning_rate_at(share, self.training.learning_rate)
+            group["lr"] = rate * group.get("times", 1.0)
         while True:
             try:
-                ctc = self._gradients(batch, share, rng)
+                ctc = self.gradients(batch, share, rng)
                 break
             except torch.OutOfMemoryError:
                 if self._n_parts >= len(batch.items):
@@ -240,7 +272,13 @@ class Trainer:
         self._place.step(self._optimizer, parameters, _CLIP_NORM)
         return ctc
 
-    def _gradients(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
+    def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Those of an epoch."""
+        pseudo = self._pseudo_labels
+        plan = epoch_plan(self.corpus, self.training.batch_s, rng, sorted(pseudo))
+        return self._place.batches(self.corpus, plan, pseudo)
+
+    def gradients(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
         """Those of a batch, as if it were worked on whole; the CTC part of its loss."""
         self._optimizer.zero_grad()
         if self._n_parts == 1:
@@ -272,13 +310,20 @@ class Trainer:
     ) -> float:
         """Add the gradients of a batch, weighed; the CTC part of its loss."""
         loss, ctc = self.loss(self._output(self.network, features, batch), batch, share)
+        if self._stand_ins is not None:
+            loss = loss + self._stand_ins.loss()
         self._place.backward(loss if weight == 1.0 else weight * loss)
         return ctc
 
     def _output(self, network: Student | NetworkSlice, features: Tensor, batch: Batch) -> Output:
         told = (Targets(batch.targets, batch.target_lengths),) if network.reads_targets else ()
+        given = (features, batch.lengths, *told)
         with self._place.autocast():
-            output: Output = network(features, batch.lengths, *told)
+            if self._stand_ins is not None and isinstance(network, Student):
+                tensors = self._stand_ins.tensors(network)
+                computed: Output = torch.func.functional_call(network, tensors, given)
+                return computed
+            output: Output = network(*given)
             return output
 
     def _score_rungs(self, epoch: int) -> None:
@@ -327,9 +372,8 @@ class Trainer:
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for name, average in self._state.averages.items():
             tensors |= {f"{name}.{k}": v for k, v in average.weights.items()}
+        tensors |= {f"match_value.{name}": value for name, value in self._beside().items()}
         for name, parameter in self._parameters().items():
-            if name.startswith("match."):
-                tensors[f"match_value.{name}"] = parameter
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
         header = _Header(

@@ -43,7 +43,11 @@ class TrainingLoss:
         if self.training.consistency:
             loss = loss + self.training.consistency * cr_ctc_loss(output.logits, output.lengths)
         if self.soft_targets is not None:
-            distilled = self._distilled(output, batch, self.soft_targets)
+            distilled = self._distilled(output.logits, output.lengths, batch, self.soft_targets)
+            if self.distil.halfway and output.intermediate is not None:
+                logits, part = output.intermediate, self.distil.halfway
+                there = self._distilled(logits, output.lengths, batch, self.soft_targets)
+                distilled = (1 - part) * distilled + part * there
             loss = (1 - self.distil.weight) * loss + self.distil.weight * distilled
             loss = loss + self._aligned(output, batch, progress, self.soft_targets)
         if output.own_loss is not None:
@@ -52,15 +56,16 @@ class TrainingLoss:
             loss = loss + weight * term(output, batch)
         return loss, float(ctc.detach())
 
-    def _distilled(self, output: Output, batch: Batch, soft_targets: SoftTargets) -> Tensor:
+    def _distilled(
+        self, logits: Tensor, lengths: Tensor, batch: Batch, soft_targets: SoftTargets
+    ) -> Tensor:
         if soft_targets.kind == "frames":
-            log_probs = soft_targets.log_probs(batch.items).to(output.logits.device)
-            return kl_per_frame(output.logits, output.lengths, log_probs, self.distil.temperature)
+            log_probs, distil = soft_targets.log_probs(batch.items).to(logits.device), self.distil
+            return kl_per_frame(logits, lengths, log_probs, distil.temperature, distil.frames)
         ids = [soft_targets.transcript(i) for i, _ in batch.items]
-        device = output.logits.device
-        targets = torch.tensor([i for row in ids for i in row], device=device)
-        lengths = torch.tensor([len(row) for row in ids], device=device)
-        return ctc_per_frame(output.logits, output.lengths, targets, lengths)
+        targets = torch.tensor([i for row in ids for i in row], device=logits.device)
+        n_targets = torch.tensor([len(row) for row in ids], device=logits.device)
+        return ctc_per_frame(logits, lengths, targets, n_targets)
 
     def _aligned(
         self, output: Output, batch: Batch, progress: float, soft_targets: SoftTargets
@@ -69,4 +74,4 @@ class TrainingLoss:
         if self.alignment is None or strength == 0.0:
             return 0.0
         hidden = soft_targets.hidden(batch.items).to(output.hidden.device)
-        return strength * self.alignment(output.hidden, output.lengths, hidden)
+        return strength * self.alignment(output.hidden, output.lengths, hidden, output.halfway)

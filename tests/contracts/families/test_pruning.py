@@ -8,8 +8,9 @@ from networks import DIMS, SYMBOLS, WIDTH, close, lively, log_mels, output, shap
 from torch import nn
 
 from spaces.families import Conformer, Dims, DsconvLstm, Recurrent, SeparableConv
-from workers.compress.pruning.prune import entries, prune
+from workers.compress.pruning.prune import prune
 from workers.students.base import build
+from workers.students.narrow import entries
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.5, 0.9])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
+
+Chosen = Callable[[str], bool]  # whether a node is meant, by its name
 
 
 def part_of(node_name: str) -> str:
@@ -15,20 +17,18 @@ def part_of(node_name: str) -> str:
     return "head" if "/head/" in node_name else "encoder"
 
 
-def multiplying(path: Path, kinds: Sequence[str], parts: set[str]) -> list[str]:
-    """Nodes of these kinds in these parts that multiply by a constant weight."""
+def multiplying(path: Path, kinds: Sequence[str], chosen: Chosen) -> list[str]:
+    """Chosen nodes of these kinds that multiply by a constant weight."""
     graph = onnx.load(str(path)).graph
     constants = {i.name for i in graph.initializer}
     return [
         node.name
         for node in graph.node
-        if node.op_type in kinds
-        and part_of(node.name) in parts
-        and constants.intersection(node.input)
+        if node.op_type in kinds and chosen(node.name) and constants.intersection(node.input)
     ]
 
 
-def read_by(graph: onnx.GraphProto, kinds: Sequence[str], parts: set[str]) -> set[str]:
-    """What nodes of these kinds in these parts take."""
-    nodes = (n for n in graph.node if n.op_type in kinds and part_of(n.name) in parts)
+def read_by(graph: onnx.GraphProto, kinds: Sequence[str], chosen: Chosen) -> set[str]:
+    """What chosen nodes of these kinds take."""
+    nodes = (n for n in graph.node if n.op_type in kinds and chosen(n.name))
     return {name for node in nodes for name in node.input}

@@ -33,6 +33,7 @@ import onnx
 import onnx.version_converter
 from onnxruntime.quantization import (
     CalibrationDataReader,
+    CalibrationMethod,
     QuantFormat,
     QuantType,
     quant_pre_process,
@@ -41,31 +42,44 @@ from onnxruntime.quantization import (
 )
 
 from spaces.recipe import PARTS, Quantize
-from workers.compress.quantization.parts import multiplying, part_of
+from workers.compress.quantization.parts import Chosen, multiplying, part_of
 from workers.compress.quantization.stored import EXPANDING, store_small
 from workers.errors import UserFault
 from workers.results import PartSize
 
 _MATMUL = ("MatMul", "Gemm")
-_INT4_BLOCK = 32
+_STORED = (*_MATMUL, "Conv", "LSTM", "GRU")
+_RANGES = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+INT4_BLOCK = 32
 _AXES_OF_SCALES_FROM = 13  # opset
 _STATIC_FROM_WEIGHTS = 4_000_000
 
 
 def quantize(
-    source: Path, target: Path, scheme: Quantize, calibration: Sequence[np.ndarray]
+    source: Path,
+    target: Path,
+    scheme: Quantize,
+    calibration: Sequence[np.ndarray],
+    kept: Sequence[str] = (),
+    only: str | None = None,
 ) -> None:
     """Write `source`, a float32 student, with each part in the number format of the scheme.
 
     Args:
         calibration: real features float32 [T, 80], used by int8_static only.
+        kept: names of nodes that are left in 16 bits.
+        only: the one node that is quantized; all of the scheme where it is not said.
     """
     by_format: dict[str, set[str]] = {}
     for part, wanted in zip(PARTS, scheme.formats, strict=True):
         chosen = int8_mode(source) if wanted == "int8" else wanted
         by_format.setdefault(chosen, set()).add(part)
-    steps: dict[str, Callable[[Path, Path, set[str]], None]] = {
-        "int8_static": lambda a, b, parts: _static(a, b, parts, calibration),
+    steps: dict[str, Callable[[Path, Path, Chosen], None]] = {
+        "int8_static": lambda a, b, chosen: _static(a, b, chosen, calibration, scheme.calibration),
         "int8_dynamic": _dynamic,
         "int4": _int4,
         "fp16": _fp16,
@@ -81,13 +95,24 @@ def quantize(
         for i, (name, step) in enumerate(steps.items()):
             if name in by_format:
                 following = Path(folder) / f"{i + 1}.onnx"
-                step(current, following, by_format[name])
+                step(current, following, _in_parts(by_format[name], kept, only))
                 current = following
+        if kept:
+            store_small(current, _STORED, lambda name: name in kept, in_half=True)
         model = onnx.load(str(current))
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, properties)
         onnx.save(model, str(Path(folder) / "last.onnx"))
         shutil.copyfile(Path(folder) / "last.onnx", target)
+
+
+def _in_parts(parts: set[str], kept: Sequence[str], only: str | None) -> Chosen:
+    def chosen(name: str) -> bool:
+        if only is not None:
+            return name == only
+        return part_of(name) in parts and name not in kept
+
+    return chosen
 
 
 def _modernise(path: Path) -> None:
@@ -162,8 +187,8 @@ def _silenced() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _dynamic(source: Path, target: Path, parts: set[str]) -> None:
-    nodes = multiplying(source, (*_MATMUL, "LSTM"), parts)
+def _dynamic(source: Path, target: Path, chosen: Chosen) -> None:
+    nodes = multiplying(source, (*_MATMUL, "LSTM"), chosen)
     if nodes:
         quantize_dynamic(
             str(source),
@@ -175,7 +200,7 @@ def _dynamic(source: Path, target: Path, parts: set[str]) -> None:
         )
     else:
         shutil.copyfile(source, target)
-    store_small(target, ("GRU", "Conv"), parts)
+    store_small(target, ("GRU", "Conv"), chosen)
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
@@ -189,25 +214,38 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def _static(source: Path, target: Path, parts: set[str], calibration: Sequence[np.ndarray]) -> None:
+def _of_one_length(calibration: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """In pieces as long as the shortest: histograms are taken of values of one shape."""
+    n_frames = min(len(features) for features in calibration)
+    return [
+        features[start : start + n_frames]
+        for features in calibration
+        for start in range(0, len(features) - n_frames + 1, n_frames)
+    ]
+
+
+def _static(
+    source: Path, target: Path, chosen: Chosen, calibration: Sequence[np.ndarray], ranges: str
+) -> None:
     if not calibration:
         raise ValueError("int8_static needs calibration audio")
-    nodes = multiplying(source, ("Conv", *_MATMUL), parts)
+    nodes = multiplying(source, ("Conv", *_MATMUL), chosen)
     if nodes:
         quantize_static(
             str(source),
             str(target),
-            _Calibration(calibration),
+            _Calibration(calibration if ranges == "minmax" else _of_one_length(calibration)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", *_MATMUL],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
+            calibrate_method=_RANGES[ranges],
         )
     else:
         shutil.copyfile(source, target)
-    lstm = multiplying(target, ("LSTM",), parts)
+    lstm = multiplying(target, ("LSTM",), chosen)
     if lstm:
         quantize_dynamic(
             str(target),
@@ -217,23 +255,23 @@ def _static(source: Path, target: Path, parts: set[str], calibration: Sequence[n
             weight_type=QuantType.QInt8,
             nodes_to_quantize=lstm,
         )
-    store_small(target, ("GRU",), parts)
+    store_small(target, ("GRU",), chosen)
 
 
-def _int4(source: Path, target: Path, parts: set[str]) -> None:
+def _int4(source: Path, target: Path, chosen: Chosen) -> None:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     graph = onnx.load(str(source))
-    wanted = set(multiplying(source, ("MatMul",), parts))
+    wanted = set(multiplying(source, ("MatMul",), chosen))
     others = [n.name for n in graph.graph.node if n.op_type == "MatMul" and n.name not in wanted]
     quantizer = MatMulNBitsQuantizer(
-        graph, bits=4, block_size=_INT4_BLOCK, is_symmetric=True, nodes_to_exclude=others
+        graph, bits=4, block_size=INT4_BLOCK, is_symmetric=True, nodes_to_exclude=others
     )
     quantizer.process()
     onnx.save(quantizer.model.model, str(target))
-    store_small(target, ("LSTM", "GRU", "Conv", "Gemm"), parts)
+    store_small(target, ("LSTM", "GRU", "Conv", "Gemm"), chosen)
 
 
-def _fp16(source: Path, target: Path, parts: set[str]) -> None:
+def _fp16(source: Path, target: Path, chosen: Chosen) -> None:
     shutil.copyfile(source, target)
-    store_small(target, ("MatMul", "Gemm", "Conv", "LSTM", "GRU"), parts, in_half=True)
+    store_small(target, _STORED, chosen, in_half=True)

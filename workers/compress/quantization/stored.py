@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from workers.compress.quantization.parts import read_by
+from workers.compress.quantization.parts import Chosen, read_by
 
-_MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
+MIN_WEIGHTS = 1024  # smaller tensors are not worth a scale
 _HALF_ERROR = 2.0**-10  # relative, of a number that half precision has in full
 _ORT_SCALE = "_scale"  # how names of scales end that ONNX Runtime's quantizers make
 _MIN_ROW = 64  # nor shorter biases and scales a node that expands them
@@ -28,27 +28,25 @@ EXPANDING = ("Cast", "Mul", "DequantizeLinear")  # such nodes, where they have n
 Stored = tuple[list[TensorProto], list[onnx.NodeProto]]
 
 
-def store_small(
-    path: Path, kinds: Sequence[str], parts: set[str], *, in_half: bool = False
-) -> None:
+def store_small(path: Path, kinds: Sequence[str], chosen: Chosen, *, in_half: bool = False) -> None:
     """Rewrite a file with the float weights of some nodes in 8 bits, or in half precision, and the
     biases of all, and the scales of quantized weights, in half precision: one 8-bit scale for a
     whole bias would cost accuracy. What half precision cannot hold stays as it is."""
     model = onnx.load(str(path))
     graph = model.graph
     floats = {i.name: i for i in graph.initializer if i.data_type == TensorProto.FLOAT}
-    scales = {name for name in read_by(graph, _SCALED, parts) if name.endswith(_ORT_SCALE)}
+    scales = {name for name in read_by(graph, _SCALED, chosen) if name.endswith(_ORT_SCALE)}
     rows = {
         name
-        for name in (read_by(graph, _BIASED, parts) | scales) & floats.keys()
+        for name in (read_by(graph, _BIASED, chosen) | scales) & floats.keys()
         if len(floats[name].dims) == 1 and floats[name].dims[0] >= _MIN_ROW
     }
     weights = {
         name
-        for name in read_by(graph, kinds, parts) & floats.keys()
-        if len(floats[name].dims) > 1 and np.prod(floats[name].dims) >= _MIN_WEIGHTS
+        for name in read_by(graph, kinds, chosen) & floats.keys()
+        if len(floats[name].dims) > 1 and np.prod(floats[name].dims) >= MIN_WEIGHTS
     }
-    of_convolutions = read_by(graph, ("Conv",), parts)
+    of_convolutions = read_by(graph, ("Conv",), chosen)
     expanding: list[onnx.NodeProto] = []
     for name in sorted(rows | weights):
         weight = numpy_helper.to_array(floats[name])

@@ -55,7 +55,7 @@ class Attention(nn.Module):
             self.budget_loss = _MANY * missed.square().mean()
             return self._attend(x, source, (mask - 1.0) * _HIDDEN, gate + soft - soft.detach())
         n_keys = is_key.sum(1).amax()
-        marks, places = torch.topk(marks.squeeze(2), n_keys, dim=1)  # type: ignore[call-overload]
+        marks, places = torch.topk(marks.squeeze(2), n_keys, dim=1)  # type: ignore[arg-type]
         places = places.unsqueeze(2)
         kept = torch.gather(is_key.float(), 1, places)
         chosen = torch.gather(source, 1, places.expand(-1, -1, source.shape[2]))

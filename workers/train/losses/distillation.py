@@ -8,10 +8,14 @@ from torch.nn import functional as F
 
 
 def kl_per_frame(
-    logits: Tensor, lengths: Tensor, teacher_log_probs: Tensor, temperature: float
+    logits: Tensor,
+    lengths: Tensor,
+    teacher_log_probs: Tensor,
+    temperature: float,
+    where: str = "all",
 ) -> Tensor:
     """T^2 * KL(teacher || student) at temperature T (Hinton et al., arXiv 1503.02531), averaged
-    over unpadded frames.
+    over unpadded frames, or over those of them that `where` names (see `followed_frames`).
 
     Args:
         logits: float32 [N, T', V] of the student.
@@ -22,4 +26,25 @@ def kl_per_frame(
     student = F.log_softmax(logits / temperature, -1)
     frames = torch.arange(logits.shape[1], device=logits.device)[None, :] < lengths[:, None]
     divergence = (teacher.exp() * (teacher - student)).sum(-1)
-    return (divergence * frames).sum() / lengths.sum() * temperature**2
+    if where == "all":
+        return (divergence * frames).sum() / lengths.sum() * temperature**2
+    followed = followed_frames(teacher_log_probs, frames, where)
+    return (divergence * followed).sum() / followed.sum().clamp_min(1) * temperature**2
+
+
+def followed_frames(teacher_log_probs: Tensor, frames: Tensor, where: str) -> Tensor:
+    """bool [N, T']: the frames in which a teacher says something (`speech`), or these and the
+    blanks on both sides of each (`symmetric`), as far as they are there.
+
+    Symmetric selection is of Hilmes et al., arXiv 2506.01503: without any blank a student does not
+    learn where nothing is said, with all of them it learns little else.
+
+    Args:
+        teacher_log_probs: float32 [N, T', V]; symbol 0 is the blank.
+        frames: bool [N, T'] of those that are no padding.
+    """
+    speech = (teacher_log_probs.argmax(-1) != 0) & frames
+    if where == "speech":
+        return speech
+    beside = F.pad(speech[:, 1:], (0, 1)) | F.pad(speech[:, :-1], (1, 0))
+    return (speech | beside) & frames

@@ -24,6 +24,7 @@ class SoftTargets:
         self._index = targets_index(folder)
         self.kind = self._index["kind"]
         self.hidden_size = self._index.get("hidden_size")
+        self.halfway_size = self._index.get("halfway_size", 0)
         self.n_pseudo_labels = self._index.get("n_pseudo_labels")
 
     @cached_property
@@ -58,7 +59,7 @@ class SoftTargets:
         return targets[number] if number < len(targets) else self.pseudo_labels[number]
 
     def hidden(self, items: Items) -> Tensor:
-        """float32 [N, T', C]."""
+        """float32 [N, T', C]: what is known of half the depth first, then of the last layer."""
         table = self._hidden
         return self._rows(table.shape[1], lambda start, n: table[start : start + n], items)
 

@@ -1,0 +1,176 @@
+"""Each technique on and off, on the same student: `make bench-techniques`.
+
+The embedded corpus with 5,572 words of dev by voices that nobody heard, three seeds; points are
+paired over utterances, of the mean over the seeds. What was trained is kept in BENCH_HOME and found
+there the next time. The tables go into BENCHMARKS.md, between their marks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from folders import ROOT
+from techniques import Outcome, Technique, Workshop
+
+from spaces.families import (
+    Citrinet,
+    Conformer,
+    Dense,
+    DsconvLstm,
+    Paraformer,
+    Recurrent,
+    SeparableConv,
+    Wav2Letter,
+    Zipformer,
+)
+from spaces.load import SHIPPED_FOLDER
+from spaces.recipe import Distil, Prune, Quantize, Training
+from spaces.space import Data, Synthetic
+from workers.export.unit_time import side_by_side_ms
+
+STUDENT = SeparableConv(channels=96, blocks=6, dropout=0.0)
+TRAINING = Training(epochs=12, learning_rate=0.01, batch_s=16)
+DISTIL = Distil(weight=0.9, temperature=2.0)
+BASE = Technique(STUDENT, TRAINING, DISTIL)
+TWICE = Training(epochs=24, learning_rate=0.01, batch_s=16)
+ATTENTION = {"channels": 64, "heads": 4, "head_size": 16, "feed_forward": 128, "kernel": 11}
+ATTENTION |= {"dropout": 0.0}
+
+
+def _distilled(**changes: object) -> Technique:
+    return Technique(STUDENT, TRAINING, DISTIL.model_copy(update=changes))
+
+
+def _trained(**changes: object) -> Technique:
+    return Technique(STUDENT, TRAINING.model_copy(update=changes), DISTIL)
+
+
+DISTILLATION = {
+    "distilled": BASE,
+    "not distilled": Technique(STUDENT, TRAINING),
+    "not distilled, twice the epochs": Technique(STUDENT, TWICE),
+    "twice the epochs": Technique(STUDENT, TWICE, DISTIL),
+    "frames: speech": _distilled(frames="speech"),
+    "frames: symmetric": _distilled(frames="symmetric"),
+    "halfway: 0.3 (Inter-KD)": _distilled(halfway=0.3),
+    "intermediate_ctc: 0.3": _trained(intermediate_ctc=0.3),
+    "consistency: 0.2 (CR-CTC)": _trained(consistency=0.2),
+    "hidden_weight: 1, the last layer": _distilled(hidden_weight=1.0),
+    "hidden_weight: 1, two layers": _distilled(hidden_weight=1.0, hidden_layers=2),
+    "start: teacher": _trained(start="teacher"),
+}
+
+
+def _pruned(**changes: object) -> Technique:
+    prune = Prune.model_validate({"ratio": 0.46, "epochs": 12, **changes})
+    return Technique(STUDENT, TRAINING, DISTIL, prune)
+
+
+PRUNING = {
+    "not pruned, trained further": Technique(STUDENT, TRAINING, DISTIL, more_epochs=12),
+    "as narrow from the start": Technique(STUDENT.pruned(0.46), TRAINING, DISTIL, more_epochs=12),
+    "rule: l1": _pruned(),
+    "rule: taylor": _pruned(rule="taylor"),
+    "rule: gates": _pruned(rule="gates"),
+    "rounds: 6": _pruned(rounds=6),
+    "rounds: 6, rule: taylor": _pruned(rounds=6, rule="taylor"),
+    "scope: global, rule: taylor": _pruned(scope="global", rule="taylor"),
+    "scope: time, rule: taylor": _pruned(scope="time", rule="taylor"),
+}
+
+
+def _in_bits(scheme: str, **changes: object) -> Technique:
+    parts = dict.fromkeys(("frontend", "encoder", "head"), scheme)
+    quantize = Quantize.model_validate({**parts, **changes})
+    return Technique(STUDENT, TRAINING, DISTIL, quantize=quantize)
+
+
+QUANTIZATION = {
+    "fp32": BASE,
+    "fp16": _in_bits("fp16"),
+    "int8_dynamic": _in_bits("int8_dynamic"),
+    "int8_static": _in_bits("int8_static"),
+    "int8_static, calibration: entropy": _in_bits("int8_static", calibration="entropy"),
+    "int8_static, calibration: percentile": _in_bits("int8_static", calibration="percentile"),
+    "int8_static, equalise": _in_bits("int8_static", equalise=True),
+    "int8_static, keep: 2": _in_bits("int8_static", keep=2),
+    "int8_static, qat_epochs: 6": _in_bits("int8_static", qat_epochs=6),
+    "int4": _in_bits("int4"),
+    "int4, keep: 2": _in_bits("int4", keep=2),
+    "int4, qat_epochs: 6": _in_bits("int4", qat_epochs=6),
+}
+FAMILIES = {
+    "separable_conv": BASE,
+    "citrinet": Technique(Citrinet(channels=80, blocks=3, dropout=0.0), TRAINING, DISTIL),
+    "wav2letter": Technique(Wav2Letter(channels=64, blocks=4, dropout=0.0), TRAINING, DISTIL),
+    "dsconv_lstm": Technique(
+        DsconvLstm(channels=80, blocks=3, hidden=96, dropout=0.0), TRAINING, DISTIL
+    ),
+    "recurrent": Technique(
+        Recurrent(channels=64, hidden=96, layers=2, dropout=0.0), TRAINING, DISTIL
+    ),
+    "dense": Technique(Dense(channels=96, blocks=2, context=31, dropout=0.0), TRAINING, DISTIL),
+    "conformer": Technique(Conformer(blocks=2, **ATTENTION), TRAINING, DISTIL),
+    "conformer, attended: 0.3": Technique(
+        Conformer(blocks=2, attended=0.3, **ATTENTION), TRAINING, DISTIL
+    ),
+    "zipformer": Technique(Zipformer(blocks=3, **ATTENTION), TRAINING, DISTIL),
+    "conformer, 3 blocks": Technique(Conformer(blocks=3, **ATTENTION), TRAINING, DISTIL),
+    "paraformer": Technique(Paraformer(blocks=2, **ATTENTION), TRAINING, DISTIL),
+}
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    kept = os.environ.get("BENCH_HOME")
+    home = Path(kept) if kept else tmp_path_factory.mktemp("techniques")
+    spoken = Synthetic(train_utterances=1000, dev_utterances=1500, speakers=85)
+    teacher = SHIPPED_FOLDER / "teachers" / "spoken.safetensors"
+    return Workshop(home / "techniques", Data(synthetic=spoken, speeds=(1.0,)), teacher)
+
+
+@pytest.mark.parametrize(
+    ("name", "techniques", "baseline"),
+    [
+        ("distillation", DISTILLATION, "distilled"),
+        ("pruning", PRUNING, "not pruned, trained further"),
+        ("quantization", QUANTIZATION, "fp32"),
+        ("families", FAMILIES, "separable_conv"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_techniques(
+    workshop: Workshop, name: str, techniques: dict[str, Technique], baseline: str
+) -> None:
+    outcomes = workshop.outcomes(techniques)
+    files = workshop.files(outcomes.values(), workshop.home / "files")
+    times = side_by_side_ms(files, 80)
+    rows = [
+        _row(what, outcome, outcomes[baseline], ms)
+        for (what, outcome), ms in zip(outcomes.items(), times, strict=True)
+    ]
+    head = ("", "WER (95 %)", f"points to {baseline}", "parameters", "MB", "network ms", "CPU s")
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+    _write(f"techniques-{name}", table)
+    print(f"\n{name}\n{table}")
+    for what, outcome in outcomes.items():
+        print(f"{what}: {outcome.each_told()}")
+
+
+def _row(what: str, outcome: Outcome, baseline: Outcome, ms: float) -> tuple[str, ...]:
+    first = outcome.made[0]
+    to_baseline = "" if outcome is baseline else outcome.against(baseline)
+    params = f"{first.params / 1000:.0f}k"
+    size = f"{first.size_mb:.3f}"
+    return what, outcome.wer_told(), to_baseline, params, size, f"{ms:.2f}", f"{outcome.cpu_s:.0f}"
+
+
+def _write(name: str, table: str) -> None:
+    """Between the marks of its name in BENCHMARKS.md, if they are there."""
+    page = ROOT / "BENCHMARKS.md"
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    marked = re.compile(f"{begin}.*?{end}", re.S)
+    page.write_text(marked.sub(lambda _: f"{begin}\n{table}\n{end}", page.read_text()))

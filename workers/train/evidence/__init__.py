@@ -1,0 +1,1 @@
+"""What pruning rules score units by, beside the weights themselves."""
