@@ -77,7 +77,7 @@ class Dims(Grown):
         """With a share `ratio` of every prunable width removed."""
         if ratio == 0:
             return self
-        kept = {}
+        kept: dict[str, object] = {"widths": ()}
         for name, multiple in self.prunable.items():
             size = getattr(self, name)
             kept[name] = min(size, max(multiple, round(size * (1 - ratio) / multiple) * multiple))

@@ -1,0 +1,124 @@
+"""Of every student family, units of all groups may compete, be gated while it is trained, and be
+begun with; what is left is a network like any other."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from networks import DIMS, SYMBOLS, close, lively, log_mels, output
+from torch import nn
+
+from spaces.families import Conformer
+from workers.checkpoint import load_network, save_network
+from workers.compress.pruning.gates import gate_name
+from workers.compress.pruning.part import best_part
+from workers.compress.pruning.prune import prune_competing, scores_of
+from workers.compress.pruning.widths import n_parameters
+from workers.errors import UserFault
+from workers.export.onnx import export_onnx
+from workers.export.parity import check_parity
+from workers.students.base import build
+from workers.students.narrow import keep_units
+from workers.train.evidence.gates import Gates
+
+
+@pytest.fixture(scope="module")
+def competed(network: nn.Module) -> nn.Module:
+    return prune_competing(network, network.dims.pruned(0.5), scores_of(network, "l1")).eval()
+
+
+def test_as_many_parameters_go_as_if_every_group_lost_its_share(
+    network: nn.Module, competed: nn.Module
+) -> None:
+    limit = sum(p.numel() for p in build(network.dims.pruned(0.5), len(SYMBOLS)).parameters())
+    left = sum(p.numel() for p in competed.parameters())
+    assert 0.75 * limit < left <= limit
+    assert competed.dims.widths == tuple(group.size for group in competed.sized_groups())
+    assert left == n_parameters(competed, competed.dims.widths)
+
+
+def test_it_comes_back_from_its_checkpoint_and_is_exported(
+    competed: nn.Module, tmp_path: Path
+) -> None:
+    save_network(competed, SYMBOLS, tmp_path / "competed.safetensors")
+    again, _, _ = load_network(tmp_path / "competed.safetensors")
+    assert again.dims == competed.dims
+    wanted = output(competed, log_mels(90), log_mels(41)).logits
+    assert torch.equal(output(again, log_mels(90), log_mels(41)).logits, wanted)
+    export_onnx(again, SYMBOLS, tmp_path / "competed.onnx")
+    check_parity(again, tmp_path / "competed.onnx", [log_mels(n) for n in (9, 120)])
+
+
+def test_it_may_be_pruned_again(competed: nn.Module) -> None:
+    further = prune_competing(
+        competed, build(competed.dims, len(SYMBOLS)).dims.pruned(0.7), scores_of(competed, "l1")
+    )
+    pairs = zip(further.dims.widths, competed.dims.widths, strict=True)
+    assert all(after <= before for after, before in pairs)
+    assert torch.isfinite(output(further.eval(), log_mels(50)).logits).all()
+
+
+def test_costs_decide_which_units_go(network: nn.Module) -> None:
+    groups = network.sized_groups()
+    wanted, scores = network.dims.pruned(0.3), [torch.ones(g.size) for g in groups]
+    dear = [100.0 if i == len(groups) - 1 else 1.0 for i in range(len(groups))]
+    made = prune_competing(network, wanted, scores, dear)
+    assert made.dims.widths[-1] < groups[-1].size
+
+
+@pytest.mark.parametrize("name", DIMS)
+def test_a_closed_gate_is_a_unit_removed(name: str) -> None:
+    dims = DIMS[name]
+    network = lively(dims, seed=5)
+    gates = Gates(network, tuple(1.0 for _ in network.sized_groups()))
+    groups = network.sized_groups()
+    # what a layer norm hears changes with every unit of the stream, which gates leave written
+    with_norms = isinstance(dims, Conformer)
+    kept = []
+    for i, group in enumerate(groups):
+        odds = torch.full((group.size,), 50.0)
+        if not (with_norms and i == 1):
+            odds[torch.randperm(group.size)[: group.size // 2]] = -50.0
+        gates.parameters[gate_name(group)].data.copy_(odds)
+        kept.append((odds > 0).nonzero().flatten())
+    gated, narrow = copy.deepcopy(network), copy.deepcopy(network)
+    told = gates.settle(gated)
+    keep_units(narrow, groups, kept)
+    for group in groups:
+        assert torch.equal(told[gate_name(group)] > 0, gates.parameters[gate_name(group)] > 0)
+    wanted = output(gated.eval(), log_mels(80)).logits
+    assert close(output(narrow.eval(), log_mels(80)).logits, wanted, 1e-4)
+
+
+def test_gates_get_a_gradient_and_are_charged_for_what_is_open(network: nn.Module) -> None:
+    network = copy.deepcopy(network).train()
+    gates = Gates(network, tuple(0.5 for _ in network.sized_groups()))
+    features = torch.from_numpy(log_mels(60))[None]
+    said = torch.func.functional_call(
+        network, gates.tensors(network), (features, torch.tensor([60]))
+    )
+    (said.logits.square().mean() + gates.loss()).backward()
+    assert all(
+        odds.grad is not None and odds.grad.abs().sum() > 0 for odds in gates.parameters.values()
+    )
+    assert float(gates.loss().detach()) > 0.2  # nearly all are open at first
+
+
+def test_a_student_begins_as_the_best_part_of_a_larger_network(network: nn.Module) -> None:
+    dims = network.dims.pruned(0.4)
+    student, share = best_part(network, dims)
+    assert student.dims == dims
+    assert share == 1
+    same, whole = best_part(network, network.dims)
+    assert whole == 1
+    wanted = output(network, log_mels(70)).logits
+    assert torch.equal(output(same.eval(), log_mels(70)).logits, wanted)
+
+
+def test_no_student_begins_as_part_of_a_smaller_network(network: nn.Module) -> None:
+    wider = network.dims.model_copy(update={"channels": 2 * network.dims.channels})
+    with pytest.raises(UserFault, match="the student is wider than the teacher \\(channels 128 of"):
+        best_part(network, wider)
