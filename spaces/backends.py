@@ -36,6 +36,7 @@ class BackendInfo:
     status: Status = "first class"
     formats: tuple[str, ...] = ("fp32",)
     mixed_formats: bool = False  # frontend, encoder and head each in a format of its own
+    quantizes_onnx: bool = False  # by our own quantizer: ranges and single layers may be chosen
     families: tuple[str, ...] | None = None
     settings: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
@@ -74,6 +75,7 @@ _TABLE = (
         "ONNX Runtime on the CPU",
         formats=_ORT,
         mixed_formats=True,
+        quantizes_onnx=True,
         settings=("graph_level", "arena", "spinning"),
         modules=("onnxruntime",),
         any_mels=True,
@@ -190,6 +192,7 @@ _TABLE = (
         status="for tests",
         formats=_ORT,
         mixed_formats=True,
+        quantizes_onnx=True,
         any_mels=True,
         on_agents=True,
     ),

@@ -19,6 +19,9 @@ _FOLLOWING = tuple(f"distil.{n}" for n in Distil.model_fields if n != "weight")
 _PRUNING = tuple(f"prune.{n}" for n in Prune.model_fields if n != "ratio")
 
 
+_OF_OUR_QUANTIZER = ("quantize.calibration", "quantize.keep", "quantize.equalise")
+
+
 def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
     """Whether an axis matters, given those chosen before it."""
     if axis_name == "distil.hidden_layers":
@@ -94,6 +97,10 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
         reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)
         if reason is not None:
             return f"{name}: {reason}"
+        if not backend_info(target.backend).quantizes_onnx:
+            asked = next((axis for axis in _OF_OUR_QUANTIZER if values.get(axis)), None)
+            if asked is not None and values[asked] != "minmax":
+                return f"{name}: {target.backend} quantizes by itself, without {asked}"
     return None
 
 

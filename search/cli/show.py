@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,6 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.cli.common import home_of, open_store, study_named, whole_number
+from search.errors import UsageFault
+from search.report.graph import LoadedGraph, time_by_kind
 from search.report.labels import (
     TOLD_OF_TEST,
     format_interval,
@@ -33,10 +37,17 @@ _TOP = 12
 @click.option("--study", "name", help="Needed when there are several.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--profile", is_flag=True, help="With all operators that were timed, not the top.")
+@click.option("--graph", is_flag=True, help="Which fusions fired, and the time by operator.")
 @click.option("--log", is_flag=True, help="With the last log lines of stages that failed.")
 @click.pass_context
 def show_command(
-    ctx: click.Context, trial: str, name: str | None, as_json: bool, profile: bool, log: bool
+    ctx: click.Context,
+    trial: str,
+    name: str | None,
+    as_json: bool,
+    profile: bool,
+    graph: bool,
+    log: bool,
 ) -> None:
     """Recipe, stages, figures and outcome of one trial; where and how steadily each target was
     measured, and which operators take the time there."""
@@ -48,10 +59,17 @@ def show_command(
         figures = store.measurements.of(study.id, str(number))
     results = TrialResults.of(runs)
     lost = _lost(ctx, record, results)
+    loaded = _loaded_graph(ctx, results) if graph else None
     if as_json:
-        click.echo(json.dumps(_as_json(study, record, runs, results, lost), indent=1))
+        told = _as_json(study, record, runs, results, lost)
+        if loaded is not None:
+            told["graph"] = dataclasses.asdict(loaded)
+        click.echo(json.dumps(told, indent=1))
         return
     console = Console()
+    if loaded is not None:
+        _print_graph(console, loaded, results)
+        return
     _print_recipe(console, study, record)
     _print_stages(console, runs)
     for rung in record.rungs:
@@ -82,6 +100,36 @@ def show_command(
         if run.log:
             console.print(f"log of {run.stage}, attempt {run.attempt}:", highlight=False)
             console.print(run.log, markup=False, highlight=False)
+
+
+def _loaded_graph(ctx: click.Context, results: TrialResults) -> LoadedGraph:
+    """What ONNX Runtime makes of the file that ships.
+
+    Raises:
+        UsageFault: for a trial that has none.
+    """
+    from storage.artifacts import ArtifactStore
+    from workers.isolated_call import call
+
+    if results.export is None:
+        raise UsageFault("--graph: the trial was not exported (its stages: without --graph)")
+    with tempfile.TemporaryDirectory() as folder:
+        store = ArtifactStore(home_of(ctx).artifacts_url)
+        model = store.fetch(results.export.model, Path(folder) / "model.onnx")
+        return LoadedGraph(**call("graph", {"model": str(model)}))
+
+
+def _print_graph(console: Console, loaded: LoadedGraph, results: TrialResults) -> None:
+    for line in loaded.lines():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    assert results.export is not None
+    for layer in results.export.sensitivity[:_TOP]:
+        line = f"  {layer.name}: quantized alone, {layer.divergence:.2e} nats a frame"
+        console.print(line, markup=False, highlight=False)
+    for target in results.measured:
+        found = results.measure(target)
+        if found is not None and found.profile:
+            console.print(time_by_kind(found.profile, f"{target}: time by operator"))
 
 
 def _lost(ctx: click.Context, record: Trial, results: TrialResults) -> list[str]:

@@ -144,6 +144,8 @@ class Space(Record):
             axes |= {f"front_end.{name}": axis for name, axis in heard.items()}
         for section in ("training", "distil", "prune") if is_trained(family) else ():
             axes |= self._section_axes(section)
+        if not self._may_begin_as_teacher(family):
+            axes.pop("training.start", None)
         if is_trained(family):
             axes |= {f"losses.{name}": axis for name, axis in self.losses.items()}
         parts = [part for part in PARTS if getattr(self.quantize, part) is not None]
@@ -153,6 +155,11 @@ class Space(Record):
                 axes[f"quantize.{name}"] = axis
         later = (name for name in Quantize.later if is_trained(family) or name != "qat_epochs")
         return axes | self._section_axes("quantize", later)
+
+    def _may_begin_as_teacher(self, family: str) -> bool:
+        """Whether a teacher has parts of this family; of one that is brought its file tells."""
+        trained = self.teacher.train
+        return trained is None or trained.student.family == family
 
     def _section_axes(self, section: str, names: Iterable[str] | None = None) -> dict[str, Axis]:
         """Those of a section by their dotted names; of what later versions added, what is not left

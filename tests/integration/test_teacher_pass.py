@@ -16,7 +16,7 @@ from workers.teachers import draft
 from workers.teachers.base import TeacherOutput
 from workers.teachers.checkpoint import CheckpointTeacher
 from workers.teachers.runner import TeacherRunner
-from workers.teachers.targets import infer_targets
+from workers.teachers.targets import Layers, infer_targets
 from workers.train.losses.soft_targets import SoftTargets
 
 
@@ -56,7 +56,7 @@ def a_pass(checkpoint: Path, corpus: Corpus) -> Pass:
     def run(folder: Path, most: int | None = None, top_k: int | None = None) -> Counting:
         teacher = Counting(CheckpointTeacher(checkpoint), most)
         runner = TeacherRunner(teacher, corpus, (1.0,))  # type: ignore[arg-type]
-        infer_targets(runner, folder, 4, True, lambda _done, _of: None, top_k)
+        infer_targets(runner, folder, 4, Layers(last=True), lambda _done, _of: None, top_k)
         return teacher
 
     return run

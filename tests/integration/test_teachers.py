@@ -19,7 +19,7 @@ from workers.students.base import untrained_student
 from workers.teachers.base import TeacherOutput
 from workers.teachers.load import load_teacher
 from workers.teachers.runner import TeacherRunner
-from workers.teachers.targets import infer_targets
+from workers.teachers.targets import Layers, infer_targets
 from workers.train.losses.soft_targets import SoftTargets
 
 SUBSAMPLING_FACTOR = SeparableConv.contract.subsampling_factor
@@ -33,7 +33,9 @@ def network(corpus):
 
 def inferred(teacher, corpus, folder):
     runner = TeacherRunner(teacher, corpus, (1.0,))
-    infer_targets(runner, folder, SUBSAMPLING_FACTOR, hidden=True, progress=lambda done, of: None)
+    infer_targets(
+        runner, folder, SUBSAMPLING_FACTOR, hidden=Layers(last=True), progress=lambda done, of: None
+    )
     return SoftTargets(folder)
 
 

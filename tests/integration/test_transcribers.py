@@ -30,7 +30,7 @@ from workers.teachers.base import Transcriber, Transcript
 from workers.teachers.load import load_teacher
 from workers.teachers.onnx import OnnxTeacher
 from workers.teachers.runner import TeacherRunner, checked, without_foreign_marks
-from workers.teachers.targets import infer_targets, targets_index
+from workers.teachers.targets import Layers, infer_targets, targets_index
 
 _TONE = (0.1 * np.sin(np.arange(16_000) / 8)).astype(np.float32)
 
@@ -153,7 +153,9 @@ def test_transcripts_of_a_transcriber_are_the_pseudo_labels(corpus, tmp_path):
         f"print(json.load(open({str(tmp_path / 'table.json')!r}))[str(len(a))])"
     )
     teacher = command(tmp_path, said, at_once=4)
-    infer_targets(TeacherRunner(teacher, corpus, (1.0,)), tmp_path / "t", 4, False, lambda *_: None)
+    infer_targets(
+        TeacherRunner(teacher, corpus, (1.0,)), tmp_path / "t", 4, Layers(), lambda *_: None
+    )
     index = targets_index(tmp_path / "t")
     assert index["kind"] == "transcripts"
     assert index["targets"] == [list(u.ids) for u in corpus.train]  # the reference stands in

@@ -13,7 +13,7 @@ from workers.teachers.rate import at_rate, output_steps
 from workers.teachers.targets import columns_for, normalised
 from workers.train.losses.cr_ctc import cr_ctc_loss
 from workers.train.losses.ctc import ctc_per_frame
-from workers.train.losses.distillation import kl_per_frame
+from workers.train.losses.distillation import followed_frames, kl_per_frame
 
 TEMPERATURES = [0.5, 1.0, 2.0, 4.0]
 
@@ -187,3 +187,28 @@ def test_chosen_columns_are_made_a_distribution_again() -> None:
     chosen = normalised(log_probs[:, [0, 3, 5]])
     np.testing.assert_allclose(np.exp(chosen).sum(-1), 1.0, rtol=1e-5)
     np.testing.assert_allclose(np.diff(chosen), np.diff(log_probs[:, [0, 3, 5]]), atol=1e-5)
+
+
+# frames that are followed
+
+
+def _says(*symbols: int) -> Tensor:
+    return torch.log_softmax(torch.nn.functional.one_hot(torch.tensor([symbols]), 4) * 9.0, -1)
+
+
+def test_frames_that_say_something_are_followed_alone_or_with_the_blanks_beside_them() -> None:
+    teacher, frames = _says(0, 0, 2, 3, 0, 0, 0, 1), torch.ones(1, 8, dtype=torch.bool)
+    speech = followed_frames(teacher, frames, "speech")[0].tolist()
+    assert speech == [False, False, True, True, False, False, False, True]
+    symmetric = followed_frames(teacher, frames, "symmetric")[0].tolist()
+    assert symmetric == [False, True, True, True, True, False, True, True]
+    frames[0, 6:] = False
+    assert followed_frames(teacher, frames, "symmetric")[0].tolist()[6:] == [False, False]
+
+
+def test_the_divergence_is_the_mean_over_the_frames_that_are_followed() -> None:
+    teacher, logits, lengths = _says(0, 0, 2, 0), _logits(3, 1, 4, 4), torch.tensor([4])
+    only = kl_per_frame(logits[:, 2:3], torch.tensor([1]), teacher[:, 2:3], 1.0)
+    assert torch.isclose(kl_per_frame(logits, lengths, teacher, 1.0, "speech"), only)
+    silent = _says(0, 0, 0, 0)
+    assert float(kl_per_frame(logits, lengths, silent, 1.0, "speech")) == 0

@@ -17,7 +17,7 @@ from workers.students.base import Group, Output, Slice, Student
 from workers.students.blocks.attention import taken_budget_loss
 from workers.students.blocks.conformer import ConformerBlock
 from workers.students.blocks.frontend import Frontend
-from workers.students.blocks.lengths import frame_mask
+from workers.students.blocks.lengths import frame_mask, shared_out
 from workers.students.blocks.linear import Linear
 from workers.students.blocks.residual import residual_groups, run_blocks
 
@@ -36,7 +36,7 @@ class Slower(nn.Module):
         mask = frame_mask(lengths, x.shape[1])
         shares = torch.softmax(self.shares, 0)
         heard = self._weighed(x * mask, shares) / self._weighed(mask, shares).clamp_min(1e-6)
-        n_slow = torch.div(lengths + self.factor - 1, self.factor, rounding_mode="floor")
+        n_slow = shared_out(lengths, self.factor)
         slow = run_blocks(blocks, heard, frame_mask(n_slow, heard.shape[1]), None).x
         spread = slow.repeat_interleave(self.factor, dim=1)[:, : x.shape[1]]
         return x * self.past + spread * (1 - self.past)

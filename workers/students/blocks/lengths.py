@@ -14,4 +14,10 @@ def frame_mask(lengths: Tensor, n_frames: int) -> Tensor:
 
 def halved(lengths: Tensor) -> Tensor:
     """Lengths after one stride-2 convolution with half padding: ceil(n / 2)."""
-    return torch.div(lengths + 1, 2, rounding_mode="floor")
+    return shared_out(lengths, 2)
+
+
+def shared_out(lengths: Tensor, factor: int) -> Tensor:
+    """ceil(n / factor). Rounded towards zero, which is down here and two operators of a graph; to
+    round down in general takes nine."""
+    return torch.div(lengths + (factor - 1), factor, rounding_mode="trunc")
