@@ -92,8 +92,8 @@ class Train(OnDevice):
 
     After the shares of its epochs in `rungs` it is scored on dev. `until` is the one of them at
     which it pauses: the whole training goes on from there, to the weights that it has without a
-    pause. `start` is the checkpoint of a supernet whose slice it begins as, `parent` that of a larger
-    network of its family with whose best units it begins; else it begins from nothing.
+    pause. `start` is the checkpoint of a supernet whose slice it begins as, `parent` that of a
+    larger network of its family with whose best units it begins; else it begins from nothing.
     """
 
     stage: Literal["train"] = "train"

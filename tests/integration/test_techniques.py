@@ -19,6 +19,7 @@ from workers.compress.quantization.rounding import rounded_to_int4
 from workers.data.corpus import Corpus
 from workers.jobs import Compress, Export, Qat, TeacherTargets, Train
 from workers.results import CompressResult, ExportResult, TrainResult
+from workers.stages.compress import epochs_of_rounds
 from workers.stages.run import run_stage
 from workers.students.base import Student, build
 from workers.workspace import Workspace
@@ -140,6 +141,10 @@ def test_pruning_in_rounds_ends_as_narrow_and_is_told_epoch_by_epoch(
     made = compressed(teacher, corpus, workspace, rounds=3, training=longer)
     assert network_of(made.checkpoint, workspace, tmp_path).dims == TEACHER.pruned(0.5)
     assert [epoch.epoch for epoch in made.history] == [1, 2, 3, 4]
+    assert epochs_of_rounds(12, 1) == [12]
+    assert epochs_of_rounds(12, 6) == [1, 1, 1, 1, 1, 7]
+    assert epochs_of_rounds(20, 3) == [5, 5, 10]
+    assert epochs_of_rounds(2, 6) == [1, 1]
 
 
 @pytest.mark.parametrize("dims", [SMALL, Conformer(channels=16, blocks=1, feed_forward=32)])

@@ -37,15 +37,22 @@ def run(job: Compress, context: StageContext) -> CompressResult:
     whole, history = network.dims, []
     with context.gpu_for(job) as gpu:
         work = _Work(job, context, corpus, Placement.of(job, gpu))
-        n_rounds = job.rounds or 1
-        for i in range(n_rounds):
-            kept = (1 - job.ratio) ** ((i + 1) / n_rounds)  # the same share goes in every round
-            ratio = job.ratio if i + 1 == n_rounds else 1 - kept
-            round_ = _Round(work, i, job.training.epochs * (i + 1) // n_rounds)
-            network, epochs = round_.done(network, whole.pruned(ratio))
+        shared_out = epochs_of_rounds(job.training.epochs, job.rounds or 1)
+        for i, n_epochs in enumerate(shared_out):
+            kept = (1 - job.ratio) ** ((i + 1) / len(shared_out))  # the same share every time
+            ratio = job.ratio if i + 1 == len(shared_out) else 1 - kept
+            network, epochs = _Round(work, i, n_epochs).done(network, whole.pruned(ratio))
             history += epochs
     checkpoint = put_network(network, corpus, job, context)
     return CompressResult(checkpoint=checkpoint, history=_numbered(history))
+
+
+def epochs_of_rounds(epochs: int, rounds: int) -> list[int]:
+    """How long is trained after each cut: after the last for half of the epochs at least, for what
+    was cut before is cut again."""
+    rounds = min(rounds, epochs)
+    between = max(1, epochs // 2 // max(1, rounds - 1))
+    return [between] * (rounds - 1) + [epochs - between * (rounds - 1)]
 
 
 def _numbered(history: list[Epoch]) -> tuple[Epoch, ...]:
@@ -83,16 +90,11 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Round:
-    """One cut and what is trained after it; `until` is the epoch of the stage at which it ends."""
+    """One cut and the epochs that are trained after it."""
 
     work: _Work
     number: int
-    until: int
-
-    @property
-    def _epochs(self) -> int:
-        n_rounds = self.work.job.rounds or 1
-        return max(1, self.until - self.work.job.training.epochs * self.number // n_rounds)
+    epochs: int
 
     def _path(self, name: str) -> Path:
         return self.work.context.folder / f"round{self.number}{name}"
@@ -100,7 +102,7 @@ class _Round:
     def done(self, network: Student, wanted: Dims) -> tuple[Student, list[Epoch]]:
         """The network after this round; what an interrupted attempt cut is not cut anew."""
         cut = self._path("-cut.safetensors")
-        epochs, gated = self._epochs, PRUNING_RULES[self.work.job.rule]
+        epochs, gated = self.epochs, PRUNING_RULES[self.work.job.rule]
         n_gated = round(epochs * _GATED_SHARE) if getattr(gated, "EVIDENCE", "") == "gates" else 0
         if cut.exists():
             network, _, _ = load_network(cut)
