@@ -31,8 +31,14 @@ SMALL = {
     "conformer": {"channels": 48, "blocks": 1, "heads": 2, "feed_forward": 96},
     "dsconv_lstm": {"channels": 48, "blocks": 2, "hidden": 48, "bidirectional": True},
     "recurrent": {"channels": 48, "hidden": 48, "layers": 1},
+    "zipformer": {"channels": 48, "blocks": 3, "heads": 2, "feed_forward": 96, "attended": 0.5},
+    "paraformer": {"channels": 48, "blocks": 1, "heads": 2, "feed_forward": 96},
+    "citrinet": {"channels": 48, "blocks": 2},
+    "wav2letter": {"channels": 48, "blocks": 2},
+    "dense": {"channels": 96, "blocks": 1},
 }
 EPOCHS = 10
+SAMPLE_RATE = 16_000
 
 SHERPA = """
 import json, sys, numpy as np, sherpa_onnx
@@ -94,15 +100,20 @@ def students(request, corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["spoken by a synthesiser", "recorded"])
 def audio(request, cache, tmp_path_factory):
-    """Samples of every dev utterance, and the file that lists them."""
+    """Samples of every dev utterance, of a fifth of a second and of half a minute, and the file
+    that lists them."""
     if request.param == "recorded" and not AN4.exists():
         pytest.skip(f"the recorded corpus is not at {AN4}")
     data = space(RECORDED if request.param == "recorded" else SPOKEN).data
     folder = tmp_path_factory.mktemp("audio")
+    items = list(read_split(split_paths(data, cache)["dev"], data))
+    spoken = [read_audio(item.audio) for item in items if isinstance(item, ManifestEntry)]
+    assert len(spoken) == len(items)
+    long = np.concatenate(spoken)[: 30 * SAMPLE_RATE]
+    assert len(long) == 30 * SAMPLE_RATE
     names = []
-    for i, item in enumerate(read_split(split_paths(data, cache)["dev"], data)):
-        assert isinstance(item, ManifestEntry)
-        np.save(folder / f"{i}.npy", read_audio(item.audio))
+    for i, samples in enumerate([*spoken, spoken[0][: SAMPLE_RATE // 5], long]):
+        np.save(folder / f"{i}.npy", samples)
         names.append(str(folder / f"{i}.npy"))
     (folder / "list.json").write_text(json.dumps(names))
     return names, folder / "list.json"
@@ -125,6 +136,10 @@ def test_sherpa_onnx_writes_the_same_text_for_every_utterance(scheme, students, 
     # sherpa-onnx links an ONNX Runtime of its own. A student that knows only synthetic speech is
     # near a tie on most frames of a recording, where a last bit that differs between the two can
     # turn an 8-bit rounding and with it a letter. Known speech must agree to the letter.
+    # So can the number of tokens of a Paraformer and which frames are looked at, everywhere.
     is_near_ties = "recorded" in request.node.callspec.id and scheme.startswith("int")
+    turns = any(family in request.node.callspec.id for family in ("zipformer", "paraformer"))
     allowed = 0.03 * len(ours) if is_near_ties else 0
+    if turns and scheme.startswith("int"):
+        allowed = 0.06 * len(ours)
     assert len(differing) <= allowed, f"{len(differing)} of {len(ours)}: {differing[:3]}"

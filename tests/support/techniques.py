@@ -136,7 +136,7 @@ class Workshop:
     @cached_property
     def corpus(self) -> str:
         job = Prepare(data=self.data, tokens=Tokens(), subsampling_factor=4)
-        prepared = self._done(job)
+        prepared = self.done(job)
         assert isinstance(prepared, PrepareResult)
         return prepared.corpus
 
@@ -154,7 +154,7 @@ class Workshop:
             hidden=True,
             halfway=True,
         )
-        result = self._done(job)
+        result = self.done(job)
         assert isinstance(result, TeacherTargetsResult)
         return result
 
@@ -193,7 +193,7 @@ class Workshop:
         jobs: list[Job] = [
             Train(student=technique.student, training=training, parent=parent, **usual)
         ]
-        trained = self._done(jobs[-1])
+        trained = self.done(jobs[-1])
         assert isinstance(trained, TrainResult)
         network, again = trained.checkpoint, training.model_copy(update={"start": "nothing"})
         prune = technique.prune
@@ -210,7 +210,7 @@ class Workshop:
                     **usual,
                 )
             )
-            pruned = self._done(jobs[-1])
+            pruned = self.done(jobs[-1])
             assert isinstance(pruned, CompressResult)
             network = pruned.checkpoint
         if technique.quantize.qat_epochs:
@@ -226,10 +226,10 @@ class Workshop:
                     **usual,
                 )
             )
-            rounded = self._done(jobs[-1])
+            rounded = self.done(jobs[-1])
             assert isinstance(rounded, QatResult)
             network = rounded.checkpoint
-        exported = self._done(
+        exported = self.done(
             Export(checkpoint=network, quantize=technique.quantize, corpus=self.corpus)
         )
         assert isinstance(exported, ExportResult)
@@ -238,12 +238,12 @@ class Workshop:
         return self._scored(exported.model, size or 0.0, params or 0.0, cpu_s)
 
     def _scored(self, model: str, size_mb: float, params: float, cpu_s: float) -> Made:
-        scored = self._done(Score(runtime="cpu", model=onnx_model(model), corpus=self.corpus))
+        scored = self.done(Score(runtime="cpu", model=onnx_model(model), corpus=self.corpus))
         assert isinstance(scored, ScoreResult)
         errors, words = np.array(scored.errors), np.array(scored.words)
         return Made(errors, words, model, size_mb, params, cpu_s)
 
-    def _done(self, job: Job) -> AnyResult:
+    def done(self, job: Job) -> AnyResult:
         return self._pool.submit(run_stage, job, self.workspace).result()
 
     def _cpu_s(self, job: Job) -> float:

@@ -34,17 +34,18 @@ def unit_times(network: Student, folder: Path) -> list[float]:
         keep_units(narrower, groups, kept)
         paths.append(folder / f"{i}.onnx")
         export_onnx(narrower, symbols, paths[-1])
-    whole, *narrow = side_by_side_ms(paths, network.dims.front_end.mels)
+    heard = (_FRAMES, network.dims.front_end.mels)
+    noise = np.random.default_rng(0).standard_normal(heard).astype(np.float32)
+    whole, *narrow = side_by_side_ms(paths, noise)
     return [
         max(_LEAST_MS, (whole - ms) / max(1, group.size - half))
         for group, half, ms in zip(groups, halves, narrow, strict=True)
     ]
 
 
-def side_by_side_ms(paths: Sequence[Path], mels: int) -> list[float]:
-    """CPU milliseconds that each file takes for five seconds of audio on one thread of ONNX
-    Runtime, the quickest of many; all are run in turn."""
-    features = np.random.default_rng(0).standard_normal((_FRAMES, mels)).astype(np.float32)
+def side_by_side_ms(paths: Sequence[Path], features: np.ndarray) -> list[float]:
+    """CPU milliseconds that each file takes for an utterance, float32 [T, mels], on one thread of
+    ONNX Runtime, the quickest of many; all are run in turn."""
     sessions = [open_session("onnxruntime", path) for path in paths]
     best = [float("inf")] * len(paths)
     for _ in range(_ROUNDS):
