@@ -13,7 +13,6 @@ import torch
 from techniques import SEEDS, Technique, Workshop
 from test_techniques import FAMILIES, workshop  # noqa: F401
 
-from spaces.recipe import digest_of
 from workers.checkpoint import load_network
 from workers.data.corpus import Corpus
 from workers.data.text import decode
@@ -38,12 +37,8 @@ def _trained(workshop: Workshop, technique: Technique, seed: int) -> Student:  #
         seed=seed,
         threads=1,
     )
-    path = workshop.artifacts.fetch(
-        workshop.done(job).checkpoint,
-        workshop.home
-        / f"network-{digest_of(technique.student.model_dump(mode='json'))[:16]}-{seed}",
-    )
-    return load_network(path)[0]
+    checkpoint = workshop.done(job).checkpoint
+    return load_network(workshop.artifacts.fetch(checkpoint, workshop.home / checkpoint[:16]))[0]
 
 
 def _slices(corpus: Corpus, seconds: int) -> list[tuple[np.ndarray, str]]:
@@ -115,7 +110,8 @@ def test_key_frames(workshop: Workshop, pair: tuple[str, str]) -> None:  # noqa:
             heard = [_heard(network, corpus, slices) for network in networks[name]]
             errors[name] = np.mean([e for e, _ in heard], axis=0)
             shares[name] = float(np.mean([share for _, share in heard]))
-        times = side_by_side_ms(files, 80, n_frames=100 * seconds)
+        spoken = max(slices, key=lambda heard: len(heard[0]))[0][: 100 * seconds]
+        times = side_by_side_ms(files, spoken)
         low, high = difference_interval(errors[pair[0]], errors[pair[1]], words, 2000)
         wers = [errors[name].sum() / words.sum() for name in pair]
         print(
