@@ -168,9 +168,14 @@ class Workshop:
             by_pair = dict(zip(pairs, made, strict=True))
         return {n: Outcome(tuple(by_pair[n, seed] for seed in SEEDS)) for n in techniques}
 
-    def scored(self, model: str) -> Made:
-        """A file that is there already."""
-        return self._scored(model, 0.0, 0.0, 0.0)
+    @cached_property
+    def teacher_as_it_is(self) -> Outcome:
+        """The teacher in float32; nothing is trained for it."""
+        exported = self.done(
+            Export(checkpoint=self.teacher_network, quantize=_FLOAT, corpus=self.corpus)
+        )
+        assert isinstance(exported, ExportResult)
+        return Outcome((self._scored(exported, 0.0),))
 
     def _told(self, name: str, seed: int, technique: Technique) -> Made:
         made = self.make(technique, seed)
@@ -233,15 +238,15 @@ class Workshop:
             Export(checkpoint=network, quantize=technique.quantize, corpus=self.corpus)
         )
         assert isinstance(exported, ExportResult)
-        size, params = exported.value("size_mb"), exported.value("params")
-        cpu_s = sum(map(self._cpu_s, jobs))
-        return self._scored(exported.model, size or 0.0, params or 0.0, cpu_s)
+        return self._scored(exported, sum(map(self._cpu_s, jobs)))
 
-    def _scored(self, model: str, size_mb: float, params: float, cpu_s: float) -> Made:
-        scored = self.done(Score(runtime="cpu", model=onnx_model(model), corpus=self.corpus))
+    def _scored(self, exported: ExportResult, cpu_s: float) -> Made:
+        model = onnx_model(exported.model)
+        scored = self.done(Score(runtime="cpu", model=model, corpus=self.corpus))
         assert isinstance(scored, ScoreResult)
+        size, params = (exported.value(metric) or 0.0 for metric in ("size_mb", "params"))
         errors, words = np.array(scored.errors), np.array(scored.words)
-        return Made(errors, words, model, size_mb, params, cpu_s)
+        return Made(errors, words, exported.model, size, params, cpu_s)
 
     def done(self, job: Job) -> AnyResult:
         return self._pool.submit(run_stage, job, self.workspace).result()
