@@ -137,8 +137,7 @@ FAMILIES = {
 
 
 # Several at once, with as much audio as a teacher's owner has: six times that of the others.
-SEVERAL_SPOKEN = SHIPPED_FOLDER / "teachers" / "spoken.safetensors"
-STUDENT = SeparableConv(channels=96, blocks=6, expand=2.0, dropout=0.0)
+SEVERAL_STUDENT = SeparableConv(channels=96, blocks=6, expand=2.0, dropout=0.0)
 SEVERAL_TRAINING = Training(epochs=10, learning_rate=0.01, batch_s=16)
 SEVERAL = {
     "distilled": Technique(SEVERAL_STUDENT, SEVERAL_TRAINING, DISTIL),
