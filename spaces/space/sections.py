@@ -144,4 +144,5 @@ class TrainingAxes(Grown):
     consistency: AxisField = Choice((0.0,))
     """weight of CR-CTC; doubles the work of a step"""
     start: AxisField = Choice(("nothing",))
-    """what a student begins as: nothing, or the part of a teacher of its family (teacher)"""
+    """what a student begins as: nothing, or as part of the teacher (teacher) where it is of its
+    family; others begin from nothing"""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from spaces.families import Conformer, Paraformer, SeparableConv
+from spaces.families import Conformer, Paraformer, Recurrent, SeparableConv
 from spaces.recipe import Distil, Quantize, Training
 from storage.artifacts import ArtifactStore
 from workers.checkpoint import load_network
@@ -102,6 +102,13 @@ def test_a_student_that_begins_as_part_of_its_teacher_is_ahead(
     assert begun.sliced_share == 1
     assert from_nothing.sliced_share is None
     assert begun.history[0].train_ctc < from_nothing.history[0].train_ctc
+    other = {"student": Recurrent(channels=16, hidden=16, layers=1)}
+    begun, from_nothing = (
+        run_stage(job.model_copy(update=other), workspace)
+        for job in (alone.model_copy(update={"parent": teacher}), alone)
+    )
+    assert begun.sliced_share is None  # its family has no part of such a teacher
+    assert begun.checkpoint == from_nothing.checkpoint
 
 
 def compressed(checkpoint: str, corpus: Corpus, workspace: Workspace, **changes) -> CompressResult:

@@ -34,11 +34,12 @@ def _trained(job: Train, context: StageContext, placement: Placement) -> TrainRe
     torch.set_num_threads(job.threads)
     corpus = context.corpus(job.corpus)
     torch.manual_seed(job.seed)
-    network, sliced_share = untrained_student(job.student, corpus), None
+    network = untrained_student(job.student, corpus)
+    sliced_share: float | None = None
     if job.start is not None:
         network, sliced_share = _from_slice(job, job.start, corpus, context)
     elif job.parent is not None:
-        network, sliced_share = _from_parent(job, job.parent, corpus, context)
+        network, sliced_share = _from_parent(network, job.parent, corpus, context)
     trainer = trainer_of(network, corpus, job, context, placement, job.rungs)
     if job.until is not None:
         score = trainer.run_to_rung(job.until)
@@ -68,17 +69,22 @@ def _from_slice(
 
 
 def _from_parent(
-    job: Train, parent: str, corpus: Corpus, context: StageContext
-) -> tuple[Student, float]:
-    """The student as the best units of a larger network, and how much of it that network held.
+    fresh: Student, parent: str, corpus: Corpus, context: StageContext
+) -> tuple[Student, float | None]:
+    """The student as the best units of a larger network, and how much of it that network held;
+    one of another family begins from nothing.
 
     Raises:
         UserFault: for a network that has no such part.
     """
     large, symbols, _ = load_network(context.fetch(parent, "parent.safetensors"))
+    wanted = fresh.dims
+    if large.dims.family != wanted.family:
+        print(f"the teacher is a {large.dims.family}: a {wanted.family} begins from nothing")
+        return fresh, None
     if symbols != corpus.symbols:
         raise UserFault("training.start: the teacher writes other tokens than this corpus has")
-    network, share = best_part(large, job.student)
+    network, share = best_part(large, wanted)
     with context.lock.shared():
         recalibrate(network, corpus)
     return network, share

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from workers.students.base import Group, Slice
 from workers.students.blocks.linear import Linear
 from workers.students.blocks.norm import norm_slices
 
-_MANY = 10.0  # how much of the loss a share of attended frames is that is not the wanted one
+_CHARGE = 2.0  # in the loss, of the squared distance of the attended share from the wanted one
 _HIDDEN = 1e4
 
 
@@ -18,8 +19,8 @@ class Attention(nn.Module):
     """Multi-head attention over the frames of each utterance, or over those of a `memory`.
 
     With `attended` below 1 a predictor marks key frames and only these are looked at: in training
-    all frames are compared and a gate with a straight-through gradient hides the others; at
-    inference the marked ones are gathered first, so that what is left out costs nothing.
+    the others are hidden, and a key frame's mark has the gradient of its weight (straight-through);
+    at inference the marked ones are gathered first, so that what is left out costs nothing.
     """
 
     def __init__(self, channels: int, heads: int, head_size: int, attended: float = 1.0) -> None:
@@ -47,13 +48,9 @@ class Attention(nn.Module):
             return self._attend(x, source, (mask - 1.0) * _HIDDEN)
         marks, is_key = self._marked(source, mask)
         if self.training:
-            gate = is_key.float() * mask
-            soft = torch.sigmoid(marks) * mask
-            share = gate.sum((1, 2)) / mask.sum((1, 2))
-            soft_share = soft.sum((1, 2)) / mask.sum((1, 2))
-            missed = share + soft_share - soft_share.detach() - self.attended
-            self.budget_loss = _MANY * missed.square().mean()
-            return self._attend(x, source, (mask - 1.0) * _HIDDEN, gate + soft - soft.detach())
+            self.budget_loss = self._missed(marks, is_key, mask)
+            chosen = (is_key.float() * mask - 1.0) * _HIDDEN
+            return self._attend(x, source, chosen + _gradient_of(F.logsigmoid(marks)))
         n_keys = is_key.sum(1).amax()
         marks, places = torch.topk(marks.squeeze(2), n_keys, dim=1)  # type: ignore[arg-type]
         places = places.unsqueeze(2)
@@ -67,19 +64,20 @@ class Attention(nn.Module):
         marks = self.predictor(source) + (mask - 1.0) * _HIDDEN
         return marks, (marks > 0) | (marks >= marks.amax(1, keepdim=True))
 
-    def _attend(
-        self, x: Tensor, source: Tensor, hidden: Tensor, gate: Tensor | None = None
-    ) -> Tensor:
+    def _missed(self, marks: Tensor, is_key: Tensor, mask: Tensor) -> Tensor:
+        """How far the share of keys is from the wanted one, squared; the mean of the batch."""
+        n_frames = mask.sum((1, 2))
+        share = (is_key * mask).sum((1, 2)) / n_frames
+        soft = (torch.sigmoid(marks) * mask).sum((1, 2)) / n_frames
+        return _CHARGE * (share + _gradient_of(soft) - self.attended).square().mean()
+
+    def _attend(self, x: Tensor, source: Tensor, hidden: Tensor) -> Tensor:
         query, key = self._split(self.query(x)), self._split(self.key(source))
         value = self._split(self.value(source))
         with torch.autocast(x.device.type, enabled=False):
             scores = torch.matmul(query * self.head_size**-0.5, key.transpose(-1, -2))
             scores = scores + hidden.transpose(1, 2).unsqueeze(1)
-            weights = torch.softmax(scores, dim=-1)
-            if gate is not None:  # what is left says what a softmax of it alone would say
-                weights = weights * gate.transpose(1, 2).unsqueeze(1)
-                weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
-            mixed = torch.matmul(weights, value)
+            mixed = torch.matmul(torch.softmax(scores, dim=-1), value)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -103,6 +101,11 @@ class Attention(nn.Module):
             for tensor in ("weight", "bias")
         ]
         return Group(heads, (*slices, Slice(f"{name}.out.weight", 1, width=self.head_size)))
+
+
+def _gradient_of(x: Tensor) -> Tensor:
+    """Nothing, with the gradient of something."""
+    return x - x.detach()
 
 
 def taken_budget_loss(network: nn.Module) -> Tensor | None:
