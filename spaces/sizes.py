@@ -88,6 +88,7 @@ _SOUND: dict[str, Value] = {
     "distil.hidden_weight": 0.0,
     "prune.ratio": 0.0,
     "training.augment": 1.0,
+    "training.start": "teacher",
     "training.learning_rate": 4e-3,
     "quantize.scheme": "int8_dynamic",
     "quantize.frontend": "fp32",

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from search.strategy.moves import Propose
 from spaces.axes import Value
-from spaces.points import Values, recipe_of, refusal
+from spaces.points import Values, is_active, recipe_of, refusal
 from spaces.space import Space
 from storage.records import Trial, TrialState
 
+_TRAINED_FOR = "quantize.qat_epochs"
 _TRAINED = (TrialState.COMPLETE, TrialState.INFEASIBLE, TrialState.UNMEASURED)
 
 
@@ -33,9 +34,12 @@ def other_format(space: Space, trials: Sequence[Trial], tried: Collection[str]) 
 
 
 def _in_formats(space: Space, values: Mapping[str, Value]) -> Iterable[Values]:
-    """The same network in each format."""
+    """The same network in each format, with what matters there; how long it is trained with rounded
+    numbers stays as it is, for that is no other format but another training."""
     axes = space.axes_of(str(values["family"]))
-    formats = {name: axis for name, axis in axes.items() if name.startswith("quantize.")}
+    formats = {n: a for n, a in axes.items() if n.startswith("quantize.") and n != _TRAINED_FOR}
+    others = {name: value for name, value in values.items() if name not in formats}
     choices = [axis.values_in_order() for axis in formats.values()]
     for chosen in itertools.product(*choices):
-        yield {**values, **dict(zip(formats, chosen, strict=True))}
+        wanted = {**others, **dict(zip(formats, chosen, strict=True))}
+        yield {name: value for name, value in wanted.items() if is_active(name, wanted)}

@@ -303,7 +303,7 @@ def test_first_guesses_are_different_allowed_recipes_of_every_family(
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_first_guesses_go_from_the_smallest_network_to_the_largest(name: str) -> None:
     space = load_space(name)
-    guesses = initial_design(space, 20)
+    guesses = initial_design(space, 4 * len(space.students))
     for family in space.students:
         axes = space.axes_of(family)
         of_family = [values for values in guesses if values["family"] == family]

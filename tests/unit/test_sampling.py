@@ -212,6 +212,7 @@ def test_the_initial_design_comes_first(name: str) -> None:
     space = load_space(name)
     count = max(6, 2 * len(space.students))
     design = initial_design(space, count)
+    count = len(design)  # fewer, where a family has fewer recipes than that
     trials = _run(space, count)
     assert [t.source for t in trials] == ["initial_design"] * len(design)
     assert [t.values for t in trials] == design
