@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -153,7 +153,7 @@ class Space(Record):
             axis = getattr(self.quantize, name)
             if axis is not None:
                 axes[f"quantize.{name}"] = axis
-        later = (name for name in Quantize.later if is_trained(family) or name != "qat_epochs")
+        later = Quantize.later if is_trained(family) else Quantize.later - {"qat_epochs"}
         return axes | self._section_axes("quantize", later)
 
     def _may_begin_as_teacher(self, family: str) -> bool:
@@ -161,12 +161,12 @@ class Space(Record):
         trained = self.teacher.train
         return trained is None or trained.student.family == family
 
-    def _section_axes(self, section: str, names: Iterable[str] | None = None) -> dict[str, Axis]:
+    def _section_axes(self, section: str, names: Collection[str] | None = None) -> dict[str, Axis]:
         """Those of a section by their dotted names; of what later versions added, what is not left
         as it was."""
         part = getattr(self, section)
         every = type(part).model_fields
-        wanted = every if names is None else [name for name in every if name in set(names)]
+        wanted = every if names is None else [name for name in every if name in names]
         return {
             f"{section}.{name}": getattr(part, name)
             for name in wanted

@@ -89,6 +89,15 @@ def test_show_tells_recipe_stages_and_figures(call):
     assert {s["stage"] for s in content["stages"]} >= {"screen", "train", "export", "measure@cpu"}
 
 
+def test_show_tells_what_was_fused_and_where_the_time_goes(call):
+    said = call("show", 0, "--graph")
+    assert re.search(r"^ONNX Runtime \S+: \d+ operators as written, \d+ as run$", said, re.M)
+    assert re.search(r"^ +\d+ × \w+: .+ \((fused|written so)\)$", said, re.M)
+    assert "cpu: time by operator" in said and "█" in said
+    graph = json.loads(call("show", 0, "--graph", "--json"))["graph"]
+    assert sum(graph["run"].values()) < sum(graph["written"].values())
+
+
 def test_a_bundle_is_the_same_as_folder_and_as_zip_and_transcribes(call, tmp_path, recording):
     call("export", "--trial", 3, tmp_path / "student")
     call("export", "--trial", 3, tmp_path / "student.zip")

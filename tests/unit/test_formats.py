@@ -47,6 +47,25 @@ def searched(space: Space, n: int, state: TrialState = TrialState.COMPLETE) -> l
     return moves
 
 
+def test_only_what_matters_in_a_format_makes_another(make_space: Callable[..., Space]) -> None:
+    space = make_space(
+        students=STUDENTS,
+        search=SEARCH,
+        quantize={
+            "scheme": ["fp32", "int8_static"],
+            "calibration": ["minmax", "entropy"],
+            "qat_epochs": [0, 3],
+        },
+    )
+    first, *others = searched(space, 3)
+    assert [m.source for m in others] == ["format", "format"]
+    told = {
+        (str(m.values["quantize.scheme"]), m.values.get("quantize.calibration"))
+        for m in (first, *others)
+    }
+    assert told == {("fp32", None), ("int8_static", "minmax"), ("int8_static", "entropy")}
+
+
 def test_a_trained_network_is_tried_in_every_format_before_another_is_trained(
     space: Space,
 ) -> None:

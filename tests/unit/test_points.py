@@ -37,6 +37,37 @@ TWO_FAMILIES = {
 # conditions
 
 
+def test_what_later_versions_added_is_an_axis_where_it_is_asked_for(make_space: MakeSpace) -> None:
+    plain = make_space(distil={"weight": 0.5}, prune={"ratio": 0.3})
+    asked = make_space(
+        distil={"weight": 0.5, "frames": "symmetric"},
+        prune={"ratio": 0.3, "scope": ["module", "global"]},
+        quantize={"scheme": "int4", "qat_epochs": [0, 4]},
+        training={"start": ["nothing", "teacher"]},
+    )
+    more = {"distil.frames", "prune.scope", "quantize.qat_epochs", "training.start"}
+    before, after = (set(space.axes_of("separable_conv")) for space in (plain, asked))
+    assert after - before == more
+
+
+def test_a_student_of_another_family_has_no_choice_of_its_start(make_space: MakeSpace) -> None:
+    space = make_space(students=TWO_FAMILIES, training={"start": ["nothing", "teacher"]})
+    assert "training.start" in space.axes_of("separable_conv")  # that of the teacher
+    assert "training.start" not in space.axes_of("recurrent")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"calibration": "entropy"}, {"keep": 2}, {"equalise": True}], ids=str
+)
+def test_other_runtimes_are_not_asked_for_what_our_quantizer_does(
+    make_space: MakeSpace, asked: dict[str, object]
+) -> None:
+    with pytest.raises(SpaceError, match=r"ov: openvino quantizes by itself, without quantize\."):
+        make_space(
+            quantize={"scheme": "int8_static", **asked}, targets={"ov": {"backend": "openvino"}}
+        )
+
+
 def test_an_axis_without_effect_is_not_chosen(make_space: MakeSpace) -> None:
     space = make_space(
         distil={"weight": [0.0, 0.5], "temperature": [1.0, 2.0], "hidden_weight": [0.0, 1.0]},
@@ -57,6 +88,16 @@ def test_an_axis_without_effect_is_not_chosen(make_space: MakeSpace) -> None:
         ("distil.hidden_weight", {"distil.weight": 0}, False),
         ("prune.epochs", {"prune.ratio": 0.0}, False),
         ("prune.epochs", {"prune.ratio": 0.3}, True),
+        ("prune.rounds", {"prune.ratio": 0.0}, False),
+        ("prune.scope", {"prune.ratio": 0.3}, True),
+        ("distil.frames", {"distil.weight": 0.0}, False),
+        ("distil.hidden_layers", {"distil.weight": 0.5, "distil.hidden_weight": 0.0}, False),
+        ("distil.hidden_layers", {"distil.weight": 0.5, "distil.hidden_weight": 1.0}, True),
+        ("quantize.qat_epochs", {"quantize.scheme": "fp16"}, False),
+        ("quantize.qat_epochs", {"quantize.scheme": "fp16", "quantize.encoder": "int4"}, True),
+        ("quantize.calibration", {"quantize.scheme": "int4"}, False),
+        ("quantize.calibration", {"quantize.scheme": "int8"}, True),
+        ("quantize.equalise", {"quantize.scheme": "int8_dynamic"}, True),
         ("separable_conv.channels", {}, True),
     ],
 )
