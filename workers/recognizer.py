@@ -22,8 +22,9 @@ from workers.backends.isolated_session import IsolatedSession, open_isolated
 from workers.data.features import SAMPLE_RATE_HZ, fbank
 from workers.data.features_numpy import fbank_numpy
 from workers.data.sources import at_rate_of
-from workers.data.text import decode, read_tokens
+from workers.data.text import decode, decode_words, read_tokens
 from workers.errors import BundleFault, UserFault
+from workers.transcript import Word
 
 MODEL, TOKENS, MANIFEST, FEATURES = "model.onnx", "tokens.txt", "bundle.json", "features.json"
 RAW_SAMPLES = "raw samples"  # what a features.json says of a model that hears them
@@ -59,6 +60,23 @@ class Recognizer:
             UserFault: when the model does not fit its tokens, or the utterance is too long for it.
             WorkError: when the runtime crashes on it, or takes far too long.
         """
+        return decode(self._heard(samples), self.symbols)
+
+    def words(self, samples: np.ndarray, start_s: float = 0.0) -> list[Word]:
+        """The same, word by word, with times: from where the first symbol of a word was written to
+        after the last.
+
+        Args:
+            start_s: where in a recording the utterance begins.
+        """
+        ids = self._heard(samples)
+        step_s = len(samples) / SAMPLE_RATE_HZ / max(1, len(ids))
+        return [
+            Word(w.text, start_s + w.first * step_s, start_s + (w.last + 1) * step_s)
+            for w in decode_words(ids, self.symbols)
+        ]
+
+    def _heard(self, samples: np.ndarray) -> tuple[int, ...]:
         by = fbank_numpy if self.has_fast_features else fbank
         heard = self.session.listen(by(at_rate_of(self.front_end, samples), self.front_end))
         if heard.n_symbols != len(self.symbols):
@@ -66,7 +84,7 @@ class Recognizer:
                 f"{MODEL} writes {heard.n_symbols} symbols, but {TOKENS} lists "
                 f"{len(self.symbols)}: they are not of one bundle"
             )
-        return decode(heard.ids, self.symbols)
+        return heard.ids
 
 
 def open_bundle(path: Path, threads: int = 1) -> Recognizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,44 @@ class DurationLimit:
 
 
 AT_ONCE = DurationLimit(3600.0, "what is read at once")
+_ANY_LENGTH = DurationLimit(float("inf"), "any length")
+
+
+def audio_blocks(path: str | Path) -> Iterator[np.ndarray]:
+    """A recording of any length, float32 [n] at 16 kHz, a few seconds at a time.
+
+    Raises:
+        DataFault: missing, empty, truncated or not audio.
+    """
+    path = Path(path)
+    _check_file(path)
+    with _readable(path), soundfile.SoundFile(os.fsencode(path)) as file:
+        n_wanted = _go_to(file, path, 0.0, None, _ANY_LENGTH)
+        yield from _as_16k(_blocks(file, path, n_wanted), file.samplerate)
+
+
+def duration_s_of(path: str | Path) -> float:
+    """How long a recording is, by its header.
+
+    Raises:
+        DataFault: as `audio_blocks`.
+    """
+    path = Path(path)
+    _check_file(path)
+    with _readable(path), soundfile.SoundFile(os.fsencode(path)) as file:
+        return _go_to(file, path, 0.0, None, _ANY_LENGTH) / file.samplerate
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """What libsndfile says of a file, in our words."""
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        raise DataFault(f"{path}: is not audio that can be read ({reason})") from error
+    except TypeError as error:  # what soundfile says of .raw
+        raise DataFault(f"{path}: is raw samples without a rate; write it as WAV") from error
 
 
 def read_audio(
@@ -60,16 +99,10 @@ def read_audio(
     if isinstance(path, Path):
         _check_file(path)
         file_of = os.fsencode(path)
-    try:
-        with soundfile.SoundFile(file_of) as file:
-            n_wanted = _go_to(file, path, offset_s, duration_s, limit)
-            blocks = _blocks(file, path, n_wanted)
-            samples = np.concatenate([_NOTHING, *_as_16k(blocks, file.samplerate)])
-    except soundfile.LibsndfileError as error:
-        reason = str(error).rpartition(": ")[2].rstrip(".")
-        raise DataFault(f"{path}: is not audio that can be read ({reason})") from error
-    except TypeError as error:  # what soundfile says of .raw
-        raise DataFault(f"{path}: is raw samples without a rate; write it as WAV") from error
+    with _readable(path), soundfile.SoundFile(file_of) as file:
+        n_wanted = _go_to(file, path, offset_s, duration_s, limit)
+        blocks = _blocks(file, path, n_wanted)
+        samples = np.concatenate([_NOTHING, *_as_16k(blocks, file.samplerate)])
     return _checked(samples, path)
 
 

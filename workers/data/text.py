@@ -170,6 +170,35 @@ def decode(ids: Iterable[int], symbols: Sequence[str]) -> str:
     return "".join(out).replace(WORD_START, " ").strip()
 
 
+@dataclass(frozen=True)
+class WrittenWord:
+    """A word and the output frames in which its first and its last symbol were written."""
+
+    text: str
+    first: int
+    last: int
+
+
+def decode_words(ids: Iterable[int], symbols: Sequence[str]) -> list[WrittenWord]:
+    """The words that `decode` joins, with where each was written."""
+    blank = symbols.index(BLANK) if BLANK in symbols else BLANK_ID
+    words: list[WrittenWord] = []
+    is_new, last = True, blank
+    for frame, i in enumerate(ids):
+        if i != last and i != blank:
+            starts, text = symbols[i].startswith(WORD_START), symbols[i].replace(WORD_START, "")
+            is_new = is_new or starts
+            if text:
+                if is_new or not words:
+                    words.append(WrittenWord(text, frame, frame))
+                else:
+                    before = words[-1]
+                    words[-1] = WrittenWord(before.text + text, before.first, frame)
+                is_new = False
+        last = i
+    return words
+
+
 def write_tokens(symbols: Sequence[str], path: Path) -> None:
     """tokens.txt as sherpa-onnx reads it: `symbol id` a line."""
     lines = (f"{symbol} {i}\n" for i, symbol in enumerate(symbols))
