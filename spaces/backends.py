@@ -38,6 +38,8 @@ class BackendInfo:
     mixed_formats: bool = False  # frontend, encoder and head each in a format of its own
     quantizes_onnx: bool = False  # by our own quantizer: ranges and single layers may be chosen
     families: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()  # families that it does not run
+    gathers: bool = True  # whether attention may gather the frames that it looks at
     settings: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     modules: tuple[str, ...] = ()
@@ -56,7 +58,7 @@ class BackendInfo:
         """Why a student of this family, its parts in these formats, cannot run here; or None."""
         if mels != USUAL.mels and not self.any_mels:
             return f"{self.name} is given {USUAL.mels} mel bins, not {mels}"
-        if self.families is not None and family not in self.families:
+        if family in self.without or (self.families is not None and family not in self.families):
             return f"{self.name} does not run {family}"
         if self.needs_network and family == "teacher":
             return f"{self.name} is prepared from networks of ours, not from a teacher's ONNX file"
@@ -100,6 +102,7 @@ _TABLE = (
         "LiteRT (TensorFlow Lite) with XNNPACK",
         formats=("fp32", "fp16", "int8", "int8_dynamic", "int4"),
         families=_CONVOLUTIONAL,
+        gathers=False,
         modules=("ai_edge_litert", "litert_torch", "ai_edge_quantizer"),
         requirements=("litert-torch==0.10.0", "ai-edge-quantizer==0.10.0"),
         limits="utterances are padded to one of a few lengths; recurrent layers would be unrolled",
@@ -113,9 +116,12 @@ _TABLE = (
         "ncnn, by way of pnnx",
         status="experimental",
         formats=("fp32", "fp16"),
+        without=("zipformer", "paraformer", "citrinet"),
+        gathers=False,
         modules=("ncnn", "pnnx"),
         extra="ncnn",
-        limits="no 8-bit tools for these networks; fp16 saves size only",
+        limits="no 8-bit tools for these networks; fp16 saves size only; no networks that sum over "
+        "frames",
         needs_network=True,
     ),
     BackendInfo(
@@ -136,6 +142,7 @@ _TABLE = (
         status="experimental",
         formats=("fp32", "int8", "int8_dynamic"),
         families=_CONVOLUTIONAL,
+        gathers=False,
         modules=("executorch", "torchao"),
         requirements=("executorch==1.2.0", "torchao==0.18.0", "torch==2.11.0"),
         limits="utterances are padded to one of a few lengths; recurrent layers would be unrolled; "

@@ -207,7 +207,7 @@ def _check_front_end(document: Document, space: Space) -> None:
 
 def _formats(space: Space, family: str) -> Iterator[Values]:
     """Every choice of what a runtime may refuse, as axis values."""
-    may_be_refused = ("quantize.", "front_end.mels")
+    may_be_refused = ("quantize.", "front_end.mels", f"{family}.attended")
     axes = {n: a for n, a in space.axes_of(family).items() if n.startswith(may_be_refused)}
     for chosen in itertools.product(*(axis.values_in_order() for axis in axes.values())):
         yield {"family": family, **dict(zip(axes, chosen, strict=True))}

@@ -97,6 +97,9 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
         reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)
         if reason is not None:
             return f"{name}: {reason}"
+        attended = float(values.get(f"{values['family']}.attended", 1.0))
+        if attended < 1 and not backend_info(target.backend).gathers:
+            return f"{name}: {target.backend} cannot gather frames; attended is 1 there"
         if not backend_info(target.backend).quantizes_onnx:
             asked = next((axis for axis in _OF_OUR_QUANTIZER if values.get(axis)), None)
             if asked is not None and values[asked] != "minmax":

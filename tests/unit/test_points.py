@@ -68,6 +68,16 @@ def test_other_runtimes_are_not_asked_for_what_our_quantizer_does(
         )
 
 
+def test_key_frames_are_not_asked_of_runtimes_that_cannot_gather_them(
+    make_space: MakeSpace,
+) -> None:
+    students = {"conformer": {"attended": [0.3, 1.0]}}
+    space = make_space(students=students, targets={"phone": {"backend": "litert"}})
+    values = choose(space, "conformer", lambda _, axis: axis.at(0.0))
+    assert refusal(space, values) == "phone: litert cannot gather frames; attended is 1 there"
+    assert refusal(space, {**values, "conformer.attended": 1.0}) is None
+
+
 def test_an_axis_without_effect_is_not_chosen(make_space: MakeSpace) -> None:
     space = make_space(
         distil={"weight": [0.0, 0.5], "temperature": [1.0, 2.0], "hidden_weight": [0.0, 1.0]},
