@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from spaces.axes import Axis, Value
 from spaces.backends import backend_info
 from spaces.front_end import USUAL
-from spaces.recipe import PARTS, Distil, Prune, Recipe
+from spaces.recipe import PARTS, Distil, Prune, Quantize, Recipe
 from spaces.space import Space
 
 Values = dict[str, Value]
@@ -19,7 +19,10 @@ _FOLLOWING = tuple(f"distil.{n}" for n in Distil.model_fields if n != "weight")
 _PRUNING = tuple(f"prune.{n}" for n in Prune.model_fields if n != "ratio")
 
 
-_OF_OUR_QUANTIZER = ("quantize.calibration", "quantize.keep", "quantize.equalise")
+_OF_OUR_QUANTIZER = tuple(
+    (f"quantize.{name}", Quantize.model_fields[name].default)
+    for name in ("calibration", "keep", "equalise")
+)
 
 
 def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
@@ -30,7 +33,11 @@ def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
         return float(values.get("distil.weight", 0)) > 0
     if axis_name in _PRUNING:
         return float(values.get("prune.ratio", 0)) > 0
-    if axis_name in ("quantize.qat_epochs", "quantize.keep"):
+    if axis_name == "quantize.qat_epochs":
+        return any(scheme.startswith("int") for scheme in _schemes(values))
+    if axis_name in ("quantize.keep", "quantize.equalise") and values.get("quantize.qat_epochs"):
+        return False  # of rounded weights nothing is to be gained, and a grid would be left
+    if axis_name == "quantize.keep":
         return any(scheme.startswith("int") for scheme in _schemes(values))
     if axis_name == "quantize.equalise":
         return any(scheme.startswith("int8") for scheme in _schemes(values))
@@ -101,8 +108,10 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
         if attended < 1 and not backend_info(target.backend).gathers:
             return f"{name}: {target.backend} cannot gather frames; attended is 1 there"
         if not backend_info(target.backend).quantizes_onnx:
-            asked = next((axis for axis in _OF_OUR_QUANTIZER if values.get(axis)), None)
-            if asked is not None and values[asked] != "minmax":
+            asked = next(
+                (a for a, usual in _OF_OUR_QUANTIZER if values.get(a, usual) != usual), None
+            )
+            if asked is not None:
                 return f"{name}: {target.backend} quantizes by itself, without {asked}"
     return None
 

@@ -81,16 +81,17 @@ class Quantize(Grown):
     `calibration` is how ranges of activations are taken for int8_static; `equalise` evens out the
     channels of neighbouring layers first (arXiv 1906.04721, 2211.10438); `keep` leaves so many of
     the most sensitive layers in 16 bits; after `qat_epochs` of training with rounded weights, and
-    activations where they are, the network knows its format (quantization-aware training).
+    activations where they are, the network knows its format (quantization-aware training), and
+    nothing is kept or equalised.
     """
 
     frontend: Scheme = "fp32"
     encoder: Scheme = "fp32"
     head: Scheme = "fp32"
+    qat_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
     equalise: bool = False
     keep: Annotated[int, Field(ge=0, le=64)] = 0
-    qat_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
 
     later = frozenset(("calibration", "equalise", "keep", "qat_epochs"))
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from spaces.axes import Axis, Choice, Value
 from spaces.families import FAMILIES
-from spaces.points import Values, choose, refusal, refused_by_target
+from spaces.points import Values, choose, is_active, refusal, refused_by_target
+from spaces.recipe import PARTS
 from spaces.space import Space
 
 
@@ -37,12 +38,14 @@ def _in_a_format(space: Space, values: Values) -> Values:
     axes = space.axes_of(str(values["family"]))
     formats = {n: a.values_in_order() for n, a in axes.items() if n.startswith("quantize.")}
     for chosen in itertools.product(*formats.values()):
-        other = {**values, **dict(zip(formats, chosen, strict=True))}
+        every = {**values, **dict(zip(formats, chosen, strict=True))}
+        other = {name: value for name, value in every.items() if is_active(name, every)}
         if refused_by_target(space, other) is None:
             return other
     return values
 
 
+_FORMATS = ("quantize.scheme", *(f"quantize.{part}" for part in PARTS))
 _BITS = {"int4": 4, "int8": 8, "int8_static": 8, "int8_dynamic": 8, "fp16": 16, "fp32": 32}
 _NEIGHBOURS = 400  # allowed recipes looked at when the very end of a family is forbidden
 
@@ -51,7 +54,7 @@ def extreme_values(space: Space, family: str, smallest: bool) -> Values:
     """The allowed choice that ships fewest (or most) bytes, as far as its axes tell."""
 
     def pick(name: str, axis: Axis) -> Value:
-        if name.startswith("quantize.") and isinstance(axis, Choice):
+        if name in _FORMATS and isinstance(axis, Choice):
             order = sorted(axis.values, key=lambda v: _BITS[str(v)])
             return order[0 if smallest else -1]
         if name == "prune.ratio":
@@ -76,7 +79,7 @@ def byte_weight(values: Mapping[str, Value]) -> float:
     for name, value in values.items():
         if is_capacity(name) and isinstance(value, int | float):
             weight += math.log(value)
-        elif name.startswith("quantize."):
+        elif name in _FORMATS:
             weight += math.log(_BITS[str(value)])
     return weight
 

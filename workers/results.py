@@ -102,14 +102,15 @@ class RungResult(StageResult):
 
 
 class TrainResult(StageResult):
-    """`sliced_share` is the share of the parameters that were a supernet's, or the teacher's, when
-    training began; None where it began from nothing."""
+    """`sliced_share` is the share of the parameters that were a supernet's when training began,
+    `teacher_share` that of those that were the teacher's; None where it began otherwise."""
 
     kind: Literal["train"] = "train"
     checkpoint: str
     history: tuple[Epoch, ...] = ()
     rungs: tuple[RungScore, ...] = ()
     sliced_share: float | None = None
+    teacher_share: float | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:

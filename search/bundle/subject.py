@@ -46,7 +46,8 @@ class Subject:
         """Frames in per frame out; None where the file alone knows."""
         if self.recipe is None or not self.is_trained:
             return None
-        return Recipe.model_validate(self.recipe).student.contract.subsampling_factor
+        student = Recipe.model_validate(self.recipe).student
+        return student.contract.subsampling_factor // student.written_per_frame
 
     def model(self, space: Space, target: str) -> tuple[Model, str]:
         """Its files for a target, and the digest of its tokens.

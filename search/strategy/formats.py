@@ -42,4 +42,7 @@ def _in_formats(space: Space, values: Mapping[str, Value]) -> Iterable[Values]:
     choices = [axis.values_in_order() for axis in formats.values()]
     for chosen in itertools.product(*choices):
         wanted = {**others, **dict(zip(formats, chosen, strict=True))}
+        lacks = _TRAINED_FOR in axes and _TRAINED_FOR not in others
+        if lacks and is_active(_TRAINED_FOR, wanted):
+            continue
         yield {name: value for name, value in wanted.items() if is_active(name, wanted)}

@@ -126,4 +126,5 @@ def _formats(space: Space) -> int:
     if space.search.formats != "all":
         return 1
     axes = space.axes_of(next(iter(space.students)))
-    return math.prod(a.size() or 1 for name, a in axes.items() if name.startswith("quantize."))
+    formats = (n for n in axes if n.startswith("quantize.") and n != "quantize.qat_epochs")
+    return math.prod(axes[name].size() or 1 for name in formats)

@@ -26,7 +26,7 @@ from search.study.lease import Heartbeat, holding, only_coordinator
 from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
 from search.study.settings import StudySettings
-from search.study.starting import check_start
+from search.study.starting import check_repeatable, check_start
 from spaces.space import Space
 from storage.partial import sweep
 from storage.records import Study, StudyState
@@ -55,6 +55,8 @@ def launch(
     space, text, found = read_space(path, options)
     check_baseline(space)
     check_start(space)
+    if options.deterministic:
+        check_repeatable(space)
     policy, site = policy_of(options.deterministic), site_of(engine, space, home, executor)
     site.check(policy)
     check_targets(space, deciding_metrics(space, policy))

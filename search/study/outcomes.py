@@ -78,6 +78,8 @@ class OutcomeHandler:
         how = "found done" if result.reused else f"{outcome.duration_s:.1f} s"
         if isinstance(result, TrainResult) and result.sliced_share is not None:
             how += f", from a slice ({result.sliced_share:.0%} of its parameters)"
+        if isinstance(result, TrainResult) and result.teacher_share is not None:
+            how += f", from the teacher ({result.teacher_share:.0%} of its parameters)"
         if (n_skipped := _n_skipped(result)) and not result.reused:
             how += f", {n_skipped} steps left out whose gradients were not finite"
         self._ledger.event("stage", f"{who}: {ticket.stage} {how}", ticket.trial)

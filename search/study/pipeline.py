@@ -357,7 +357,7 @@ def screen_job(
 def _train(settings: StudySettings, context: StudyContext, recipe: Recipe) -> Train:
     return Train(
         student=recipe.student,
-        training=recipe.training,
+        training=recipe.training.model_copy(update={"start": "nothing"}),  # `parent` says it
         distil=recipe.distil,
         losses=recipe.losses,
         soft_targets=context.soft_targets if recipe.distil.weight > 0 else None,
@@ -403,7 +403,7 @@ def _qat(settings: StudySettings, context: StudyContext, recipe: Recipe, checkpo
     gentle = training.learning_rate * _QAT_RATE
     return Qat(
         checkpoint=checkpoint,
-        quantize=quantize,
+        quantize=quantize.formats_only,
         training=training.model_copy(update={"learning_rate": gentle}),
         distil=train.distil,
         losses=train.losses,

@@ -74,14 +74,26 @@ class Dims(Grown):
         return f"{self.family} {getattr(self, self.label_axis)}{heard and f' {heard}'}"
 
     def pruned(self, ratio: float) -> Self:
-        """With a share `ratio` of every prunable width removed."""
+        """With a share `ratio` of every prunable width removed; of every group where pruning left
+        other widths than the dimensions say."""
         if ratio == 0:
             return self
-        kept: dict[str, object] = {"widths": ()}
+        if self.widths:
+            fewer = tuple(_narrowed(width, ratio, _multiple_of(width)) for width in self.widths)
+            return self.model_copy(update={"widths": fewer})
+        kept = {}
         for name, multiple in self.prunable.items():
-            size = getattr(self, name)
-            kept[name] = min(size, max(multiple, round(size * (1 - ratio) / multiple) * multiple))
+            kept[name] = _narrowed(getattr(self, name), ratio, multiple)
         return self.model_copy(update=kept)
+
+
+def _narrowed(size: int, ratio: float, multiple: int) -> int:
+    return min(size, max(multiple, round(size * (1 - ratio) / multiple) * multiple))
+
+
+def _multiple_of(width: int) -> int:
+    """What a width stays a multiple of: kernels like eight."""
+    return 8 if width % 8 == 0 else 1
 
 
 def _odd(kernel: int) -> int:

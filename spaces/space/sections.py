@@ -84,14 +84,14 @@ class QuantizeAxes(Grown):
     """of this part on its own"""
     head: AxisField | None = None
     """of this part on its own"""
+    qat_epochs: AxisField = Choice((0,))
+    """of training with weights rounded as they will be; 0 is without"""
     calibration: AxisField = Choice(("minmax",))
     """how ranges are taken from audio for int8_static: minmax, entropy or percentile"""
     equalise: AxisField = Choice((False,))
-    """even out the channels of neighbouring layers before int8"""
+    """even out the channels of neighbouring layers before int8; without qat_epochs"""
     keep: AxisField = Choice((0,))
-    """how many layers, those that suffer most, stay in 16 bits"""
-    qat_epochs: AxisField = Choice((0,))
-    """of training with weights rounded as they will be; 0 is without"""
+    """how many layers, those that suffer most, stay in 16 bits; without qat_epochs"""
 
     @field_validator("scheme", *PARTS)
     @classmethod

@@ -27,7 +27,19 @@ class TeacherTraining(Record):
     def _can_be_trained(cls, student: Dims) -> Dims:
         if not student.is_trained:
             raise ValueError(f"{student.family} is no network that could be trained")
+        if student.written_per_frame > 1:
+            raise ValueError(
+                f"{student.family} writes tokens, not what it makes of each frame, which students "
+                "would follow; take a family with CTC"
+            )
         return student
+
+    @field_validator("training")
+    @classmethod
+    def _has_no_teacher(cls, training: Training) -> Training:
+        if training.start == "teacher":
+            raise ValueError("start: a teacher has none to begin as a part of")
+        return training
 
 
 _AUDIO = "{audio}"  # stands in a command for the path of what is to be transcribed

@@ -99,15 +99,15 @@ def test_a_student_that_begins_as_part_of_its_teacher_is_ahead(
     )
     begun = run_stage(alone.model_copy(update={"parent": teacher}), workspace)
     from_nothing = run_stage(alone, workspace)
-    assert begun.sliced_share == 1
-    assert from_nothing.sliced_share is None
+    assert begun.teacher_share == 1
+    assert from_nothing.teacher_share is None
     assert begun.history[0].train_ctc < from_nothing.history[0].train_ctc
     other = {"student": Recurrent(channels=16, hidden=16, layers=1)}
     begun, from_nothing = (
         run_stage(job.model_copy(update=other), workspace)
         for job in (alone.model_copy(update={"parent": teacher}), alone)
     )
-    assert begun.sliced_share is None  # its family has no part of such a teacher
+    assert begun.teacher_share is None  # its family has no part of such a teacher
     assert begun.checkpoint == from_nothing.checkpoint
 
 

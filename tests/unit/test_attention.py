@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from spaces.families import Paraformer
+from workers.students.base import Targets, build
 from workers.students.blocks.attention import Attention, taken_budget_loss
 from workers.students.paraformer import summed_to_tokens
 
@@ -63,6 +65,16 @@ def test_attention_to_everything_is_charged_for_nothing() -> None:
     attention = _attention(1.0).train()
     attention(torch.randn(1, 5, 16), torch.ones(1, 5, 1))
     assert taken_budget_loss(attention) is None
+
+
+def test_one_token_alone_can_be_learnt() -> None:
+    dims = Paraformer(channels=16, blocks=1, heads=1, head_size=8, feed_forward=16)
+    network = build(dims, 5).train()
+    for ids in ([3], [2, 2]):
+        told = Targets(torch.tensor(ids), torch.tensor([len(ids)]))
+        said = network(torch.randn(1, 40, 80), torch.tensor([40]), told)
+        assert torch.isfinite(said.own_loss)
+        said.own_loss.backward()
 
 
 def _one_by_one(x: torch.Tensor, full: torch.Tensor, n_tokens: int) -> torch.Tensor:

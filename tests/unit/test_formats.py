@@ -8,6 +8,7 @@ import pytest
 from trials import trial_of
 
 from search.policy import AS_MEASURED
+from search.strategy.formats import other_format
 from search.strategy.moves import Propose
 from search.strategy.sampling import propose
 from spaces.points import recipe_of
@@ -15,6 +16,7 @@ from spaces.space import Space
 from storage.records import Trial, TrialState
 
 FORMATS = ("fp32", "fp16", "int8_dynamic")
+MakeSpace = Callable[..., Space]
 SEARCH = {"formats": "all", "initial_trials": 0}
 STUDENTS = {"separable_conv": {"channels": {"int": [16, 64]}}}
 
@@ -47,16 +49,12 @@ def searched(space: Space, n: int, state: TrialState = TrialState.COMPLETE) -> l
     return moves
 
 
-def test_only_what_matters_in_a_format_makes_another(make_space: Callable[..., Space]) -> None:
-    space = make_space(
-        students=STUDENTS,
-        search=SEARCH,
-        quantize={
-            "scheme": ["fp32", "int8_static"],
-            "calibration": ["minmax", "entropy"],
-            "qat_epochs": [0, 3],
-        },
-    )
+BOTH = {"scheme": ["fp32", "int8_static"]}
+
+
+def test_only_what_matters_in_a_format_makes_another(make_space: MakeSpace) -> None:
+    quantize = {**BOTH, "calibration": ["minmax", "entropy"]}
+    space = make_space(students=STUDENTS, search=SEARCH, quantize=quantize)
     first, *others = searched(space, 3)
     assert [m.source for m in others] == ["format", "format"]
     told = {
@@ -64,6 +62,24 @@ def test_only_what_matters_in_a_format_makes_another(make_space: Callable[..., S
         for m in (first, *others)
     }
     assert told == {("fp32", None), ("int8_static", "minmax"), ("int8_static", "entropy")}
+
+
+def test_a_format_that_needs_another_training_is_no_format_of_this_one(
+    make_space: MakeSpace,
+) -> None:
+    quantize = {**BOTH, "qat_epochs": [2, 3]}
+    space = make_space(students=STUDENTS, search=SEARCH, quantize=quantize)
+    student = {"family": "separable_conv", "separable_conv.channels": 16}
+    rounded = {**student, "quantize.scheme": "int8_static", "quantize.qat_epochs": 3}
+    floating = {**student, "quantize.scheme": "fp32"}
+    for values, wanted in ((rounded, [rounded, floating]), (floating, [floating])):
+        (trial,) = tried([Propose(values, "user")], TrialState.COMPLETE)
+        seen, found = set(), []
+        while (move := other_format(space, [trial], seen)) is not None:
+            seen.add(recipe_of(move.values).digest())
+            found.append(dict(move.values))
+        assert len(found) == len(wanted)
+        assert all(values in found for values in wanted)
 
 
 def test_a_trained_network_is_tried_in_every_format_before_another_is_trained(

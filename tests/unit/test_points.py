@@ -24,7 +24,7 @@ from spaces.points import (
     refusal,
 )
 from spaces.recipe import PARTS, Recipe
-from spaces.sizes import extreme_values, is_capacity, sized_values
+from spaces.sizes import byte_weight, extreme_values, is_capacity, sized_values
 from spaces.space import Space
 
 MakeSpace = Callable[..., Space]
@@ -66,6 +66,37 @@ def test_other_runtimes_are_not_asked_for_what_our_quantizer_does(
         make_space(
             quantize={"scheme": "int8_static", **asked}, targets={"ov": {"backend": "openvino"}}
         )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"calibration": ["minmax", "percentile"]},
+        {"keep": {"int": [0, 3]}},
+        {"qat_epochs": [0, 4]},
+        {"equalise": True},
+    ],
+    ids=str,
+)
+def test_every_axis_of_quantization_has_ends_and_sizes(
+    make_space: MakeSpace, asked: dict[str, object]
+) -> None:
+    space = make_space(quantize={"scheme": ["fp32", "int8_static"], **asked})
+    ends = [extreme_values(space, "separable_conv", smallest) for smallest in (True, False)]
+    assert [values["quantize.scheme"] for values in ends] == ["int8_static", "fp32"]
+    assert byte_weight(ends[0]) < byte_weight(ends[1])
+    for quantile in (0.0, 0.5, 1.0):
+        recipe_of(sized_values(space, "separable_conv", quantile))
+
+
+def test_rounded_weights_are_neither_kept_nor_equalised(make_space: MakeSpace) -> None:
+    asked = {"keep": [1, 2], "equalise": [True, False], "qat_epochs": [0, 4]}
+    space = make_space(quantize={"scheme": "int8_static", **asked})
+    last = choose(space, "separable_conv", lambda _, axis: axis.at(1.0))
+    first = choose(space, "separable_conv", lambda _, axis: axis.at(0.0))
+    assert last["quantize.qat_epochs"] == 4
+    assert {"quantize.keep", "quantize.equalise"} & set(last) == set()
+    assert {"quantize.keep", "quantize.equalise"} <= set(first)
 
 
 def test_key_frames_are_not_asked_of_runtimes_that_cannot_gather_them(

@@ -16,6 +16,7 @@ from workers.results import LayerLoss
 
 _KINDS = ("MatMul", "Gemm", "Conv", "LSTM", "GRU")
 _AUDIO = 6  # utterances
+_BROKEN = 1e9  # where what is said is no number any more
 
 
 def sensitivities(
@@ -49,4 +50,5 @@ def _said(path: Path, utterances: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _divergence(wanted: np.ndarray, got: np.ndarray) -> float:
-    return max(0.0, float((np.exp(wanted) * (wanted - got)).sum(-1).mean()))
+    found = float((np.exp(wanted) * (wanted - got)).sum(-1).mean())
+    return max(0.0, found) if np.isfinite(found) else _BROKEN

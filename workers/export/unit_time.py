@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,20 @@ from workers.export.onnx import export_onnx
 from workers.students.base import Student
 from workers.students.narrow import keep_units
 
+Quiet = Callable[[], AbstractContextManager[None]]
+
 _FRAMES = 500  # five seconds
 _ROUNDS, _RUNS = 15, 4
 _LEAST_MS = 1e-6  # a unit that costs nothing that can be told
 
 
-def unit_times(network: Student, folder: Path) -> list[float]:
+def unit_times(network: Student, folder: Path, quiet: Quiet) -> list[float]:
     """Milliseconds of one thread of ONNX Runtime that a unit of each group takes, of five seconds
-    of audio; all files are run in turn, and the quickest of each is compared."""
+    of audio; all files are run in turn, and the quickest of each is compared.
+
+    Args:
+        quiet: holds the host alone, while the files are run.
+    """
     folder.mkdir(exist_ok=True)
     groups, symbols = network.sized_groups(), tuple("?" * network.head.out_features)
     paths = [folder / "whole.onnx"]
@@ -36,7 +43,8 @@ def unit_times(network: Student, folder: Path) -> list[float]:
         export_onnx(narrower, symbols, paths[-1])
     heard = (_FRAMES, network.dims.front_end.mels)
     noise = np.random.default_rng(0).standard_normal(heard).astype(np.float32)
-    whole, *narrow = side_by_side_ms(paths, noise)
+    with quiet():
+        whole, *narrow = side_by_side_ms(paths, noise)
     return [
         max(_LEAST_MS, (whole - ms) / max(1, group.size - half))
         for group, half, ms in zip(groups, halves, narrow, strict=True)

@@ -14,6 +14,7 @@ from spaces.families import Dims
 from workers.checkpoint import load_network, save_network
 from workers.compress.pruning.prune import prune_competing, prune_to, scores_of
 from workers.data.corpus import Corpus
+from workers.errors import TeacherFault
 from workers.export.unit_time import unit_times
 from workers.jobs import Compress
 from workers.results import CompressResult, Epoch
@@ -101,28 +102,39 @@ class _Round:
 
     def done(self, network: Student, wanted: Dims) -> tuple[Student, list[Epoch]]:
         """The network after this round; what an interrupted attempt cut is not cut anew."""
-        cut = self._path("-cut.safetensors")
-        epochs, gated = self.epochs, PRUNING_RULES[self.work.job.rule]
-        n_gated = round(epochs * _GATED_SHARE) if getattr(gated, "EVIDENCE", "") == "gates" else 0
-        if cut.exists():
-            network, _, _ = load_network(cut)
-        else:
-            network = self._cut(network, wanted, max(1, n_gated) if n_gated else 0)
-            save_network(network, self.work.corpus.symbols, cut)
-        trainer = self.work.trainer(network, epochs - n_gated, self._path("-trained"))
+        rule = PRUNING_RULES[self.work.job.rule]
+        gated = getattr(rule, "EVIDENCE", "") == "gates"
+        n_gated = max(1, round(self.epochs * _GATED_SHARE)) if gated else 0
+        network = self._cut_already() or self._cut(network, wanted, n_gated)
+        trainer = self.work.trainer(network, self.epochs - n_gated, self._path("-trained"))
         return network, list(trainer.run())
+
+    def _cut_already(self) -> Student | None:
+        """What an interrupted attempt left; a damaged file is dropped."""
+        path = self._path("-cut.safetensors")
+        if not path.exists():
+            return None
+        try:
+            return load_network(path)[0]
+        except TeacherFault as fault:
+            print(f"{fault}; it is cut anew")
+            path.unlink()
+            return None
 
     def _cut(self, network: Student, wanted: Dims, n_gated: int) -> Student:
         job = self.work.job
         evidence = self._evidence(network, wanted, n_gated)
         scores = scores_of(network, job.rule, evidence)
         if job.scope is None:
-            return prune_to(network, wanted, scores)
-        costs = None
-        if job.scope == "time":
-            with self.work.context.lock.exclusive():
-                costs = unit_times(network, self._path("-timed"))
-        return prune_competing(network, wanted, scores, costs)
+            made = prune_to(network, wanted, scores)
+        else:
+            costs = None
+            if job.scope == "time":
+                quiet = self.work.context.lock.exclusive
+                costs = unit_times(network, self._path("-timed"), quiet)
+            made = prune_competing(network, wanted, scores, costs)
+        save_network(made, self.work.corpus.symbols, self._path("-cut.safetensors"))
+        return made
 
     def _evidence(
         self, network: Student, wanted: Dims, n_gated: int

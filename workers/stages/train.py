@@ -36,10 +36,11 @@ def _trained(job: Train, context: StageContext, placement: Placement) -> TrainRe
     torch.manual_seed(job.seed)
     network = untrained_student(job.student, corpus)
     sliced_share: float | None = None
+    teacher_share: float | None = None
     if job.start is not None:
         network, sliced_share = _from_slice(job, job.start, corpus, context)
     elif job.parent is not None:
-        network, sliced_share = _from_parent(network, job.parent, corpus, context)
+        network, teacher_share = _from_parent(network, job.parent, corpus, context)
     trainer = trainer_of(network, corpus, job, context, placement, job.rungs)
     if job.until is not None:
         score = trainer.run_to_rung(job.until)
@@ -50,6 +51,7 @@ def _trained(job: Train, context: StageContext, placement: Placement) -> TrainRe
         history=tuple(trainer.history),
         rungs=tuple(trainer.rungs),
         sliced_share=sliced_share,
+        teacher_share=teacher_share,
     )
 
 
@@ -78,9 +80,9 @@ def _from_parent(
         UserFault: for a network that has no such part.
     """
     large, symbols, _ = load_network(context.fetch(parent, "parent.safetensors"))
-    wanted = fresh.dims
-    if large.dims.family != wanted.family:
-        print(f"the teacher is a {large.dims.family}: a {wanted.family} begins from nothing")
+    wanted, theirs = fresh.dims, large.dims
+    if (theirs.family, theirs.front_end) != (wanted.family, wanted.front_end):
+        print(f"the teacher is a {theirs.label()}: a {wanted.label()} begins from nothing")
         return fresh, None
     if symbols != corpus.symbols:
         raise UserFault("training.start: the teacher writes other tokens than this corpus has")

@@ -1,6 +1,6 @@
 """The contract of a student family's network.
 
-A family is a record in `spaces/families.py` and a module with a class `Network` that it names.
+A family is a record in `spaces/families/` and a module with a class `Network` that it names.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from workers.students.blocks.residual import residual_groups, run_blocks
 
 _FULL = 0.05  # of a token may be missing where it is written: rounding, and frames cut to one
 _SURE = 30.0  # the logit of a blank that is one
+_LEAST_TOKENS = 2  # that are decoded: of one place there are no statistics
 _GLANCED = 0.75  # of the tokens that a first pass got wrong, these are told
 
 
@@ -95,10 +96,11 @@ class Network(Student):
         wanted = targets.lengths.float()
         total = full.sum(1)
         scaled = full * (wanted / total.clamp_min(1e-6)).unsqueeze(1)
-        summed = summed_to_tokens(x, scaled, int(targets.lengths.max()))
         ids = torch.nn.utils.rnn.pad_sequence(
             list(targets.ids.split(targets.lengths.tolist())), batch_first=True
         )
+        ids = F.pad(ids, (0, max(0, _LEAST_TOKENS - ids.shape[1])))
+        summed = summed_to_tokens(x, scaled, ids.shape[1])
         there = frame_mask(targets.lengths, ids.shape[1]).squeeze(2)
         with torch.no_grad():
             first = self._decoded(summed, targets.lengths, x, mask).argmax(-1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from spaces.families import FAMILIES
 from spaces.front_end import USUAL
 from spaces.space import TeacherSource
 from workers.checkpoint_header import CHECKPOINT_FORMAT, not_ours, read_header
@@ -46,6 +47,12 @@ def _check_checkpoint(path: Path) -> None:
     if header.get("format") != CHECKPOINT_FORMAT:
         raise not_ours(path)
     dims = header.get("dims")
+    family = str(dims.get("family")) if isinstance(dims, dict) else ""
+    if family in FAMILIES and FAMILIES[family].written_per_frame > 1:
+        raise TeacherFault(
+            f"{path}: a {family} writes tokens, not what it makes of each frame, which students "
+            "would follow; take a teacher with CTC"
+        )
     heard = dims.get("front_end") if isinstance(dims, dict) else None
     if heard is not None:
         raise TeacherFault(

@@ -106,6 +106,8 @@ class Trainer:
         self.corpus, self.training, self.seed, self.folder = corpus, training, seed, folder
         self.lock, self.report, self._save_every_s = lock, report, save_every_s
         self._stand_ins = stand_ins
+        if stand_ins is not None:
+            stand_ins.to(self._place.device)
         distil = distil or Distil(weight=0.0)
         if distil.weight == 0.0:
             soft_targets = None

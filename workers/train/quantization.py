@@ -25,6 +25,9 @@ class Rounded:
             for name in sorted(rounding.rounds_input)
         ]
 
+    def to(self, device: torch.device) -> None:
+        """It has nothing of its own."""
+
     def tensors(self, network: Student) -> dict[str, Tensor]:
         named = dict(network.named_parameters())
         return {name: rounded(named[name]) for name, rounded in self._rounding.weights.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from workers.students.base import Student
@@ -16,6 +17,10 @@ class StandIns(Protocol):
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """What of its own is trained with the network."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Bring what is trained to where the network is."""
         ...
 
     def tensors(self, network: Student) -> dict[str, Tensor]:

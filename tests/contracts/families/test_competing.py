@@ -15,7 +15,7 @@ from spaces.families import Conformer
 from workers.checkpoint import load_network, save_network
 from workers.compress.pruning.gates import gate_name
 from workers.compress.pruning.part import best_part
-from workers.compress.pruning.prune import prune_competing, scores_of
+from workers.compress.pruning.prune import prune, prune_competing, scores_of
 from workers.compress.pruning.widths import n_parameters
 from workers.errors import UserFault
 from workers.export.onnx import export_onnx
@@ -52,13 +52,14 @@ def test_it_comes_back_from_its_checkpoint_and_is_exported(
     check_parity(again, tmp_path / "competed.onnx", [log_mels(n) for n in (9, 120)])
 
 
-def test_it_may_be_pruned_again(competed: nn.Module) -> None:
-    further = prune_competing(
-        competed, build(competed.dims, len(SYMBOLS)).dims.pruned(0.7), scores_of(competed, "l1")
-    )
-    pairs = zip(further.dims.widths, competed.dims.widths, strict=True)
-    assert all(after <= before for after, before in pairs)
-    assert torch.isfinite(output(further.eval(), log_mels(50)).logits).all()
+def test_it_may_be_pruned_again_from_everywhere_or_alike(competed: nn.Module) -> None:
+    wanted, scores = competed.dims.pruned(0.4), scores_of(competed, "l1")
+    before = sum(p.numel() for p in competed.parameters())
+    for further in (prune_competing(competed, wanted, scores), prune(competed, 0.4)):
+        pairs = zip(further.dims.widths, competed.dims.widths, strict=True)
+        assert all(after <= width for after, width in pairs)
+        assert sum(p.numel() for p in further.parameters()) < 0.8 * before
+        assert torch.isfinite(output(further.eval(), log_mels(50)).logits).all()
 
 
 def test_costs_decide_which_units_go(network: nn.Module) -> None:

@@ -16,8 +16,13 @@ def best_part(large: Student, dims: Dims) -> tuple[Student, float]:
     Depth and kernels are cut as a supernet's slices are, widths by the weights of units (L1).
 
     Raises:
-        UserFault: for a network that is narrower than the student somewhere.
+        UserFault: for a network that is narrower than the student somewhere, or not of one width.
     """
+    if large.dims.widths:
+        raise UserFault(
+            "training.start: the teacher was pruned over all groups at once: it has no part of one "
+            "width that a student could begin as"
+        )
     theirs = {name: getattr(large.dims, name) for name in dims.prunable}
     if wider := [name for name, size in theirs.items() if getattr(dims, name) > size]:
         told = ", ".join(f"{n} {getattr(dims, n)} of {theirs[n]}" for n in wider)

@@ -82,9 +82,9 @@ def prune_competing(
     """
     whole, target = network.sized_groups(), build(wanted, network.head.out_features)
     limit = n_parameters(target, [group.size for group in target.sized_groups()])
+    before = whole if wanted.widths else network.groups()
     may_shrink = [
-        small.size < large.size
-        for large, small in zip(network.groups(), target.sized_groups(), strict=True)
+        small.size < large.size for large, small in zip(before, target.sized_groups(), strict=True)
     ]
     widths = competing_widths(network, scores, may_shrink, limit, costs)
     made = copy.deepcopy(network)

@@ -36,13 +36,17 @@ class Gates:
     def parameters(self) -> Mapping[str, nn.Parameter]:
         return self._odds
 
+    def to(self, device: torch.device) -> None:
+        for odds in self._odds.values():
+            odds.data = odds.data.to(device)
+
     def tensors(self, network: Student) -> dict[str, Tensor]:
         """Random gates, on the tensors that read the units of each group."""
         return self._gated(network, {n: _drawn(odds) for n, odds in self._odds.items()})
 
     def loss(self) -> Tensor:
         """What open gates cost: nothing where as many are open as are to stay."""
-        missed = torch.zeros(())
+        missed = torch.zeros((), device=next(iter(self._odds.values())).device)
         for group, wanted in zip(self._groups, self._wanted, strict=True):
             odds = self._odds[gate_name(group)]
             open_share = torch.sigmoid(odds - _BETA * math.log(-_GAMMA / _ZETA)).mean()
@@ -52,6 +56,7 @@ class Gates:
     @torch.no_grad()
     def settle(self, network: Student) -> dict[str, Tensor]:
         """Make the gates part of the network; the log-odds of each, by the name of its group."""
+        self.to(network.head.weight.device)
         certain = {name: _stretched(torch.sigmoid(odds)) for name, odds in self._odds.items()}
         network.load_state_dict({**network.state_dict(), **self._gated(network, certain)})
         return {name: odds.detach().clone() for name, odds in self._odds.items()}

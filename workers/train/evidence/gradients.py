@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -24,10 +25,13 @@ def gradient_evidence(trainer: Trainer) -> dict[str, Tensor]:
     network.train()
     batches = list(itertools.islice(trainer.batches(rng), _BATCHES))
     for batch in batches:
-        trainer.gradients(batch, 1.0, rng)
+        with trainer.lock.shared() if trainer.lock else nullcontext():
+            trainer.gradients(batch, 1.0, rng)
         for name, parameter in named.items():
-            if parameter.grad is not None:
-                found[name] += (parameter * parameter.grad).detach().abs() / len(batches)
+            if parameter.grad is not None:  # in float16 one may be beyond all numbers
+                change = torch.nan_to_num((parameter * parameter.grad).detach().abs(), posinf=0.0)
+                found[name] += change / len(batches)
     network.load_state_dict(kept)
     network.zero_grad()
+    network.eval().to("cpu")
     return {name: value.cpu() for name, value in found.items()}
