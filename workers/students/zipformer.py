@@ -2,8 +2,9 @@
 
 The blocks in the middle half hear `slower` frames as one, which makes their attention that much
 squared cheaper; what they add is spread over the frames again and weighed against what went past
-them, channel by channel. Of the paper's other inventions nothing is here: measured beside the
-Conformer of the same size, this is what earns its place (BENCHMARKS.md).
+them, channel by channel. Of the paper's other inventions nothing is here. On short commands it did
+not earn its place beside a Conformer of as many parameters (BENCHMARKS.md): it is there for longer
+audio, where attention costs more, and off by default.
 """
 
 from __future__ import annotations
