@@ -133,6 +133,23 @@ def check_bundle(path: Path) -> None:
         recognizer.session.close()
 
 
+def checked_files(path: Path, work: Path) -> dict[str, Path]:
+    """The files of a bundle by name, each the one that it was written with; those of a zip are
+    written to `work`.
+
+    Raises:
+        UserFault: when it is not a bundle, or not any more.
+    """
+
+    def listed(folder: Path) -> dict[str, Path]:
+        _, _, names = _checked(folder)
+        if not (folder / MANIFEST).is_file():
+            raise BundleFault(f"{path}: is not a bundle (it holds no {MANIFEST})")
+        return {name: folder / name for name in (*names, MANIFEST)}
+
+    return _in_folder(path, work, listed)
+
+
 def unpacked_model(path: Path, work: Path) -> tuple[Path, Path]:
     """Model and tokens of a bundle for ONNX Runtime; those of a zip are written to `work`.
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "compress": "make one model smaller step by step, as long as it loses little",
     "measure": "measure what waits for a device, again, or on a new target",
     "export": "write the package of one student",
+    "publish": "an exported student to a folder, S3 or a hub, with its card",
     "transcribe": "text of recordings by an exported student",
     "evaluate": "word errors of exported students on transcribed audio",
     "validate": "check a space, its data and its budgets, and say what a search costs",
