@@ -132,38 +132,35 @@ class Supernet(OnDevice):
     threads: int
 
 
-class Compress(OnDevice):
+class Further(OnDevice):
+    """Train a network that is there already."""
+
+    checkpoint: str
+    training: Training
+    distil: Distil
+    losses: tuple[LossWeight, ...] = ()
+    soft_targets: str | None
+    corpus: str
+    seed: int
+    threads: int
+
+
+class Compress(Further):
     """Prune a trained network, then train it again; in `rounds`, the epochs shared among them."""
 
     stage: Literal["compress"] = "compress"
     not_in_key_if_empty = OnDevice.not_in_key_if_empty | {"rounds", "scope"}
-    checkpoint: str
     ratio: float
     rule: str = "l1"
     rounds: int | None = None  # None: at once
     scope: Scope | None = None  # None: the same share of every group
-    training: Training
-    distil: Distil
-    losses: tuple[LossWeight, ...] = ()
-    soft_targets: str | None
-    corpus: str
-    seed: int
-    threads: int
 
 
-class Qat(OnDevice):
+class Qat(Further):
     """Train a network further with its numbers rounded as `quantize` will round them."""
 
     stage: Literal["qat"] = "qat"
-    checkpoint: str
     quantize: Quantize
-    training: Training
-    distil: Distil
-    losses: tuple[LossWeight, ...] = ()
-    soft_targets: str | None
-    corpus: str
-    seed: int
-    threads: int
 
 
 class Export(StageJob):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from search.objectives import metrics_of
 from search.results import TrialResults, onnx_model, readings_of
@@ -11,7 +12,7 @@ from search.strategy.weight_sharing import supernet_of, training_of_slice
 from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
 from search.study.settings import StudyContext, StudySettings, TeacherFile, also
 from spaces.metrics import MetricRef
-from spaces.recipe import Quantize, Recipe, Training
+from spaces.recipe import Quantize, Recipe
 from spaces.space import Space, TeacherSource
 from workers.data.prepare import augmentations_of
 from workers.jobs import (
@@ -379,41 +380,35 @@ def _compress(
     settings: StudySettings, context: StudyContext, recipe: Recipe, checkpoint: str
 ) -> Compress:
     """The same training for fewer epochs, from the pruned network."""
-    train, prune = _train(settings, context, recipe), recipe.prune
+    prune = recipe.prune
     return Compress(
-        checkpoint=checkpoint,
         ratio=prune.ratio,
         rule=prune.rule,
         rounds=prune.rounds if prune.rounds > 1 else None,
         scope=None if prune.scope == "module" else prune.scope,
-        training=_again(recipe.training, prune.epochs),
-        distil=train.distil,
-        losses=train.losses,
-        soft_targets=train.soft_targets,
-        corpus=train.corpus,
-        seed=train.seed,
-        threads=train.threads,
+        **_further(settings, context, recipe, checkpoint, prune.epochs),
     )
 
 
 def _qat(settings: StudySettings, context: StudyContext, recipe: Recipe, checkpoint: str) -> Qat:
     """The same training for fewer epochs and more gently, with rounded numbers."""
-    train, quantize = _train(settings, context, recipe), recipe.quantize
-    training = _again(recipe.training, quantize.qat_epochs)
-    gentle = training.learning_rate * _QAT_RATE
-    return Qat(
-        checkpoint=checkpoint,
-        quantize=quantize.formats_only,
-        training=training.model_copy(update={"learning_rate": gentle}),
-        distil=train.distil,
-        losses=train.losses,
-        soft_targets=train.soft_targets,
-        corpus=train.corpus,
-        seed=train.seed,
-        threads=train.threads,
-    )
+    quantize = recipe.quantize
+    again = _further(settings, context, recipe, checkpoint, quantize.qat_epochs, _QAT_RATE)
+    return Qat(quantize=quantize.formats_only, **again)
 
 
-def _again(training: Training, epochs: int) -> Training:
-    """Of a network that is there already."""
-    return training.model_copy(update={"epochs": epochs, "start": "nothing"})
+def _further(
+    settings: StudySettings,
+    context: StudyContext,
+    recipe: Recipe,
+    checkpoint: str,
+    epochs: int,
+    gentler: float = 1.0,
+) -> dict[str, Any]:
+    """What jobs that train a network on have of its training."""
+    train = _train(settings, context, recipe)
+    rate = train.training.learning_rate * gentler
+    training = train.training.model_copy(update={"epochs": epochs, "learning_rate": rate})
+    same = ("distil", "losses", "soft_targets", "corpus", "seed", "threads")
+    told = {name: getattr(train, name) for name in same}
+    return {"checkpoint": checkpoint, "training": training, **told}
