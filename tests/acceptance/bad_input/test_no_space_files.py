@@ -22,7 +22,7 @@ def test_aliases_that_multiply_are_refused_at_once(refused: Refused, tmp_path: P
     assert f"{path}:5: e: its aliases stand for more than 100,000 values; write the values" in said
 
 
-SHIPPED = "shipped spaces: an4.yaml, edge.yaml, quickstart.yaml"
+SHIPPED = "shipped spaces: an4.yaml, car.yaml, edge.yaml, quickstart.yaml, server.yaml"
 NO_SPACES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, f": no such file; {SHIPPED}"),
     "a folder": (Path.mkdir, f": is a folder, not a file; {SHIPPED}"),
