@@ -31,7 +31,6 @@ def validate_command(ctx: click.Context, path: str, quick: bool, every: bool, ye
     from search.study.imports import check_baseline
     from search.study.place import place_of, told
     from search.study.preflight import check_space
-    from search.study.starting import check_start
     from spaces.load import load_space
 
     space = load_space(path)
@@ -42,7 +41,6 @@ def validate_command(ctx: click.Context, path: str, quick: bool, every: bool, ye
         return 0
     workspace = home_of(ctx).workspace()
     check_baseline(space)
-    check_start(space)
     place = told(place_of(space.search, deterministic=False))
     click.echo(f"training: {place}, {space.search.parallel} at a time")
     agree_to_hosts(ctx, space, yes)

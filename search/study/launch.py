@@ -25,8 +25,8 @@ from search.study.imports import check_baseline
 from search.study.lease import Heartbeat, holding, only_coordinator
 from search.study.opening import open_study, study_settings
 from search.study.options import Options, read_space
+from search.study.repeatable import check_repeatable
 from search.study.settings import StudySettings
-from search.study.starting import check_repeatable, check_start
 from spaces.space import Space
 from storage.partial import sweep
 from storage.records import Study, StudyState
@@ -54,7 +54,6 @@ def launch(
     """
     space, text, found = read_space(path, options)
     check_baseline(space)
-    check_start(space)
     if options.deterministic:
         check_repeatable(space)
     policy, site = policy_of(options.deterministic), site_of(engine, space, home, executor)

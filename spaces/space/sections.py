@@ -144,5 +144,5 @@ class TrainingAxes(Grown):
     consistency: AxisField = Choice((0.0,))
     """weight of CR-CTC; doubles the work of a step"""
     start: AxisField = Choice(("nothing",))
-    """what a student begins as: nothing, or as part of the teacher (teacher) where it is of its
-    family; others begin from nothing"""
+    """what a student begins as: nothing, or part of the teacher (teacher), where that is a network
+    of this program, of its family and as wide; others begin from nothing"""

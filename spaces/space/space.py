@@ -157,9 +157,11 @@ class Space(Record):
         return axes | self._section_axes("quantize", later)
 
     def _may_begin_as_teacher(self, family: str) -> bool:
-        """Whether a teacher has parts of this family; of one that is brought its file tells."""
+        """Whether a teacher may have parts of this family; of a checkpoint its file tells."""
         trained = self.teacher.train
-        return trained is None or trained.student.family == family
+        if trained is None:
+            return self.teacher.checkpoint is not None
+        return trained.student.family == family
 
     def _section_axes(self, section: str, names: Collection[str] | None = None) -> dict[str, Axis]:
         """Those of a section by their dotted names; of what later versions added, what is not left

@@ -1,4 +1,4 @@
-"""Students begin as part of a teacher only where it is a network of ours, as wide as they."""
+"""What students begin as, and who may teach them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from search.errors import UsageFault
-from search.study.starting import check_repeatable, check_start
+from search.study.repeatable import check_repeatable
 from spaces.errors import SpaceError
-from spaces.families import SeparableConv
-from spaces.space import Space
+from spaces.families import Paraformer
+from spaces.space import Space, TeacherSource
 from workers.checkpoint import save_network
 from workers.errors import TeacherFault
 from workers.students.base import build
@@ -22,38 +22,22 @@ SYMBOLS = ("<blk>", "a")
 MakeSpace = Callable[..., Space]
 
 
-def _checkpoint(dims: SeparableConv, path: Path) -> dict[str, str]:
-    save_network(build(dims, len(SYMBOLS)), SYMBOLS, path)
-    return {"checkpoint": str(path)}
-
-
-def test_a_program_has_no_parts_to_begin_as(make_space: MakeSpace) -> None:
-    program = make_space(teacher={"command": ["asr", "{audio}"]}, training=BEGUN)
-    with pytest.raises(UsageFault, match=r"a teacher of the kind command: is no network of this"):
-        check_start(program)
-    check_start(make_space(training=BEGUN))
-    check_start(make_space(teacher={"command": ["asr", "{audio}"]}))
-
-
-def test_no_student_is_a_part_that_is_wider(make_space: MakeSpace, tmp_path: Path) -> None:
-    small = _checkpoint(SeparableConv(channels=32, blocks=2), tmp_path / "small.safetensors")
-    students = {"separable_conv": {"channels": {"int": [16, 64], "step": 16}}, "recurrent": {}}
-    wider = r"students\.separable_conv\.channels goes up to 64, the teacher has 32"
-    for teacher in (small, {"train": {"student": {"family": "separable_conv", "channels": 32}}}):
-        with pytest.raises(UsageFault, match=wider):
-            check_start(make_space(teacher=teacher, training=BEGUN, students=students))
-    narrow = {"separable_conv": {"channels": [16, 32]}}
-    check_start(make_space(teacher=small, training=BEGUN, students=narrow))
-    check_start(make_space(teacher=small, training=BEGUN, students={"recurrent": {"hidden": 512}}))
-
-
-def test_a_teacher_that_is_not_of_one_width_has_no_parts(
-    make_space: MakeSpace, tmp_path: Path
+@pytest.mark.parametrize(
+    ("teacher", "has_parts"),
+    [
+        ({"command": ["asr", "{audio}"]}, False),
+        ({"onnx": "t.onnx", "tokens": "t.txt"}, False),
+        ({"checkpoint": "t.safetensors"}, True),
+        ({"train": {}}, True),
+        ({"train": {"student": {"family": "recurrent"}}}, False),
+    ],
+    ids=str,
+)
+def test_only_a_network_of_ours_has_parts_to_begin_as(
+    make_space: MakeSpace, teacher: dict[str, object], has_parts: bool
 ) -> None:
-    dims = SeparableConv(channels=32, blocks=1, expand=2.0, widths=(24, 32, 40))
-    teacher = _checkpoint(dims, tmp_path / "pruned.safetensors")
-    with pytest.raises(UsageFault, match="it was pruned over all groups at once"):
-        check_start(make_space(teacher=teacher, training=BEGUN))
+    space = make_space(teacher=teacher, training=BEGUN)
+    assert ("training.start" in space.axes_of("separable_conv")) == has_parts
 
 
 def test_who_writes_tokens_teaches_nobody(make_space: MakeSpace, tmp_path: Path) -> None:
@@ -62,9 +46,6 @@ def test_who_writes_tokens_teaches_nobody(make_space: MakeSpace, tmp_path: Path)
         make_space(teacher={"train": paraformer})
     with pytest.raises(SpaceError, match="a teacher has none to begin as a part of"):
         make_space(teacher={"train": {"training": {"start": "teacher"}}})
-    from spaces.families import Paraformer
-    from spaces.space import TeacherSource
-
     path = tmp_path / "tokens.safetensors"
     dims = Paraformer(channels=16, blocks=1, heads=1, feed_forward=16)
     save_network(build(dims, len(SYMBOLS)), SYMBOLS, path)

@@ -9,9 +9,8 @@ import torch
 
 from spaces.recipe import Training
 from workers.checkpoint import load_network, load_supernet, save_network
-from workers.compress.pruning.part import best_part
+from workers.compress.pruning.part import best_part, why_no_part
 from workers.data.corpus import Corpus
-from workers.errors import UserFault
 from workers.jobs import Compress, Qat, Train
 from workers.results import RungResult, TrainResult
 from workers.stages.context import StageContext
@@ -74,18 +73,15 @@ def _from_parent(
     fresh: Student, parent: str, corpus: Corpus, context: StageContext
 ) -> tuple[Student, float | None]:
     """The student as the best units of a larger network, and how much of it that network held;
-    one of another family begins from nothing.
-
-    Raises:
-        UserFault: for a network that has no such part.
-    """
+    what is no part of it begins from nothing, and says why."""
     large, symbols, _ = load_network(context.fetch(parent, "parent.safetensors"))
-    wanted, theirs = fresh.dims, large.dims
-    if (theirs.family, theirs.front_end) != (wanted.family, wanted.front_end):
-        print(f"the teacher is a {theirs.label()}: a {wanted.label()} begins from nothing")
-        return fresh, None
+    wanted = fresh.dims
+    reason = why_no_part(wanted, large.dims)
     if symbols != corpus.symbols:
-        raise UserFault("training.start: the teacher writes other tokens than this corpus has")
+        reason = "it writes other tokens"
+    if reason is not None:
+        print(f"{wanted.label()} is no part of the teacher and begins from nothing: {reason}")
+        return fresh, None
     network, share = best_part(large, wanted)
     with context.lock.shared():
         recalibrate(network, corpus)

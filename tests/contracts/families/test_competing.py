@@ -11,13 +11,13 @@ import torch
 from networks import DIMS, SYMBOLS, close, lively, log_mels, output
 from torch import nn
 
-from spaces.families import Conformer
+from spaces.families import Conformer, Recurrent
+from spaces.front_end import FrontEnd
 from workers.checkpoint import load_network, save_network
 from workers.compress.pruning.gates import gate_name
-from workers.compress.pruning.part import best_part
+from workers.compress.pruning.part import best_part, why_no_part
 from workers.compress.pruning.prune import prune, prune_competing, scores_of
 from workers.compress.pruning.widths import n_parameters
-from workers.errors import UserFault
 from workers.export.onnx import export_onnx
 from workers.export.parity import check_parity
 from workers.students.base import build
@@ -119,7 +119,14 @@ def test_a_student_begins_as_the_best_part_of_a_larger_network(network: nn.Modul
     assert torch.equal(output(same.eval(), log_mels(70)).logits, wanted)
 
 
-def test_no_student_begins_as_part_of_a_smaller_network(network: nn.Module) -> None:
-    wider = network.dims.model_copy(update={"channels": 2 * network.dims.channels})
-    with pytest.raises(UserFault, match="the student is wider than the teacher \\(channels 128 of"):
-        best_part(network, wider)
+def test_what_is_no_part_is_told_with_the_reason(network: nn.Module, competed: nn.Module) -> None:
+    dims = network.dims
+    assert why_no_part(dims, dims) is None
+    assert why_no_part(dims.pruned(0.5), dims) is None
+    wider = dims.model_copy(update={"channels": 2 * dims.channels})
+    assert "the student is wider (channels 128 of 64)" in str(why_no_part(wider, dims))
+    assert "not of one width" in str(why_no_part(dims, competed.dims))
+    heard = dims.model_copy(update={"front_end": FrontEnd(40, 10.0, 16_000)})
+    assert why_no_part(heard, dims) == "it hears otherwise"
+    other = Recurrent() if dims.family != "recurrent" else Conformer()
+    assert why_no_part(other, dims) == f"it is a {dims.family}"
