@@ -78,13 +78,25 @@ def corpus(cache):
     return Corpus(folder)
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """Folders of what was trained and exported, by family: once for both kinds of audio."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=sorted(SMALL))
-def students(request, corpus, tmp_path_factory):
+def students(request, corpus, trained, tmp_path_factory):
     """One trained student of a family, exported in every number format."""
+    if request.param not in trained:
+        trained[request.param] = _students(request.param, corpus, tmp_path_factory)
+    return trained[request.param]
+
+
+def _students(family, corpus, tmp_path_factory):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    work = tmp_path_factory.mktemp(request.param)
-    network = untrained_student(FAMILIES[request.param](**SMALL[request.param]), corpus)
+    work = tmp_path_factory.mktemp(family)
+    network = untrained_student(FAMILIES[family](**SMALL[family]), corpus)
     training = Training(epochs=EPOCHS, learning_rate=5e-3, batch_s=16)
     Trainer(network, corpus, training, 0, work).run()
     folders = {}
