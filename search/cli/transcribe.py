@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from search.cli.common import progress_bar
+from search.errors import UsageFault
 
 if TYPE_CHECKING:
     from workers.transcript import Form
@@ -51,10 +52,10 @@ def transcribe_command(
     from workers.recognizer import open_bundle
     from workers.transcript import written
 
+    if as_json and form not in (None, "json"):
+        raise UsageFault(f"--json and --format {form}: choose one")
     wanted: Form = "json" if as_json else form or "text"
-    folder = None if output is None else Path(output)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = None if output is None else _folder(Path(output), audio)
     recognizer = open_bundle(Path(bundle), threads)
     code = 0
     with progress_bar() as step:
@@ -80,16 +81,38 @@ def transcribe_command(
 
 
 @contextmanager
-def _as_file(path: str) -> Iterator[Path]:
+def _as_file(path: str) -> Iterator[str]:
     """What comes from standard input lies in a file while it is heard: formats are read by going
     to and fro."""
     if path != _STDIN:
-        yield Path(path)
+        yield path
         return
     with tempfile.NamedTemporaryFile(prefix="standard-input-") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
-        yield Path(file.name)
+        yield file.name
+
+
+def _folder(folder: Path, audio: tuple[str, ...]) -> Path:
+    """Where transcripts are written, made if it is not there.
+
+    Raises:
+        UsageFault: when it is no folder, or two of the recordings would be written to one file.
+    """
+    names = [_name_of(path) for path in audio]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageFault(
+            f'--output: two recordings are called "{twice}" and would be one file; transcribe them '
+            "into two folders"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageFault(f"--output {folder}: is a file, not a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _name_of(path: str) -> str:
+    return "stdin" if path == _STDIN else Path(path).stem
 
 
 def _give(text: str, path: str, form: Form, folder: Path | None, *, is_alone: bool) -> None:
@@ -99,5 +122,4 @@ def _give(text: str, path: str, form: Form, folder: Path | None, *, is_alone: bo
         click.echo(f"{path}\t{text}" if named else text, nl=False)
         return
     suffix = "txt" if form == "text" else form
-    name = "stdin" if path == _STDIN else Path(path).stem
-    (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+    (folder / f"{_name_of(path)}.{suffix}").write_text(text, encoding="utf-8")

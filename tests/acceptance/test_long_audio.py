@@ -74,6 +74,24 @@ def test_subtitles_follow_each_other_and_every_way_of_asking_gives_the_same(
     assert _transcribed("--format", "vtt", bundle, path).startswith("WEBVTT\n")
 
 
+def test_a_recording_behind_a_url_is_heard_as_the_file_is(bundle: Path, recording) -> None:
+    path, _ = recording
+    there = _transcribed("--format", "srt", bundle, f"file://{path}")
+    assert there == _transcribed("--format", "srt", bundle, path)
+
+
+def test_no_transcript_is_written_over_another(bundle: Path, recording, tmp_path: Path) -> None:
+    path, _ = recording
+    (tmp_path / "other").mkdir()
+    same = tmp_path / "other" / path.name
+    same.write_bytes(path.read_bytes())
+    out = tmp_path / "out"
+    for given in (("--output", out, bundle, path, same), ("--output", same, bundle, path)):
+        assert _transcribed(*given, code=2) == ""
+    assert not out.exists()
+    assert _transcribed("--json", "--format", "srt", bundle, path, code=2) == ""
+
+
 def test_one_that_cannot_be_read_is_named_and_the_others_are_transcribed(
     bundle: Path, recording, tmp_path: Path
 ) -> None:

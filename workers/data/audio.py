@@ -38,36 +38,46 @@ AT_ONCE = DurationLimit(3600.0, "what is read at once")
 _ANY_LENGTH = DurationLimit(float("inf"), "any length")
 
 
-def audio_blocks(path: str | Path) -> Iterator[np.ndarray]:
-    """A recording of any length, float32 [n] at 16 kHz, a few seconds at a time.
+@dataclass(frozen=True)
+class Recording:
+    """A recording that is open: `duration_s` by its header, `blocks` of samples, float32 [n] at 16
+    kHz, a few seconds at a time, which can be read once."""
 
-    Raises:
-        DataFault: missing, empty, truncated or not audio.
-    """
-    path = Path(path)
-    _check_file(path)
-    with _readable(path), soundfile.SoundFile(os.fsencode(path)) as file:
-        n_wanted = _go_to(file, path, 0.0, None, _ANY_LENGTH)
-        yield from _as_16k(_blocks(file, path, n_wanted), file.samplerate)
+    duration_s: float
+    blocks: Iterator[np.ndarray]
+    path: str | Path
 
-
-def duration_s_of(path: str | Path) -> float:
-    """How long a recording is, by its header.
-
-    Raises:
-        DataFault: as `audio_blocks`.
-    """
-    path = Path(path)
-    _check_file(path)
-    with _readable(path), soundfile.SoundFile(os.fsencode(path)) as file:
-        return _go_to(file, path, 0.0, None, _ANY_LENGTH) / file.samplerate
+    def whole(self) -> np.ndarray:
+        """All samples, checked as `read_audio` checks them."""
+        return _checked(np.concatenate([_NOTHING, *self.blocks]), self.path)
 
 
 @contextmanager
-def _readable(path: str | Path) -> Iterator[None]:
-    """What libsndfile says of a file, in our words."""
+def open_audio(
+    path: str | Path,
+    offset_s: float = 0.0,
+    duration_s: float | None = None,
+    limit: DurationLimit = _ANY_LENGTH,
+) -> Iterator[Recording]:
+    """A recording, or a stretch of it, wherever it lies.
+
+    WAV, FLAC, OGG, MP3, AIFF and NIST SPHERE, as libsndfile reads them. Rate and length are
+    checked before anything is decoded; memory is taken for what a file holds, not for what its
+    header says.
+
+    Raises:
+        DataFault: missing, empty, truncated, longer than `limit`, not audio; also while it is read.
+    """
+    file_of: object = opened(str(path)) if not is_file_of_its_own(str(path)) else None
+    path = Path(path) if file_of is None else path
+    if isinstance(path, Path):
+        _check_file(path)
+        file_of = os.fsencode(path)
     try:
-        yield
+        with soundfile.SoundFile(file_of) as file:
+            n_wanted = _go_to(file, path, offset_s, duration_s, limit)
+            blocks = _as_16k(_blocks(file, path, n_wanted), file.samplerate)
+            yield Recording(n_wanted / file.samplerate, blocks, path)
     except soundfile.LibsndfileError as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise DataFault(f"{path}: is not audio that can be read ({reason})") from error
@@ -83,27 +93,14 @@ def read_audio(
 ) -> np.ndarray:
     """Samples of one file or a stretch of it.
 
-    WAV, FLAC, OGG, MP3, AIFF and NIST SPHERE, as libsndfile reads them. Rate and length are
-    checked before anything is decoded; memory is taken for what a file holds, not for what its
-    header says.
-
     Returns:
         float32 [n_samples] in [-1, 1], 16 kHz; channels averaged.
 
     Raises:
-        DataFault: missing, empty, truncated, silent, too short, longer than `limit`, not audio,
-            or not finite.
+        DataFault: as `open_audio`, and silent, too short, or not finite.
     """
-    file_of: object = opened(str(path)) if not is_file_of_its_own(str(path)) else None
-    path = Path(path) if file_of is None else path
-    if isinstance(path, Path):
-        _check_file(path)
-        file_of = os.fsencode(path)
-    with _readable(path), soundfile.SoundFile(file_of) as file:
-        n_wanted = _go_to(file, path, offset_s, duration_s, limit)
-        blocks = _blocks(file, path, n_wanted)
-        samples = np.concatenate([_NOTHING, *_as_16k(blocks, file.samplerate)])
-    return _checked(samples, path)
+    with open_audio(path, offset_s, duration_s, limit) as recording:
+        return recording.whole()
 
 
 def _check_file(path: Path) -> None:
