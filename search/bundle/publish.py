@@ -10,10 +10,11 @@ import fsspec
 import yaml
 
 from search.errors import UsageFault
+from workers.errors import MissingExtra
 from workers.recognizer import checked_files
 
 CARD = "README.md"
-_EXTRAS = {"s3": "s3", "hf": "hf", "http": "http", "https": "http"}
+_EXTRAS = {"s3": "s3", "hf": "hf"}  # of what can be written to
 
 
 def publish(bundle: Path, where: str, overwrite: bool) -> list[str]:
@@ -38,11 +39,12 @@ def publish(bundle: Path, where: str, overwrite: bool) -> list[str]:
         system.makedirs(root, exist_ok=True)
         for name, content in contents.items():
             system.pipe_file(f"{root}/{name}", content)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
         extra = _EXTRAS.get(where.partition("://")[0])
-        hint = f"; pip install 'compression-search[{extra}]'" if extra else ""
-        raise UsageFault(f"{where}: cannot be written to ({error}){hint}") from error
-    except OSError as error:
+        if extra is not None:
+            raise MissingExtra(where, extra) from error
+        raise UsageFault(f"{where}: cannot be written to ({error})") from error
+    except (ValueError, NotImplementedError, OSError) as error:
         raise UsageFault(f"{where}: cannot be written to ({error})") from error
     return [f"{where.rstrip('/')}/{name}" for name in contents]
 
