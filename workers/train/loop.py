@@ -227,11 +227,10 @@ class Trainer:
         # Each epoch has random numbers of its own, so that a resumed run repeats them.
         rng = np.random.default_rng([self.seed, epoch])
         torch.manual_seed(int(rng.integers(2**62)))
-        pseudo = self._pseudo_labels
-        plan = epoch_plan(self.corpus, self.training.batch_s, rng, sorted(pseudo))
+        n_batches, batches = self.batches(rng)
         losses = []
-        for step, batch in enumerate(self._place.batches(self.corpus, plan, pseudo)):
-            share = (epoch + step / len(plan)) / self.training.epochs
+        for step, batch in enumerate(batches):
+            share = (epoch + step / n_batches) / self.training.epochs
             with self.lock.shared() if self.lock else nullcontext():
                 losses.append(self.step(batch, share, rng))
         self._check_finite(epoch)
@@ -274,11 +273,11 @@ class Trainer:
         self._place.step(self._optimizer, parameters, _CLIP_NORM)
         return ctc
 
-    def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Those of an epoch."""
+    def batches(self, rng: np.random.Generator) -> tuple[int, Iterator[Batch]]:
+        """Those of an epoch, and how many there are."""
         pseudo = self._pseudo_labels
         plan = epoch_plan(self.corpus, self.training.batch_s, rng, sorted(pseudo))
-        return self._place.batches(self.corpus, plan, pseudo)
+        return len(plan), self._place.batches(self.corpus, plan, pseudo)
 
     def gradients(self, batch: Batch, share: float, rng: np.random.Generator) -> float:
         """Those of a batch, as if it were worked on whole; the CTC part of its loss."""

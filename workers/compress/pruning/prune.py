@@ -13,7 +13,7 @@ module of `spaces.extensions.PRUNING_RULES` with a function
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -21,10 +21,8 @@ from torch import Tensor
 from spaces.extensions import PRUNING_RULES
 from spaces.families import Dims
 from workers.compress.pruning.widths import competing_widths, n_parameters
-from workers.students.base import Group, Student, build
+from workers.students.base import Student, build
 from workers.students.narrow import entries, keep_units
-
-UnitCost = Callable[[Group], float]
 
 
 def scores_of(
@@ -40,9 +38,7 @@ def scores_of(
     return [score(group, state) for group in network.sized_groups()]
 
 
-def prune(
-    network: Student, ratio: float, rule: str = "l1", evidence: Mapping[str, Tensor] | None = None
-) -> Student:
+def prune(network: Student, ratio: float, rule: str = "l1") -> Student:
     """A narrower network holding the best units of this one, the same share of every group.
 
     Its output differs from the parent's: it is meant to be trained again.
@@ -50,7 +46,7 @@ def prune(
     Raises:
         UnknownName: when there is no such rule here.
     """
-    return prune_to(network, network.dims.pruned(ratio), scores_of(network, rule, evidence))
+    return prune_to(network, network.dims.pruned(ratio), scores_of(network, rule))
 
 
 @torch.no_grad()

@@ -23,7 +23,8 @@ def gradient_evidence(trainer: Trainer) -> dict[str, Tensor]:
     found = {name: torch.zeros_like(parameter) for name, parameter in named.items()}
     rng = np.random.default_rng(trainer.seed)
     network.train()
-    batches = list(itertools.islice(trainer.batches(rng), _BATCHES))
+    _, every = trainer.batches(rng)
+    batches = list(itertools.islice(every, _BATCHES))
     for batch in batches:
         with trainer.lock.shared() if trainer.lock else nullcontext():
             trainer.gradients(batch, 1.0, rng)
