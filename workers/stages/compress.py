@@ -97,13 +97,17 @@ class _Round:
     number: int
     epochs: int
 
+    @property
+    def _kind_of_evidence(self) -> str | None:
+        """What the rule of the job wants beside the weights."""
+        return getattr(PRUNING_RULES[self.work.job.rule], "EVIDENCE", None)
+
     def _path(self, name: str) -> Path:
         return self.work.context.folder / f"round{self.number}{name}"
 
     def done(self, network: Student, wanted: Dims) -> tuple[Student, list[Epoch]]:
         """The network after this round; what an interrupted attempt cut is not cut anew."""
-        rule = PRUNING_RULES[self.work.job.rule]
-        gated = getattr(rule, "EVIDENCE", "") == "gates"
+        gated = self._kind_of_evidence == "gates"
         n_gated = max(1, round(self.epochs * _GATED_SHARE)) if gated else 0
         network = self._cut_already() or self._cut(network, wanted, n_gated)
         trainer = self.work.trainer(network, self.epochs - n_gated, self._path("-trained"))
@@ -140,8 +144,7 @@ class _Round:
         self, network: Student, wanted: Dims, n_gated: int
     ) -> Mapping[str, Tensor] | None:
         """What the rule scores units by, beside their weights."""
-        kind = getattr(PRUNING_RULES[self.work.job.rule], "EVIDENCE", None)
-        folder = self._path("-evidence")
+        kind, folder = self._kind_of_evidence, self._path("-evidence")
         if kind == "gradients":
             return gradient_evidence(self.work.trainer(network, 1, folder))
         if kind == "gates":
