@@ -52,6 +52,7 @@ class BackendInfo:
     fixed_lengths: bool = False  # an utterance is padded to the next of a few lengths
     on_agents: bool = False  # runs on a device that has no torch
     gpu: bool = False
+    streams: bool = False  # whether it runs models that are fed window by window
     reads_onnx: bool = False  # what it loads is an ONNX file, whatever its name
 
     def refuses(self, family: str, formats: tuple[str, ...], mels: int = USUAL.mels) -> str | None:
@@ -82,6 +83,7 @@ _TABLE = (
         modules=("onnxruntime",),
         any_mels=True,
         on_agents=True,
+        streams=True,
         reads_onnx=True,
     ),
     BackendInfo(

@@ -15,17 +15,20 @@ from pydantic_core import PydanticCustomError
 from spaces.axes import Axis, AxisError, Choice, FloatRange, Value, parse_axis
 from spaces.document import Document, Loc
 from spaces.families import FAMILIES
-from spaces.front_end import FrontEnd
+from spaces.front_end import USUAL, FrontEnd
 from spaces.metrics import MetricRef
 from spaces.points import Values, random_values, refused_by_target
 from spaces.recipe import Distil, Prune, Quantize, Training
 from spaces.registry import UnknownName
 from spaces.space import Space
 from spaces.space.budgets import parse_budgets
+from spaces.space.sections import StreamingAxes
 from spaces.space.space import DEFAULT_TARGET
+from spaces.streaming import Streaming
 
 _SECTIONS: dict[str, type] = {
     "front_end": FrontEnd,
+    "streaming": Streaming,
     "training": Training,
     "distil": Distil,
     "prune": Prune,
@@ -164,6 +167,7 @@ def _check_families(document: Document, space: Space) -> None:
             "be made smaller; bring it as checkpoint: or onnx:",
         )
     _check_front_end(document, space)
+    _check_streaming(document, space)
     if space.data.unlabelled and not any(w for w in space.distil.weight.values_in_order()):
         document.add(
             ("data", "unlabelled"),
@@ -205,9 +209,34 @@ def _check_front_end(document: Document, space: Space) -> None:
         )
 
 
+def _check_streaming(document: Document, space: Space) -> None:
+    """Live speech is for families, dimensions and front ends that can hear in chunks."""
+    if space.task == "offline":
+        if space.streaming != StreamingAxes():
+            document.add(("streaming",), "is read where `task` is streaming or both; it is offline")
+        return
+    for family in space.trained_families:
+        loc: Loc = ("students", family)
+        if not FAMILIES[family].streams:
+            if space.task == "streaming":
+                document.add(loc, "hears whole utterances only; take it out, or say `task: both`")
+            continue
+        axes = space.students[family]
+        for name, wanted in (("bidirectional", False), ("attended", 1.0)):
+            if name in axes and set(axes[name].values_in_order()) != {wanted}:
+                document.add((*loc, name), f"is {str(wanted).lower()} where speech is live")
+    for name, wanted in (("shift_ms", USUAL.shift_ms), ("sample_rate_hz", USUAL.sample_rate_hz)):
+        if set(getattr(space.front_end, name).values_in_order()) != {wanted}:
+            document.add(("front_end", name), f"is {wanted:g} where speech is live")
+    if space.search.weight_sharing == "on":
+        document.add(
+            ("search", "weight_sharing"), "a supernet hears whole utterances; live speech: off"
+        )
+
+
 def _formats(space: Space, family: str) -> Iterator[Values]:
     """Every choice of what a runtime may refuse, as axis values."""
-    may_be_refused = ("quantize.", "front_end.mels", f"{family}.attended")
+    may_be_refused = ("quantize.", "front_end.mels", "streaming.", f"{family}.attended")
     axes = {n: a for n, a in space.axes_of(family).items() if n.startswith(may_be_refused)}
     for chosen in itertools.product(*(axis.values_in_order() for axis in axes.values())):
         yield {"family": family, **dict(zip(axes, chosen, strict=True))}

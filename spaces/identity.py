@@ -70,4 +70,6 @@ def space_digest(space: Space) -> str:
             del content[name]
     if not space.front_end.varied():
         del content["front_end"]
+    if space.task == "offline":
+        del content["task"], content["streaming"]
     return digest_of(content)

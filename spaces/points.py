@@ -31,6 +31,8 @@ def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
         return float(values.get("distil.hidden_weight", 0)) > 0
     if axis_name in _FOLLOWING:
         return float(values.get("distil.weight", 0)) > 0
+    if axis_name == "streaming.look_ahead_ms":
+        return int(values.get("streaming.chunk_ms", 0)) > 0
     if axis_name in _PRUNING:
         return float(values.get("prune.ratio", 0)) > 0
     if axis_name == "quantize.qat_epochs":
@@ -70,10 +72,11 @@ def recipe_of(values: Mapping[str, Value]) -> Recipe:
         "distil": {},
         "prune": {},
         "quantize": {},
+        "front_end": {},
+        "streaming": {},
     }
     scheme = values.get("quantize.scheme", "fp32")
     sections["quantize"] = dict.fromkeys(PARTS, scheme)
-    heard: dict[str, Value] = {}
     losses = []
     for name, value in values.items():
         section, _, key = name.partition(".")
@@ -81,11 +84,12 @@ def recipe_of(values: Mapping[str, Value]) -> Recipe:
             continue
         if section == "losses":
             losses.append({"name": key, "weight": value})
-        elif section == "front_end":
-            heard[key] = value
         else:
             sections["student" if section == family else section][key] = value
-    student = {**sections["student"], **({"front_end": heard} if heard else {})}
+    heard = {"front_end": sections.pop("front_end"), "streaming": sections.pop("streaming")}
+    if not heard["streaming"].get("chunk_ms"):
+        del heard["streaming"]
+    student = {**sections["student"], **{name: told for name, told in heard.items() if told}}
     return Recipe.model_validate({**sections, "student": student, "losses": losses})
 
 
@@ -104,6 +108,8 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
         reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)
         if reason is not None:
             return f"{name}: {reason}"
+        if values.get("streaming.chunk_ms") and (reason := _refused_live(target.backend, values)):
+            return f"{name}: {reason}"
         attended = float(values.get(f"{values['family']}.attended", 1.0))
         if attended < 1 and not backend_info(target.backend).gathers:
             return f"{name}: {target.backend} cannot gather frames; attended is 1 there"
@@ -113,6 +119,15 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
             )
             if asked is not None:
                 return f"{name}: {target.backend} quantizes by itself, without {asked}"
+    return None
+
+
+def _refused_live(backend: str, values: Mapping[str, Value]) -> str | None:
+    """Why a student cannot hear live speech there."""
+    if not backend_info(backend).streams:
+        return f"{backend} runs no models for live speech"
+    if values.get("quantize.equalise") or "int8_static" in _schemes(values):
+        return "live speech knows no int8_static and no equalise: no windows to calibrate on"
     return None
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 
 from spaces.families import StudentDims
 from spaces.record import Grown, Record
+from spaces.streaming import FRAME_MS
 
 Scheme = Literal["fp32", "fp16", "int8", "int8_dynamic", "int8_static", "int4"]
 Scope = Literal["module", "global", "time"]
@@ -25,6 +26,8 @@ class Distil(Grown):
     those and as many blanks beside them (`symmetric`, arXiv 2506.01503). `halfway` is the share of
     the following that is done halfway up the network (Inter-KD, arXiv 2211.15075); `hidden_layers`
     how many of the teacher's layers `hidden_weight` compares: the last, or that and the middle one.
+    `delay_ms` is how much later than the teacher a student may say the same: live, it has not heard
+    yet what an offline teacher has.
     """
 
     weight: Annotated[float, Field(ge=0, le=1)] = 0.67
@@ -33,8 +36,9 @@ class Distil(Grown):
     hidden_layers: Annotated[int, Field(ge=1, le=2)] = 1
     frames: Literal["all", "speech", "symmetric"] = "all"
     halfway: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    delay_ms: Annotated[int, Field(ge=0, le=960, multiple_of=FRAME_MS)] = 0
 
-    later = frozenset(("hidden_layers", "frames", "halfway"))
+    later = frozenset(("hidden_layers", "frames", "halfway", "delay_ms"))
 
 
 class Training(Grown):

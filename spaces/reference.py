@@ -20,7 +20,14 @@ from spaces.families import FAMILIES
 from spaces.gates import Gates
 from spaces.metrics import METRICS, Metric
 from spaces.space import Data, Search, Synthetic, Target, TeacherSource, TeacherTraining, Tokens
-from spaces.space.sections import DistilAxes, FrontEndAxes, PruneAxes, QuantizeAxes, TrainingAxes
+from spaces.space.sections import (
+    DistilAxes,
+    FrontEndAxes,
+    PruneAxes,
+    QuantizeAxes,
+    StreamingAxes,
+    TrainingAxes,
+)
 
 _ROOT = Path(__file__).parents[1]
 PAGES = (_ROOT / "spaces" / "README.md", _ROOT / "workers" / "backends" / "README.md")
@@ -31,6 +38,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "teacher": TeacherSource,
     "teacher.train": TeacherTraining,
     "front_end": FrontEndAxes,
+    "streaming": StreamingAxes,
     "training": TrainingAxes,
     "distil": DistilAxes,
     "prune": PruneAxes,

@@ -106,6 +106,8 @@ def decide(space: Space, n_trials: int) -> Decision:
     mode = space.search.weight_sharing
     if mode != "auto" or not space.trained_families:
         return Decision(mode == "on", f"{mode}, as the space says")
+    if space.task != "offline":
+        return Decision(False, "a supernet hears whole utterances, and students live speech")
     if any(axis.size() != 1 for axis in space.front_end.varied().values()):
         return Decision(False, "students that hear differently are no slices of one network")
     saved = 1 - space.search.slice_epochs - _OVERHEAD

@@ -17,7 +17,7 @@ from search.study.ledger import Ledger
 from search.study.measuring import Step, Submit
 from search.study.pipeline import next_study_step, study_context, teacher_readings
 from search.study.settings import StudyContext, StudySettings
-from spaces.metrics import MetricRef
+from spaces.metrics import LIVE_METRICS, MetricRef
 from spaces.space import Space
 from workers.jobs import Convert, Job, Measure, Score, Screen
 from workers.results import TeacherTargetsResult, Unavailable
@@ -202,7 +202,7 @@ class TeacherPhase:
         for metric in deciding_metrics(self._space, self._policy):
             target = metric.target or self._space.first_target
             measured = results.measure(target)
-            of_students_only = metric.name == "regression"
+            of_students_only = metric.name in ("regression", *LIVE_METRICS)
             is_told = metric in context.teacher_metrics or of_students_only
             if metric.known.noisy and measured is not None and measured.readings and not is_told:
                 raise StudyFault(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from spaces.front_end import USUAL, FrontEnd
 from spaces.record import Grown
+from spaces.streaming import Streaming
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,16 @@ class StudentContract:
     export: Literal["zipformer_ctc"] = "zipformer_ctc"  # of sherpa-onnx
 
 
-_NO_AXES = ("family", "front_end", "widths")
+DimsType = TypeVar("DimsType", bound="Dims")
+
+_NO_AXES = ("family", "front_end", "widths", "streaming")
 
 
 class Dims(Grown):
     """Dimensions of a network of one family, and what the family declares.
 
-    `front_end` is what the network hears; a space has it in a section of its own. `widths` are the
+    `front_end` is what the network hears, `streaming` how it does where speech is live; a space has
+    sections of their own for them. `widths` are the
     units of each group of the network, in its order, where they are not what the other dimensions
     say: pruned over all groups at once, a network is not as narrow everywhere.
     """
@@ -42,6 +46,7 @@ class Dims(Grown):
     family: str
     front_end: FrontEnd = USUAL
     widths: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    streaming: Streaming | None = None
 
     contract: ClassVar[StudentContract] = StudentContract()
     is_trained: ClassVar[bool] = True  # else it is there already, and formats are all there is
@@ -53,7 +58,8 @@ class Dims(Grown):
     prunable: ClassVar[Mapping[str, int]]
     # what it writes for each of its frames: more than one where that is not by CTC
     written_per_frame: ClassVar[int] = 1
-    later = frozenset(("front_end", "widths"))
+    streams: ClassVar[bool] = False  # whether it can hear in chunks
+    later = frozenset(("front_end", "widths", "streaming"))
 
     @classmethod
     def dimensions(cls) -> dict[str, FieldInfo]:
@@ -68,9 +74,20 @@ class Dims(Grown):
             raise ValueError("mels are 20 to 128")
         return front_end
 
+    @model_validator(mode="after")
+    def _hears_live(self) -> Self:
+        if self.streaming is not None:
+            if not self.streams:
+                raise ValueError(f"{self.family} hears whole utterances only: it cannot stream")
+            usual = USUAL.shift_ms, USUAL.sample_rate_hz
+            if (self.front_end.shift_ms, self.front_end.sample_rate_hz) != usual:
+                raise ValueError("live speech is heard at 16 kHz, in windows 10 ms apart")
+        return self
+
     def label(self) -> str:
         """A few words for tables."""
-        heard = self.front_end.label()
+        told = (self.front_end.label(), "" if self.streaming is None else self.streaming.label())
+        heard = " ".join(filter(None, told))
         return f"{self.family} {getattr(self, self.label_axis)}{heard and f' {heard}'}"
 
     def pruned(self, ratio: float) -> Self:
@@ -85,6 +102,13 @@ class Dims(Grown):
         for name, multiple in self.prunable.items():
             kept[name] = _narrowed(getattr(self, name), ratio, multiple)
         return self.model_copy(update=kept)
+
+
+def hears_one_way(dims: DimsType) -> DimsType:
+    """Of families with recurrent layers: live speech has no end to begin from."""
+    if dims.streaming is not None and getattr(dims, "bidirectional"):  # noqa: B009
+        raise ValueError("bidirectional is false where speech is live")
+    return dims
 
 
 def _narrowed(size: int, ratio: float, multiple: int) -> int:

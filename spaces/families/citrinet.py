@@ -28,5 +28,6 @@ class Citrinet(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.citrinet"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "blocks", "repeats", "kernel"))
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spaces.families.base import Attended, Depth, Dims, Dropout, Odd, Width
 
@@ -32,8 +32,15 @@ class Conformer(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.conformer"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(
         ("channels", "blocks", "heads", "head_size", "feed_forward", "kernel")
     )
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "feed_forward": 8, "heads": 1}
     later = Dims.later | {"attended"}
+
+    @model_validator(mode="after")
+    def _looks_at_all(self) -> Self:
+        if self.streaming is not None and self.attended < 1:
+            raise ValueError("attended is 1 where speech is live: key frames are of an utterance")
+        return self

@@ -22,5 +22,6 @@ class Dense(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.dense"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "blocks", "context"))
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8}

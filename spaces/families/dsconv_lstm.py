@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from spaces.families.base import Depth, Dims, Dropout, Layers, Odd, Width
+from pydantic import model_validator
+
+from spaces.families.base import Depth, Dims, Dropout, Layers, Odd, Width, hears_one_way
 
 
 class DsconvLstm(Dims):
@@ -28,7 +30,10 @@ class DsconvLstm(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.dsconv_lstm"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(
         ("channels", "blocks", "kernel", "hidden", "layers")
     )
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "hidden": 8}
+
+    _one_way = model_validator(mode="after")(hears_one_way)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from spaces.families.base import Dims, Dropout, Layers, Width
+from pydantic import model_validator
+
+from spaces.families.base import Dims, Dropout, Layers, Width, hears_one_way
 
 
 class Recurrent(Dims):
@@ -26,5 +28,8 @@ class Recurrent(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.recurrent"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "hidden", "layers"))
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8, "hidden": 8}
+
+    _one_way = model_validator(mode="after")(hears_one_way)

@@ -26,5 +26,6 @@ class SeparableConv(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.separable_conv"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "blocks", "kernel", "expand"))
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8}

@@ -22,5 +22,6 @@ class Wav2Letter(Dims):
     """while training"""
 
     network: ClassVar[str] = "workers.students.wav2letter"
+    streams: ClassVar[bool] = True
     capacity: ClassVar[frozenset[str]] = frozenset(("channels", "blocks", "kernel"))
     prunable: ClassVar[Mapping[str, int]] = {"channels": 8}

@@ -8,7 +8,17 @@ from pydantic import JsonValue
 
 LIKE = "like"
 # Data, teacher, targets, objectives, budgets and gates are for who writes the file to say.
-_TAKEN_OVER = ("students", "front_end", "training", "distil", "prune", "quantize", "search")
+_TAKEN_OVER = (
+    "students",
+    "task",
+    "front_end",
+    "streaming",
+    "training",
+    "distil",
+    "prune",
+    "quantize",
+    "search",
+)
 
 _RULED = ("students", "front_end", "training", "distil", "prune", "quantize", "losses")
 

@@ -42,6 +42,15 @@ class FrontEndAxes(Record):
         }
 
 
+class StreamingAxes(Record):
+    """How students hear live speech; read where `task` is streaming or both."""
+
+    chunk_ms: AxisField = Choice((320,))
+    """audio heard at a time, 80 to 2560, in steps of 40"""
+    look_ahead_ms: AxisField = Choice((0,))
+    """what is waited for after each chunk, 0 to 1280, in steps of 40"""
+
+
 class PruneAxes(Grown):
     """How much is removed, how long is trained afterwards, and by which rule units are kept."""
 
@@ -122,6 +131,8 @@ class DistilAxes(Grown):
     """in which frames it is followed: all, speech (not blank), symmetric (and the blanks beside)"""
     halfway: AxisField = Choice((0.0,))
     """share of the following that is done halfway up the network"""
+    delay_ms: AxisField = Choice((0,))
+    """how much later than an offline teacher the same is said, 0 to 960, in steps of 40"""
 
 
 class TrainingAxes(Grown):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from spaces.axes import Axis
+from spaces.axes import Axis, Choice
 from spaces.extensions import LOSSES, STAGES
 from spaces.families import FAMILIES, StudentContract, is_trained
 from spaces.gates import Gates
-from spaces.metrics import MetricRef
+from spaces.metrics import LIVE_METRICS, MetricRef
 from spaces.recipe import PARTS, Quantize
 from spaces.record import Record
 from spaces.space.budgets import Budget, parse_budgets
@@ -24,6 +24,7 @@ from spaces.space.sections import (
     FrontEndAxes,
     PruneAxes,
     QuantizeAxes,
+    StreamingAxes,
     TrainingAxes,
 )
 from spaces.space.targets import Runtime, Target, check_target_names
@@ -42,7 +43,9 @@ class Space(Record):
     tokens: Tokens = Tokens()
     teacher: TeacherSource
     students: dict[str, dict[str, AxisField]] = Field(min_length=1)
+    task: Literal["offline", "streaming", "both"] = "offline"
     front_end: FrontEndAxes = FrontEndAxes()
+    streaming: StreamingAxes = StreamingAxes()
     training: TrainingAxes = TrainingAxes()
     distil: DistilAxes = DistilAxes()
     prune: PruneAxes = PruneAxes()
@@ -120,6 +123,8 @@ class Space(Record):
             return "needs gate.regression, which names the baseline"
         if metric.name in ("long_wer", "long_excess") and self.gate.long_audio is None:
             return "needs gate.long_audio, which measures it"
+        if metric.name in LIVE_METRICS and self.task == "offline":
+            return "is of students that hear live speech: `task: streaming`"
         is_usual = target.filter_bank == "kaldi"
         is_here = target.backend == "onnxruntime" and not target.is_remote and is_usual
         if metric.name == "text_diff_share" and is_here:
@@ -142,6 +147,7 @@ class Space(Record):
         if is_trained(family):
             heard = self.front_end.varied()
             axes |= {f"front_end.{name}": axis for name, axis in heard.items()}
+            axes |= self._streaming_axes(family)
         for section in ("training", "distil", "prune") if is_trained(family) else ():
             axes |= self._section_axes(section)
         if not self._may_begin_as_teacher(family):
@@ -155,6 +161,15 @@ class Space(Record):
                 axes[f"quantize.{name}"] = axis
         later = Quantize.later if is_trained(family) else Quantize.later - {"qat_epochs"}
         return axes | self._section_axes("quantize", later)
+
+    def _streaming_axes(self, family: str) -> dict[str, Axis]:
+        """How students of a family hear live speech; a chunk of 0 ms is a whole utterance."""
+        if self.task == "offline" or not FAMILIES[family].streams:
+            return {}
+        chunk, ahead = self.streaming.chunk_ms, self.streaming.look_ahead_ms
+        if self.task == "both":
+            chunk = Choice((0, *chunk.values_in_order()))
+        return {"streaming.chunk_ms": chunk, "streaming.look_ahead_ms": ahead}
 
     def _may_begin_as_teacher(self, family: str) -> bool:
         """Whether a teacher may have parts of this family; of a checkpoint its file tells."""

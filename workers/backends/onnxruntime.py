@@ -13,12 +13,15 @@ import numpy as np
 import onnxruntime as ort
 
 from workers.backends.base import OperatorTime, Settings, Source
+from workers.backends.windows import State, Windows, whole
 from workers.data.features import N_MELS
 from workers.errors import UserFault
 
 ort.set_default_logger_severity(3)
 
 _PROVIDERS: list[Any] = ["CPUExecutionProvider"]
+_SHIFT = "decode_chunk_len"  # in the metadata of a model for live speech: frames of a chunk
+_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _GRAPH_LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -63,13 +66,37 @@ class OnnxSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = ort.InferenceSession(str(self._model), options, providers=self._providers)
-            profiled = OnnxSession(session, self._model, self._settings)
+            profiled = type(self)(session, self._model, self._settings)
             for _ in range(runs + 1):
                 profiled.run(features)
             return operator_times(Path(session.end_profiling()), runs)
 
     def close(self) -> None:
         self._session = None
+
+
+class OnnxStreamingSession(OnnxSession):
+    """Of a model that hears live speech: its inputs are a window and the state of a stream."""
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        model: Path,
+        settings: Settings,
+        providers: list[Any] = _PROVIDERS,
+    ) -> None:
+        super().__init__(session, model, settings, providers)
+        _, window, _ = session.get_inputs()[0].shape
+        self.windows = _windows(session, window)
+
+    def run(self, features: np.ndarray) -> np.ndarray:
+        return whole(self.windows, self.step, features)
+
+    def step(self, windows: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """One window of each stream: float32 [N, W, mels] and states."""
+        feed = dict(zip(self._inputs, (windows, *state), strict=True))
+        log_probs, *after = self._session.run(None, feed)
+        return log_probs, tuple(after)
 
 
 def operator_times(profile: Path, runs: int) -> list[OperatorTime]:
@@ -121,8 +148,22 @@ def open_with(model: Path, settings: Settings, providers: list[Any]) -> OnnxSess
     except Exception as error:  # onnxruntime raises a dozen types of its own
         reason = str(error).strip().splitlines()[0][:300]
         raise UserFault(f"{model}: ONNX Runtime cannot load it ({reason})") from error
-    _check_contract(model, session)
-    return OnnxSession(session, model, settings, providers)
+    is_live = _SHIFT in session.get_modelmeta().custom_metadata_map
+    _check_contract(model, session, is_live)
+    made = OnnxStreamingSession if is_live else OnnxSession
+    return made(session, model, settings, providers)
+
+
+def _windows(session: ort.InferenceSession, window: int) -> Windows:
+    """How a model is fed, by its metadata and the shapes of its state."""
+    _, *states = session.get_inputs()
+    axes = [next(a for a, size in enumerate(s.shape) if not isinstance(size, int)) for s in states]
+    first = tuple(
+        np.zeros([size if isinstance(size, int) else 1 for size in s.shape], _TYPES[s.type])
+        for s in states
+    )
+    shift = int(session.get_modelmeta().custom_metadata_map[_SHIFT])
+    return Windows(window, shift, first, tuple(axes))
 
 
 def version() -> str:
@@ -162,16 +203,32 @@ def _is_fp16_recurrent(content: bytes) -> bool:
     return any(n.op_type in ("LSTM", "GRU") and half.intersection(n.input) for n in graph.node)
 
 
+def _check_live(model: Path, session: ort.InferenceSession) -> None:
+    x, *states = session.get_inputs()
+    after = session.get_outputs()[1:]
+    is_fed = x.type == "tensor(float)" and len(x.shape) == 3 and isinstance(x.shape[1], int)
+    is_told = session.get_modelmeta().custom_metadata_map[_SHIFT].isdecimal()
+    carries = [(s.type, len(s.shape)) for s in states] == [(s.type, len(s.shape)) for s in after]
+    streams = all(s.type in _TYPES and not all(isinstance(d, int) for d in s.shape) for s in states)
+    if not (is_fed and is_told and carries and streams):
+        raise UserFault(
+            f"{model}: is no model for live speech as ours are: windows float [N, W, mels] and "
+            "states go in, log-probabilities and the next states come out"
+        )
+
+
 def _if_samples(form: list[tuple[str, int]]) -> str:
     if form in ([("tensor(float)", 2)], [("tensor(float)", 2), ("tensor(int64)", 2)]):
         return "; a teacher that takes raw samples is brought as waveform:"
     return ""
 
 
-def _check_contract(model: Path, session: ort.InferenceSession) -> None:
+def _check_contract(model: Path, session: ort.InferenceSession, is_live: bool) -> None:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     form = [(i.type, len(i.shape)) for i in inputs]
-    if form != [("tensor(float)", 3), ("tensor(int64)", 1)]:
+    if is_live:
+        _check_live(model, session)
+    elif form != [("tensor(float)", 3), ("tensor(int64)", 1)]:
         raise UserFault(
             f"{model}: takes {[(i.name, i.type, i.shape) for i in inputs]}; the contract is "
             f"float features [N, T, {N_MELS}] and int64 lengths [N]{_if_samples(form)}"

@@ -34,7 +34,7 @@ class ExportedForm(nn.Module):
 
 
 def export_onnx(network: Student, symbols: tuple[str, ...], path: Path) -> None:
-    """Write a float32 ONNX file of a network in evaluation mode."""
+    """Write a float32 ONNX file of a network in evaluation mode that hears whole utterances."""
     form = ExportedForm(fold_norms(network)).eval()
     example = torch.randn(2, 120, network.dims.front_end.mels), torch.tensor([120, 90])
     with warnings.catch_warnings(), torch.inference_mode():

@@ -8,11 +8,22 @@ import numpy as np
 import torch
 
 from workers.backends.base import open_session
+from workers.backends.windows import SILENCE
 from workers.errors import ParityError
 from workers.export.onnx import ExportedForm
 from workers.students.base import Student
 
 _TOLERANCE = 1e-3  # of log-probabilities in float32
+
+
+def _in_whole_windows(features: np.ndarray, network: Student) -> np.ndarray:
+    """With so much silence behind it that all before was heard with its look ahead."""
+    assert network.chunks is not None
+    rate = network.dims.contract.subsampling_factor
+    chunk, ahead = network.chunks.chunk * rate, network.chunks.ahead * rate
+    padded = np.full((-(-len(features) // chunk) * chunk + ahead, features.shape[1]), SILENCE)
+    padded[: len(features)] = features
+    return padded.astype(np.float32)
 
 
 def check_parity(network: Student, path: Path, utterances: list[np.ndarray]) -> float:
@@ -28,10 +39,15 @@ def check_parity(network: Student, path: Path, utterances: list[np.ndarray]) -> 
     session = open_session("onnxruntime", path)
     differences = [0.0]
     for features in utterances:
+        if network.chunks is not None:
+            features = _in_whole_windows(features, network)
         with torch.inference_mode():
             x = torch.from_numpy(np.array(features))[None]
             wanted, lengths = form(x, torch.tensor([len(features)]))
         got = session.run(np.ascontiguousarray(features))
+        if network.chunks is not None:  # beyond, one hears silence and the other nothing
+            n_frames = int(lengths[0]) - network.chunks.ahead
+            got, wanted, lengths = got[:n_frames], wanted[:, :n_frames], torch.tensor([n_frames])
         if got.shape != tuple(wanted.shape[1:]) or len(got) != int(lengths[0]):
             raise ParityError(
                 f"{path.name}: shape {got.shape} instead of {tuple(wanted.shape[1:])}"

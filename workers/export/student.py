@@ -17,6 +17,7 @@ from workers.data.corpus import Corpus, spread
 from workers.export.onnx import export_onnx
 from workers.export.parity import check_parity
 from workers.export.sensitivity import sensitivities
+from workers.export.streaming import export_streaming
 from workers.results import LayerLoss
 from workers.students.base import Student
 
@@ -42,7 +43,8 @@ def export_student(
         ParityError: when the file disagrees with the network.
     """
     float32 = folder / "float.onnx"
-    export_onnx(network, symbols, float32)
+    export = export_onnx if network.chunks is None else export_streaming
+    export(network, symbols, float32)
     by_length = sorted(corpus.dev, key=lambda u: u.at[0][1])
     parity = check_parity(
         network, float32, [corpus.frames(u) for u in spread(by_length, _N_PARITY)]

@@ -19,6 +19,7 @@ from workers.probe.steadiness import RESTARTS_DIFFER
 _N_OPERATORS = 60
 _MORE_RESTARTS = 2  # where the first ones differ
 _TRIMMED_FROM = 5
+_LIVE = ("chunk_ms", "first_token_ms", "emission_delay_ms", "final_ms")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Latency:
         }
         if len(self.pooled("end_to_end_ms")):
             figures |= self._pipeline(stream_limit_ms)
+        figures |= self._live(stream_limit_ms)
         return {**figures, **self._optional(graph, macs_per_s)}
 
     def _pipeline(self, stream_limit_ms: float) -> dict[str, float]:
@@ -79,6 +81,25 @@ class Latency:
             "throughput": 1 / rtf,
             "streams": float(concurrent_streams(whole.ravel(), audio_s.ravel(), stream_limit_ms)),
         }
+
+    def _live(self, stream_limit_ms: float) -> dict[str, float]:
+        """Of a model that hears live speech: what speakers wait for, how many there may be."""
+        told = [r.live for r in self.samples if r.live is not None]
+        if not told:
+            return {}
+        pooled = {name: np.concatenate([t[name] for t in told]) for name in _LIVE}
+        chunk_ms, chunk_s = pooled["chunk_ms"], float(told[0]["chunk_s"])
+        p95 = float(np.percentile(chunk_ms, 95))
+        figures = {
+            "chunk_p50_ms": float(np.median(chunk_ms)),
+            "chunk_p95_ms": p95,
+            "chunk_rtf": p95 / 1000 / chunk_s,
+            "streams": float(
+                concurrent_streams(chunk_ms, np.full(len(chunk_ms), chunk_s), stream_limit_ms)
+            ),
+        }
+        waited = {name: pooled[name] for name in _LIVE[1:] if len(pooled[name])}
+        return figures | {name: float(np.median(ms)) for name, ms in waited.items()}
 
     def _optional(self, graph: np.ndarray, macs_per_s: float | None) -> dict[str, float]:
         values = {}

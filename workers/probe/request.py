@@ -80,6 +80,7 @@ class ProcessSample:
     peak_gflops: float | None
     energy_mj: float | None
     profile: list[dict[str, object]] | None
+    live: dict[str, Any] | None = None  # a `LiveTimes`, of a model that hears live speech
 
     @property
     def anchor_ratio(self) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from workers.backends.base import Session, Settings, check_model, load_backend
 from workers.data.text import decode, read_tokens
 from workers.isolated_call import Request
 from workers.probe.anchor import Anchor, peak_gflops
+from workers.probe.live import LiveSession, heard_live
 from workers.probe.machine import (
     KALDI,
     LoadMonitor,
@@ -137,7 +139,20 @@ def _summed_up(
         texts=[candidate.transcribe(a) for a in audio],
         energy_mj=_energy_mj(candidate, audio, request.gpu) if details else None,
         profile=_profile(candidate, audio) if details else None,
+        live=_live(candidate, audio, details),
     )
+
+
+def _live(
+    candidate: _Candidate, audio: list[np.ndarray], at_real_speed: bool
+) -> dict[str, object] | None:
+    """What it is as a listener; None of a model that hears whole utterances."""
+    session = candidate.session
+    if not hasattr(session, "windows"):
+        return None
+    live = cast(LiveSession, session)
+    heard = heard_live(live, candidate.fbank, candidate.symbols, audio, at_real_speed)
+    return asdict(heard)
 
 
 def _fbank(given: Candidate) -> Fbank:

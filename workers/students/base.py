@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from spaces.families import Dims
 from workers.data.corpus import Corpus
+from workers.students.blocks.lengths import shared_out
+from workers.students.chunks import Chunks, cut, hearing_in, joined
 from workers.students.narrow import keep_units
 
 
@@ -82,6 +84,19 @@ class Student(nn.Module):
     head: nn.Linear
     training_only: tuple[str, ...] = ()
     reads_targets: bool = False  # whether `forward` takes Targets as well, while training
+    chunks: Chunks | None = None  # in which it hears; None: utterances as a whole
+
+    def __call__(self, features: Tensor, lengths: Tensor, *targets: Any) -> Output:
+        """As `forward`, in chunks where it hears so."""
+        if self.chunks is None:
+            output: Output = super().__call__(features, lengths, *targets)
+            return output
+        chunks, rate = self.chunks, self.dims.contract.subsampling_factor
+        windows, spoken, n_windows = cut(features, lengths, chunks, rate)
+        with hearing_in(self, chunks, n_windows):
+            output = super().__call__(windows, spoken, *targets)
+        n_frames = -(-features.shape[1] // rate)
+        return joined(output, shared_out(lengths, rate), chunks, n_windows, n_frames)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """Normalised features float32 [N, T, mels], lengths int64 [N]."""
@@ -109,6 +124,7 @@ def build(dims: Dims, vocabulary: int) -> Student:
     """An untrained network that writes `vocabulary` symbols."""
     module = importlib.import_module(dims.network)
     network: Student = module.Network(dims, vocabulary)
+    network.chunks = None if dims.streaming is None else Chunks.of(dims.streaming)
     if dims.widths:
         first = [torch.arange(width) for width in dims.widths]
         keep_units(network, network.groups(), first)

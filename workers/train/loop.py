@@ -28,6 +28,7 @@ from workers.results import Epoch, RungScore
 from workers.students.base import Output, Student, Targets
 from workers.students.slicing import NetworkSlice
 from workers.train.averaging import WeightAverage, final_average, rung_average, rung_epoch
+from workers.train.dynamic_chunks import dynamic_chunks
 from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
@@ -319,7 +320,8 @@ class Trainer:
     def _output(self, network: Student | NetworkSlice, features: Tensor, batch: Batch) -> Output:
         told = (Targets(batch.targets, batch.target_lengths),) if network.reads_targets else ()
         given = (features, batch.lengths, *told)
-        with self._place.autocast():
+        student = network if isinstance(network, Student) else network.network
+        with self._place.autocast(), dynamic_chunks(student):
             if self._stand_ins is not None and isinstance(network, Student):
                 tensors = self._stand_ins.tensors(network)
                 computed: Output = torch.func.functional_call(network, tensors, given)

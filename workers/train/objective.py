@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from spaces.recipe import Distil, Training
+from spaces.streaming import FRAME_MS
 from workers.data.batches import Batch
 from workers.students.base import Output
 from workers.train.losses.cr_ctc import cr_ctc_loss
 from workers.train.losses.ctc import ctc_per_frame
-from workers.train.losses.distillation import kl_per_frame
+from workers.train.losses.distillation import delayed, kl_per_frame
 from workers.train.losses.extra import Term
 from workers.train.losses.feature_alignment import ALIGNED_SHARE, FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
@@ -61,6 +62,7 @@ class TrainingLoss:
     ) -> Tensor:
         if soft_targets.kind == "frames":
             log_probs, distil = soft_targets.log_probs(batch.items).to(logits.device), self.distil
+            log_probs = delayed(log_probs, distil.delay_ms // FRAME_MS)
             return kl_per_frame(logits, lengths, log_probs, distil.temperature, distil.frames)
         ids = [soft_targets.transcript(i) for i, _ in batch.items]
         targets = torch.tensor([i for row in ids for i in row], device=logits.device)

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from workers.students.base import Group, Slice
 from workers.students.blocks.linear import Linear
 from workers.students.blocks.norm import norm_slices
+from workers.students.chunks import Past
 
 _CHARGE = 2.0  # in the loss, of the squared distance of the attended share from the wanted one
 _HIDDEN = 1e4
+_LOOKED_BACK = 64  # frames before a chunk that are looked at with it
 
 
 class Attention(nn.Module):
@@ -32,6 +34,7 @@ class Attention(nn.Module):
         self.value = Linear(channels, heads * head_size)
         self.out = Linear(heads * head_size, channels)
         self.predictor = Linear(channels, 1) if attended < 1 else None
+        self.past, self.past_mask = Past(_LOOKED_BACK), Past(_LOOKED_BACK)
         self.budget_loss: Tensor | None = None  # of the last batch, until it is taken
 
     @property
@@ -44,6 +47,8 @@ class Attention(nn.Module):
         there is a memory float32 [N, S, C]."""
         x = self.norm(x)
         source = x if memory is None else memory
+        if self.past.in_chunks:
+            source, mask = self.past(source), self.past_mask(mask)
         if self.predictor is None:
             return self._attend(x, source, (mask - 1.0) * _HIDDEN)
         marks, is_key = self._marked(source, mask)

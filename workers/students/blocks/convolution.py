@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from workers.students.base import Group, Slice
 from workers.students.blocks.linear import BatchNorm, LinearNorm
+from workers.students.chunks import Past, convolved
 
 
 class DepthwiseConv(nn.Module):
@@ -24,10 +25,11 @@ class DepthwiseConv(nn.Module):
             groups=channels,
             bias=False,
         )
+        self.past = Past(kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            y = self.conv(x.transpose(1, 2).unsqueeze(2))
+            y = convolved(self.conv, self.past, x)
         return y.squeeze(2).transpose(1, 2)
 
     @staticmethod
@@ -80,13 +82,14 @@ class ConvNorm(nn.Module):
             n_in, n_out, (1, kernel), stride=(1, stride), padding=(0, kernel // 2), bias=False
         )
         self.bn = BatchNorm(n_out)
+        self.past = Past(kernel // 2)
         self.folded: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2).unsqueeze(2)
         if self.folded is not None:
-            return self.folded(x).squeeze(2).transpose(1, 2)
-        return self.bn(self.conv(x).float().squeeze(2).transpose(1, 2))
+            return convolved(self.folded, self.past, x).squeeze(2).transpose(1, 2)
+        y = convolved(self.conv, self.past, x)
+        return self.bn(y.float().squeeze(2).transpose(1, 2))
 
     def fold(self) -> None:
         """Make the norm part of the convolution; for good, before an export."""

@@ -11,6 +11,7 @@ from workers.students.base import Group, Normaliser, Slice
 from workers.students.blocks.convolution import DepthwiseConv, folded_convolution
 from workers.students.blocks.lengths import frame_mask, halved
 from workers.students.blocks.linear import BatchNorm, LinearNorm
+from workers.students.chunks import Past, convolved
 
 
 class Frontend(Normaliser):
@@ -27,6 +28,7 @@ class Frontend(Normaliser):
         self.register_buffer("inv_std", torch.ones(mels))
         self.conv = nn.Conv2d(mels, channels, (1, 5), stride=(1, 2), padding=(0, 2), bias=False)
         self.bn = BatchNorm(channels)
+        self.past = Past(2)
         self.depthwise = DepthwiseConv(channels, 5, stride=2)
         self.pointwise = LinearNorm(channels, channels)
         self.folded: nn.Conv2d | None = None
@@ -34,7 +36,7 @@ class Frontend(Normaliser):
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Takes normalised features."""
         x = features * frame_mask(lengths, features.shape[1])
-        y = self._strided(x.transpose(1, 2).unsqueeze(2))
+        y = self._strided(x)
         lengths = halved(lengths)
         y = F.relu(y) * frame_mask(lengths, y.shape[1])
         y = F.relu(self.pointwise(self.depthwise(y)))
@@ -42,9 +44,9 @@ class Frontend(Normaliser):
 
     def _strided(self, x: Tensor) -> Tensor:
         if self.folded is not None:
-            folded: Tensor = self.folded(x)
-            return folded.squeeze(2).transpose(1, 2)
-        return self.bn(self.conv(x).float().squeeze(2).transpose(1, 2))
+            return convolved(self.folded, self.past, x).squeeze(2).transpose(1, 2)
+        y = convolved(self.conv, self.past, x)
+        return self.bn(y.float().squeeze(2).transpose(1, 2))
 
     def fold(self) -> None:
         """Make the norm part of the first convolution; for good, before an export."""

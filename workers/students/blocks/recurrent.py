@@ -8,10 +8,12 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from workers.students.base import Group, Slice
+from workers.students.chunks import Carried, folded, unfolded
 
 
-class RecurrentLayer(nn.Module):
-    """One LSTM or GRU layer, in one or both directions, over [N, T, C]."""
+class RecurrentLayer(Carried):
+    """One LSTM or GRU layer, in one or both directions, over [N, T, C]. Of a window it hears the
+    chunk; the look ahead comes again with the next."""
 
     def __init__(self, cell: str, n_in: int, hidden: int, bidirectional: bool) -> None:
         super().__init__()
@@ -21,6 +23,9 @@ class RecurrentLayer(nn.Module):
         self.hidden, self.bidirectional = hidden, bidirectional
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if self.chunks is not None:
+            body = self.chunks.body(x.shape[1])
+            return F.pad(self._in_chunks(x[:, :body]), (0, 0, 0, x.shape[1] - body))
         if not self.bidirectional:  # padding comes after the utterance and cannot reach it
             return self.rnn(x)[0].float()
         # The exported operator takes any order of lengths; torch wants them sorted or a sort.
@@ -33,6 +38,17 @@ class RecurrentLayer(nn.Module):
             batch_first=True,
             total_length=None if sorted_already else x.shape[1],
         )
+        return y.float()
+
+    def _in_chunks(self, x: Tensor) -> Tensor:
+        is_lstm = isinstance(self.rnn, nn.LSTM)
+        self.shape = (self.rnn.hidden_size * (2 if is_lstm else 1),)
+        if self.before is None:
+            y: Tensor = self.rnn(unfolded(x, self.windows))[0].float()
+            return folded(y, self.windows)
+        states = self.before.unsqueeze(0).chunk(2 if is_lstm else 1, -1)
+        y, after = self.rnn(x, states if is_lstm else states[0])
+        self.after = (torch.cat(after, -1) if is_lstm else after).squeeze(0)
         return y.float()
 
     @property

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from workers.students.base import Group, Slice
 from workers.students.blocks.linear import Linear
+from workers.students.chunks import Past
+
+_SUMMED_UP = 64  # frames before a chunk that are summed up with it
 
 
 class SqueezeExcite(nn.Module):
@@ -19,10 +22,15 @@ class SqueezeExcite(nn.Module):
         self.squeezed = squeezed
         self.down = Linear(channels, squeezed)
         self.up = Linear(squeezed, channels)
+        self.past, self.past_mask = Past(_SUMMED_UP), Past(_SUMMED_UP)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x float32 [N, T, C], mask float32 [N, T, 1]."""
-        mean = (x * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+        spoken, n_frames = x * mask, mask
+        if self.past.in_chunks:
+            spoken, n_frames = self.past(spoken), self.past_mask(mask)
+            n_frames = F.pad(n_frames, (0, 0, 0, 1), value=1e-3)  # where nothing was said yet
+        mean = spoken.sum(1, keepdim=True) / n_frames.sum(1, keepdim=True)
         return x * torch.sigmoid(self.up(F.relu(self.down(mean))))
 
     @staticmethod

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_NEVER = -1e4  # a log-probability
+
 
 def kl_per_frame(
     logits: Tensor,
@@ -30,6 +32,20 @@ def kl_per_frame(
         return (divergence * frames).sum() / lengths.sum() * temperature**2
     followed = followed_frames(teacher_log_probs, frames, where)
     return (divergence * followed).sum() / followed.sum().clamp_min(1) * temperature**2
+
+
+def delayed(teacher_log_probs: Tensor, n_frames: int) -> Tensor:
+    """The same so many frames later, blanks before it; what would come after the end is lost.
+
+    Args:
+        teacher_log_probs: float32 [N, T', V]; symbol 0 is the blank.
+    """
+    if n_frames == 0:
+        return teacher_log_probs
+    later = teacher_log_probs.roll(n_frames, 1)
+    later[:, :n_frames] = _NEVER
+    later[:, :n_frames, 0] = 0.0
+    return later
 
 
 def followed_frames(teacher_log_probs: Tensor, frames: Tensor, where: str) -> Tensor:
