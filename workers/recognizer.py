@@ -16,6 +16,7 @@ import numpy as np
 
 from spaces.files import why_not_a_file
 from spaces.front_end import SAMPLES, USUAL, FrontEnd
+from spaces.streaming import FRAME_MS
 from storage.artifacts import file_digest
 from workers.backends.base import Settings
 from workers.backends.isolated_session import IsolatedSession, open_isolated
@@ -28,6 +29,9 @@ from workers.transcript import Word
 
 MODEL, TOKENS, MANIFEST, FEATURES = "model.onnx", "tokens.txt", "bundle.json", "features.json"
 RAW_SAMPLES = "raw samples"  # what a features.json says of a model that hears them
+STREAMING = "streaming"  # in a features.json: how a model hears live speech
+_LIVE_STEP_S = FRAME_MS / 1000  # of a model that hears live speech; its output has a silent tail
+_SILENT = round(0.04 * SAMPLE_RATE_HZ)
 _MAX_BYTES = 4 << 30
 _MAX_MEMBERS = 100
 _T = TypeVar("_T")
@@ -52,6 +56,7 @@ class Recognizer:
     symbols: tuple[str, ...]
     front_end: FrontEnd = USUAL
     has_fast_features: bool = False
+    is_live: bool = False  # whether the model hears live speech
 
     def transcribe(self, samples: np.ndarray) -> str:
         """Text of one utterance, float32 [n_samples] in [-1, 1] at 16 kHz.
@@ -70,14 +75,21 @@ class Recognizer:
             start_s: where in a recording the utterance begins.
         """
         ids = self._heard(samples)
-        step_s = len(samples) / SAMPLE_RATE_HZ / max(1, len(ids))
-        return [
-            Word(w.text, start_s + w.first * step_s, start_s + (w.last + 1) * step_s)
+        length_s = len(samples) / SAMPLE_RATE_HZ
+        step_s = _LIVE_STEP_S if self.is_live else length_s / max(1, len(ids))
+        return [  # live, a word may be written after the end
+            Word(
+                w.text,
+                start_s + min(w.first * step_s, length_s - step_s),
+                start_s + min((w.last + 1) * step_s, length_s),
+            )
             for w in decode_words(ids, self.symbols)
         ]
 
     def _heard(self, samples: np.ndarray) -> tuple[int, ...]:
         by = fbank_numpy if self.has_fast_features else fbank
+        if self.is_live:  # the last window is over silence, not over the mirrored end
+            samples = np.concatenate([samples, np.zeros(_SILENT, np.float32)])
         heard = self.session.listen(by(at_rate_of(self.front_end, samples), self.front_end))
         if heard.n_symbols != len(self.symbols):
             raise BundleFault(
@@ -232,7 +244,8 @@ def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recogniz
         raise BundleFault(str(error)) from error
     session = IsolatedSession(backend, work / main, Settings(threads=threads), shown_as=path)
     is_fast = read_manifest(folder).get("filter_bank") == "fast"
-    return Recognizer(session, symbols, _front_end(folder), is_fast)
+    is_live = STREAMING in _read_json(folder / FEATURES)
+    return Recognizer(session, symbols, _front_end(folder), is_fast, is_live)
 
 
 def _front_end(folder: Path) -> FrontEnd:

@@ -9,7 +9,7 @@ import jinja2
 
 from search.bundle.subject import Subject
 from search.report.labels import TOLD_OF_TEST, format_metric, line_of_test
-from spaces.metrics import MetricRef
+from spaces.metrics import LIVE_METRICS, MetricRef
 from spaces.space import Space
 from storage.records import Study
 from workers.results import Model
@@ -72,7 +72,7 @@ def card_text(
         study=study.name,
         rows=[
             _Row(n, format_metric(n, metrics.get(n)), format_metric(n, teacher.get(n)))
-            for n in _METRICS
+            for n in (*_METRICS, *(LIVE_METRICS if subject.streaming else ()))
         ],
         n_words=f"{metrics.get('n_words', 0):.0f}",
         wer_low=format_metric("wer", metrics.get("wer_low")),
@@ -89,6 +89,7 @@ def card_text(
         band="" if bandwidth is None else f"{bandwidth / 1000:.1f} kHz",
         subsampling_factor=subject.subsampling_factor,
         front_end=subject.front_end,
+        streaming=subject.streaming,
     )
 
 

@@ -12,6 +12,7 @@ from spaces.families import is_trained
 from spaces.front_end import FrontEnd
 from spaces.recipe import Recipe
 from spaces.space import Space
+from spaces.streaming import Streaming
 from storage.records import Study, Trial
 from storage.store import Store
 from workers.results import Model
@@ -40,6 +41,13 @@ class Subject:
     @property
     def front_end(self) -> FrontEnd:
         return FrontEnd.of_recipe(self.recipe)
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """How it hears live speech; None of what hears whole utterances."""
+        if self.recipe is None or not self.is_trained:
+            return None
+        return Recipe.model_validate(self.recipe).student.streaming
 
     @property
     def subsampling_factor(self) -> int | None:

@@ -27,7 +27,14 @@ from storage.records import Study, Trial
 from storage.store import Store
 from workers.data.features import FRAMES_PER_SECOND
 from workers.data.text import BLANK, blank_named, read_tokens, write_tokens
-from workers.recognizer import FEATURES, MANIFEST, RAW_SAMPLES, TOKENS, UNREADABLE_ZIP
+from workers.recognizer import (
+    FEATURES,
+    MANIFEST,
+    RAW_SAMPLES,
+    STREAMING,
+    TOKENS,
+    UNREADABLE_ZIP,
+)
 
 _FORMAT = "compression-search bundle"
 _MOST_MANIFEST_BYTES = 1_000_000
@@ -163,6 +170,8 @@ def _fill(
         is_known = prepared is not None and (subject.is_trained or space.teacher.train is not None)
         bandwidth = prepared.bandwidth_hz if is_known and prepared else None
     contract = features_contract(subject.subsampling_factor, bandwidth, subject.front_end)
+    if subject.streaming is not None:
+        contract[STREAMING] = subject.streaming.model_dump(mode="json")
     write_json(folder / FEATURES, contract)
     write_json(folder / "measurements.json", measurements(store, study, space, subject))
     card = card_text(study, space, subject, name, model, symbols.index(BLANK), bandwidth)

@@ -19,3 +19,4 @@ class Paraformer(Conformer):
     network: ClassVar[str] = "workers.students.paraformer"
     capacity: ClassVar[frozenset[str]] = Conformer.capacity | {"decoders"}
     written_per_frame: ClassVar[int] = 2
+    streams: ClassVar[bool] = False
