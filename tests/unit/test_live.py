@@ -17,7 +17,7 @@ SYMBOLS = ("<blk>", "▁a", "b", "c")
 
 
 class Loudness:
-    """A model that writes how loud it is: of each window the number of those before goes through."""
+    """A model that writes how loud it is; how many windows it has heard goes through."""
 
     def __init__(self, window: int = 40, shift: int = 32) -> None:
         self.windows = Windows(window, shift, (np.zeros(1, np.float32),), (0,))
