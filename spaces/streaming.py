@@ -16,7 +16,7 @@ class Streaming(Record):
     for. What a chunk says is never changed by what comes later."""
 
     chunk_ms: Annotated[int, Field(ge=80, le=2560, multiple_of=FRAME_MS)] = 320
-    look_ahead_ms: Annotated[int, Field(ge=0, le=1280, multiple_of=FRAME_MS)] = 0
+    look_ahead_ms: Annotated[int, Field(ge=0, le=1280, multiple_of=FRAME_MS)] = 160
 
     @property
     def chunk_frames(self) -> int:

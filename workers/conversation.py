@@ -41,6 +41,7 @@ class Conversation:
         self._how = (operation, interpreter, threads, bounds or Bounds())
         self._partner: _Partner | None = None
         self._turn = threading.Lock()
+        self.n_started = 0  # processes so far
 
     def ask(self, request: Request, time_s: float) -> Answer:
         """Perform the operation once more.
@@ -53,6 +54,7 @@ class Conversation:
             if self._partner is None or not self._partner.is_running:
                 self._end()
                 self._partner = _STARTER.submit(_Partner, *self._how).result()
+                self.n_started += 1
             try:
                 return self._partner.ask(request, time_s)
             except UserFault:
@@ -60,6 +62,12 @@ class Conversation:
             except BaseException:  # an answer that comes later would be taken for the next one
                 self._end()
                 raise
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, where there is one."""
+        partner = self._partner
+        return None if partner is None else partner.pid
 
     def close(self) -> None:
         """End the process."""
@@ -89,6 +97,10 @@ class _Partner:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def ask(self, request: Request, time_s: float) -> Answer:
         given, answers = self._process.stdin, self._process.stdout

@@ -31,6 +31,7 @@ _OPERATIONS = {
     "prepare": "workers.backends.operations:prepare",
     "recognise": "workers.backends.operations:recognise",
     "listen": "workers.backends.operations:listen",
+    "serve": "workers.backends.serving:serve",
     "graph": "workers.backends.graph:loaded_graph",
     "measure": "workers.probe.sampling:measure",
     "machine": "workers.probe.machine:report_of",

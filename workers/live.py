@@ -29,6 +29,18 @@ class Said(NamedTuple):
     end_s: float
 
 
+class Part(NamedTuple):
+    """Samples float32 [n] that a window is computed of, and how many of their frames go before."""
+
+    samples: np.ndarray
+    before: int
+
+
+def window_of(part: Part, window: int, fbank: Fbank) -> np.ndarray:
+    """The window float32 [W, mels] of these samples."""
+    return np.ascontiguousarray(fbank(part.samples)[part.before :][:window])
+
+
 class Listener:
     """What one stream has heard and said so far; memory does not grow with what was heard."""
 
@@ -64,29 +76,37 @@ class Listener:
         """Whether all was heard that will be."""
         return self._last_window is not None and self._next > self._last_window
 
-    def next_window(self) -> np.ndarray | None:
-        """The next window float32 [W, mels]; None while too little was heard."""
+    def next_part(self) -> Part | None:
+        """The samples of the next window; None while too little was heard."""
         end = self._next + self._windows.window
         if self.is_done or self._n_heard < (end - 1) * _SHIFT + _REACH:
             return None
         first = max(0, self._next - _MARGIN)
-        part = self._samples[first * _SHIFT - self._begin : (end + _MARGIN) * _SHIFT - self._begin]
-        frames = self._fbank(part)[self._next - first :][: self._windows.window]
-        return np.ascontiguousarray(frames)
+        begin, until = first * _SHIFT - self._begin, (end + _MARGIN) * _SHIFT - self._begin
+        return Part(self._samples[begin:until], self._next - first)
+
+    def next_window(self) -> np.ndarray | None:
+        """The next window float32 [W, mels]; None while too little was heard."""
+        part = self.next_part()
+        return None if part is None else window_of(part, self._windows.window, self._fbank)
 
     def take(self, log_probs: np.ndarray, state: tuple[np.ndarray, ...]) -> list[Said]:
         """What the model made of the next window, float32 [T', V], and the stream's state after
         it; what is new in the text."""
+        return self.take_ids(log_probs.argmax(-1).tolist(), state)
+
+    def take_ids(self, ids: Sequence[int], state: tuple[np.ndarray, ...]) -> list[Said]:
+        """The same of the likeliest symbols."""
         self.state = state
-        frame_s = self._windows.shift / len(log_probs) / FRAMES_PER_SECOND
+        frame_s = self._windows.shift / len(ids) / FRAMES_PER_SECOND
         said = []
-        for i, symbol in enumerate(log_probs.argmax(-1).tolist()):
+        for i, symbol in enumerate(ids):
             if symbol != self._last_id:
                 self._ids.append(symbol)
                 if symbol != BLANK_ID:
                     said.append(Said(symbol, (self._frames_said + i + 1) * frame_s))
             self._last_id = symbol
-        self._frames_said += len(log_probs)
+        self._frames_said += len(ids)
         self._next += self._windows.shift
         keep_from = max(0, self._next - _MARGIN) * _SHIFT
         self._samples = self._samples[keep_from - self._begin :]
@@ -94,10 +114,11 @@ class Listener:
         return said
 
     @property
+    def heard_s(self) -> float:
+        """Seconds of the stream that were written."""
+        return self._next / FRAMES_PER_SECOND
+
+    @property
     def text(self) -> str:
         """What was said so far."""
         return decode(self._ids, self._symbols)
-
-    def clear(self) -> None:
-        """Begin a new line of text; what was heard is not forgotten."""
-        self._ids.clear()

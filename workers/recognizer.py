@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -74,22 +74,13 @@ class Recognizer:
         Args:
             start_s: where in a recording the utterance begins.
         """
-        ids = self._heard(samples)
-        length_s = len(samples) / SAMPLE_RATE_HZ
-        step_s = _LIVE_STEP_S if self.is_live else length_s / max(1, len(ids))
-        return [  # live, a word may be written after the end
-            Word(
-                w.text,
-                start_s + min(w.first * step_s, length_s - step_s),
-                start_s + min((w.last + 1) * step_s, length_s),
-            )
-            for w in decode_words(ids, self.symbols)
-        ]
+        ids, length_s = self._heard(samples), len(samples) / SAMPLE_RATE_HZ
+        return timed_words(ids, self.symbols, length_s, start_s, is_live=self.is_live)
 
     def _heard(self, samples: np.ndarray) -> tuple[int, ...]:
         by = fbank_numpy if self.has_fast_features else fbank
-        if self.is_live:  # the last window is over silence, not over the mirrored end
-            samples = np.concatenate([samples, np.zeros(_SILENT, np.float32)])
+        if self.is_live:
+            samples = with_silent_end(samples)
         heard = self.session.listen(by(at_rate_of(self.front_end, samples), self.front_end))
         if heard.n_symbols != len(self.symbols):
             raise BundleFault(
@@ -97,6 +88,32 @@ class Recognizer:
                 f"{len(self.symbols)}: they are not of one bundle"
             )
         return heard.ids
+
+
+def with_silent_end(samples: np.ndarray) -> np.ndarray:
+    """As live speech ends: the last window is over silence, not over the mirrored end."""
+    return np.concatenate([samples, np.zeros(_SILENT, np.float32)])
+
+
+def timed_words(
+    ids: Sequence[int], symbols: Sequence[str], length_s: float, start_s: float, *, is_live: bool
+) -> list[Word]:
+    """The words of an utterance by the likeliest symbol of each frame that was written of it.
+
+    Args:
+        start_s: where in a recording the utterance begins.
+        is_live: whether it was heard as live speech is, so that a word may be written after its
+            end.
+    """
+    step_s = _LIVE_STEP_S if is_live else length_s / max(1, len(ids))
+    return [
+        Word(
+            w.text,
+            start_s + min(w.first * step_s, length_s - step_s),
+            start_s + min((w.last + 1) * step_s, length_s),
+        )
+        for w in decode_words(ids, symbols)
+    ]
 
 
 def open_bundle(path: Path, threads: int = 1) -> Recognizer:
@@ -232,8 +249,28 @@ def _checked(folder: Path) -> tuple[str, str, Iterable[str]]:
     return main, str(manifest.get("backend", "onnxruntime")), listed
 
 
-def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recognizer:
-    """Of a bundle in a folder, loaded from `work`, which is its own."""
+@dataclass(frozen=True)
+class OpenedBundle:
+    """A bundle whose files were checked; `main` is of the model, in a folder of the caller's."""
+
+    main: Path
+    backend: str
+    symbols: tuple[str, ...]
+    front_end: FrontEnd
+    has_fast_features: bool
+    is_live: bool
+
+
+def copied_bundle(path: Path, work: Path) -> OpenedBundle:
+    """A bundle, a folder or a zip, with its files in `work`.
+
+    Raises:
+        BundleFault: as `open_bundle`.
+    """
+    return _in_folder(path, work, lambda folder: _copied(folder, work))
+
+
+def _copied(folder: Path, work: Path) -> OpenedBundle:
     main, backend, names = _checked(folder)
     if folder != work:
         for name in names:
@@ -242,10 +279,18 @@ def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recogniz
         symbols = read_tokens(folder / TOKENS)
     except ValueError as error:
         raise BundleFault(str(error)) from error
-    session = IsolatedSession(backend, work / main, Settings(threads=threads), shown_as=path)
     is_fast = read_manifest(folder).get("filter_bank") == "fast"
     is_live = STREAMING in _read_json(folder / FEATURES)
-    return Recognizer(session, symbols, _front_end(folder), is_fast, is_live)
+    return OpenedBundle(work / main, backend, symbols, _front_end(folder), is_fast, is_live)
+
+
+def _open_folder(folder: Path, work: Path, path: Path, threads: int) -> Recognizer:
+    """Of a bundle in a folder, loaded from `work`, which is its own."""
+    bundle = _copied(folder, work)
+    session = IsolatedSession(bundle.backend, bundle.main, Settings(threads=threads), shown_as=path)
+    return Recognizer(
+        session, bundle.symbols, bundle.front_end, bundle.has_fast_features, bundle.is_live
+    )
 
 
 def _front_end(folder: Path) -> FrontEnd:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from search.cli.common import check_output, home_of, open_store, space_of, study_named, whole_number
 from search.errors import UsageFault
+
+if TYPE_CHECKING:
+    from storage.records import Study
+    from storage.store import Store
 
 
 @click.command("export")
@@ -16,6 +21,7 @@ from search.errors import UsageFault
 @click.option("--trial", help="Number of the trial, or teacher.")
 @click.option("--ship", is_flag=True, help="Instead: the one that `search front` says to ship …")
 @click.option("--best", metavar="METRIC", help="… or the trial best in this metric …")
+@click.option("--front", is_flag=True, help="… or several, and a policy that chooses …")
 @click.option("--where", help='… among those, e.g. "size_mb<=15 and latency_p95_ms<=50".')
 @click.option("--target", "measured_on", help="For this target's runtime [default: the first].")
 @click.option("--half", is_flag=True, help="Of a checkpoint: matrices in 16 bits.")
@@ -28,6 +34,7 @@ def export_command(
     trial: str | None,
     ship: bool,
     best: str | None,
+    front: bool,
     where: str | None,
     measured_on: str | None,
     half: bool,
@@ -42,6 +49,7 @@ def export_command(
       search export --study edge --trial 17 student/
       search export --ship --where "size_mb<=15 and latency_p95_ms<=50" student.zip
       search export --best wer student.zip
+      search export --front --where "size_mb<=15" front/        for `search serve front/`
       search export --trial teacher teacher.zip
       search export --trial teacher --half teacher.safetensors
     """
@@ -53,17 +61,24 @@ def export_command(
     from search.bundle.write import write_bundle
     from storage.artifacts import ArtifactStore
 
-    if (trial is not None) + (best is not None) + ship != 1:
-        raise UsageFault("name the student: either --trial NUMBER, --ship or --best METRIC")
+    if (trial is not None) + (best is not None) + ship + front != 1:
+        raise UsageFault(
+            "name the student: either --trial NUMBER, --ship, --best METRIC or --front"
+        )
     if where is not None and trial is not None:
-        raise UsageFault("--where goes with --ship and --best")
+        raise UsageFault("--where goes with --ship, --best and --front")
     is_checkpoint = Path(target).suffix == SUFFIX
     if half and not is_checkpoint:
         raise UsageFault(f"--half goes with a checkpoint: an OUT that ends in {SUFFIX}")
     if is_checkpoint and measured_on is not None:
         raise UsageFault("--target: a checkpoint is made for no runtime")
+    if front and (is_checkpoint or measured_on is not None):
+        raise UsageFault("--front is for the first target, and no checkpoint")
     with open_store(ctx) as store:
         study = study_named(store, name)
+        if front:
+            _export_front(ctx, store, study, where, Path(target), overwrite)
+            return
         number = None
         if ship:
             frame = study_frame(store, study, space_of(study))
@@ -89,3 +104,30 @@ def export_command(
             )
     who = TEACHER if number is None else f"trial {number}"
     click.echo(f"{who} of {study.name}: wrote {written}")
+
+
+def _export_front(
+    ctx: click.Context,
+    store: Store,
+    study: Study,
+    where: str | None,
+    target: Path,
+    overwrite: bool,
+) -> None:
+    from search.analysis.trial_frame import study_frame
+    from search.bundle.several import members_of_front, write_several
+    from search.bundle.write import write_bundle
+    from storage.artifacts import ArtifactStore
+
+    space = space_of(study)
+    artifacts = ArtifactStore(home_of(ctx).artifacts_url)
+    frame = study_frame(store, study, space)
+    members = members_of_front(frame, where)
+
+    def write(number: int, path: Path) -> Path:
+        record = store.trials.get(study.id, number)
+        return write_bundle(store, artifacts, study, space, record, path)
+
+    written = write_several(frame, space, members, write, target, overwrite)
+    told = ", ".join(map(str, members))
+    click.echo(f"trials {told} of {study.name}, fewest errors first: wrote {written}")

@@ -17,6 +17,7 @@ TOPICS = {
     "agent": ("workers/agent/README.md", "measuring on a device"),
     "measuring": ("workers/measure/README.md", "how latency and word errors are measured"),
     "bundle": ("search/bundle/README.md", "what an exported package holds"),
+    "serving": ("search/serving/README.md", "students as a service, live speech, policies"),
     "dashboard": ("dashboard/README.md", "the pages, and how to share them"),
     "engines": ("search/executors/README.md", "one machine, several, Slurm, Kubernetes"),
 }

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write the package of one student",
     "publish": "an exported student to a folder, S3 or a hub, with its card",
     "transcribe": "text of recordings by an exported student",
+    "serve": "exported students as a service: recordings and live speech, over HTTP",
     "evaluate": "word errors of exported students on transcribed audio",
     "validate": "check a space, its data and its budgets, and say what a search costs",
     "init": "write a commented space to start from",

@@ -47,7 +47,7 @@ class StreamingAxes(Record):
 
     chunk_ms: AxisField = Choice((320,))
     """audio heard at a time, 80 to 2560, in steps of 40"""
-    look_ahead_ms: AxisField = Choice((0,))
+    look_ahead_ms: AxisField = Choice((160,))
     """what is waited for after each chunk, 0 to 1280, in steps of 40"""
 
 

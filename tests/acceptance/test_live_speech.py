@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from serving import metric, served
 from shell import SMALLEST_SPACE
 
 from workers.data.audio import read_audio
@@ -74,6 +76,34 @@ def test_a_package_of_one_says_how_it_hears(
     said = cli("transcribe", tmp_path / "bundle", audio)
     assert said.returncode == 0, said.stderr
     assert open_bundle(tmp_path / "bundle").transcribe(read_audio(audio)) in said.stdout
+
+
+def test_several_of_the_front_are_one_package_with_a_policy(
+    home: Path, cli: Cli, tmp_path: Path
+) -> None:
+    done = cli("--home", home, "export", "--front", tmp_path / "front")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "front" / "policy.json").read_text())
+    members = told["members"]
+    assert [m["wer"] for m in members] == sorted(m["wer"] for m in members)
+    times = [m["service_ms"]["cpu"] for m in members]
+    assert times == sorted(times, reverse=True)
+    for member in members:
+        assert open_bundle(tmp_path / "front" / "members" / member["name"]).symbols
+    assert "class Policy" in (tmp_path / "front" / "policy.py").read_text()
+    audio = next((home / "cache" / "synthetic").rglob("*.flac"))
+    with served(tmp_path, tmp_path / "front", "--copies", 1) as server:
+        heard = httpx.post(
+            f"{server.url}/v1/audio/transcriptions",
+            files={"file": ("a.flac", audio.read_bytes())},
+            timeout=60,
+        )
+        assert heard.status_code == 200 and "text" in heard.json()
+        assert metric(httpx.get(f"{server.url}/metrics").text, "search_serve_chosen_total") == 1
+    again = cli("--home", home, "export", "--front", tmp_path / "front")
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    none = cli("--home", home, "export", "--front", "--where", "size_mb<=0.001", tmp_path / "none")
+    assert none.returncode == 2 and not (tmp_path / "none").exists()
 
 
 def test_faults_of_a_live_space_are_told_all_at_once(tmp_path: Path, cli: Cli) -> None:

@@ -59,6 +59,20 @@ class OnnxSession:
         log_probs: np.ndarray = self._session.run([self._output], feed)[0][0]
         return log_probs
 
+    def run_many(self, utterances: list[np.ndarray]) -> list[np.ndarray]:
+        """The same of several utterances in one batch; one by one where the model does not tell
+        how much of its output each of them is."""
+        if len(self._session.get_outputs()) < 2:
+            return [self.run(features) for features in utterances]
+        lengths = np.array([len(u) for u in utterances], np.int64)
+        shape = len(utterances), int(lengths.max()), utterances[0].shape[1]
+        batch = np.zeros(shape, np.float32)
+        for row, features in zip(batch, utterances, strict=True):
+            row[: len(features)] = features
+        feed = {self._inputs[0]: batch, self._inputs[1]: lengths}
+        log_probs, written = self._session.run(None, feed)[:2]
+        return [row[:n] for row, n in zip(log_probs, written.tolist(), strict=True)]
+
     def profile(self, features: np.ndarray, runs: int) -> list[OperatorTime] | None:
         """By ONNX Runtime's own profiler, in a session of its own."""
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,1 @@
+"""`search serve`: recognition of recordings and of live speech for others, over HTTP."""
