@@ -8,6 +8,7 @@ from typing import Any
 
 from search.errors import UsageFault
 from search.results import TrialResults, how_to_make_anew, model_of
+from spaces.axes import Value
 from spaces.families import is_trained
 from spaces.front_end import FrontEnd
 from spaces.recipe import Recipe
@@ -33,6 +34,7 @@ class Subject:
     results: TrialResults
     is_trained: bool = True  # here, on the data of the study
     imported: Mapping[str, str] = field(default_factory=dict)  # of a teacher: files by role
+    values: Mapping[str, Value] | None = None  # of a trial: what it chose of the axes
 
     @property
     def is_teacher(self) -> bool:
@@ -91,6 +93,7 @@ def of_trial(store: Store, study: Study, trial: Trial) -> Subject:
         metrics=trial.metrics,
         results=results,
         is_trained=is_trained(str(trial.values["family"])),
+        values=trial.values,
     )
 
 

@@ -14,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from search.bundle.card import card_text, licence_notice
+from search.bundle.promise import CONDITIONS, conditions
+from search.bundle.reproduce import reproduction
 from search.bundle.subject import TEACHER, Subject, of_teacher, of_trial
 from search.errors import UsageFault
 from search.results import TrialResults
@@ -174,6 +176,10 @@ def _fill(
         contract[STREAMING] = subject.streaming.model_dump(mode="json")
     write_json(folder / FEATURES, contract)
     write_json(folder / "measurements.json", measurements(store, study, space, subject))
+    write_json(folder / CONDITIONS, conditions(subject, space, name, tuple(model.files)))
+    if (again := reproduction(study, space, subject)) is not None:
+        for file, text in again.items():
+            (folder / file).write_text(text, encoding="utf-8")
     card = card_text(study, space, subject, name, model, symbols.index(BLANK), bandwidth)
     (folder / "CARD.md").write_text(card, encoding="utf-8")
     notice = licence_notice(space, subject)

@@ -58,6 +58,7 @@ def export_command(
     from search.analysis.trial_frame import study_frame
     from search.bundle.checkpoint import SUFFIX, write_checkpoint
     from search.bundle.subject import TEACHER, of_teacher, of_trial
+    from search.bundle.verify import manifest_digest
     from search.bundle.write import write_bundle
     from storage.artifacts import ArtifactStore
 
@@ -104,6 +105,8 @@ def export_command(
             )
     who = TEACHER if number is None else f"trial {number}"
     click.echo(f"{who} of {study.name}: wrote {written}")
+    if not is_checkpoint:
+        click.echo(f"its digest, by which `search verify` knows it: {manifest_digest(written)}")
 
 
 def _export_front(

@@ -23,6 +23,7 @@ COMMANDS = {
     "compress": "make one model smaller step by step, as long as it loses little",
     "measure": "measure what waits for a device, again, or on a new target",
     "export": "write the package of one student",
+    "verify": "measure an exported student again: does its promise hold",
     "publish": "an exported student to a folder, S3 or a hub, with its card",
     "transcribe": "text of recordings by an exported student",
     "serve": "exported students as a service: recordings and live speech, over HTTP",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from workers.data.index import IndexedUtterances, InTurn
 from workers.data.sources import at_rate_of
 from workers.data.text import normalise
 from workers.data.utterances import Utterance, utterances_of
+
+T = TypeVar("T")
 
 
 class Corpus:
@@ -117,7 +119,7 @@ def _front_end(told: dict[str, Any] | None) -> FrontEnd:
     return USUAL if told is None else FrontEnd(**told)
 
 
-def spread(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
+def spread(utterances: Sequence[T], count: int) -> list[T]:
     """So many utterances, evenly over a list."""
     places = np.linspace(0, len(utterances) - 1, min(count, len(utterances))).round().astype(int)
     return [utterances[i] for i in places]

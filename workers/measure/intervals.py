@@ -30,6 +30,11 @@ _AGAIN = {
     "graph_cpu_ms": 0.12,
     "anchor_ratio": 0.06,
     "peak_memory_mb": 0.02,
+    "chunk_p50_ms": 0.12,
+    "chunk_p95_ms": 0.12,
+    "chunk_rtf": 0.12,
+    "first_token_ms": 0.05,
+    "emission_delay_ms": 0.05,
 }
 WITH_INTERVALS = frozenset(_AGAIN)
 

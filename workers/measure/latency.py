@@ -123,7 +123,9 @@ class Latency:
         each = [replace(self, samples=(one,)).summary() for one in self.samples]
         is_unsteady = bool(self.unsteady)
         return {
-            name: interval(name, value, [one[name] for one in each], is_unsteady=is_unsteady)
+            name: interval(
+                name, value, [one[name] for one in each if name in one], is_unsteady=is_unsteady
+            )
             for name, value in figures.items()
             if name in WITH_INTERVALS
         }

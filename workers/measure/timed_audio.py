@@ -16,12 +16,12 @@ from workers.data.corpus import Corpus, spread
 from workers.data.utterances import Utterance
 from workers.probe.request import Candidate, LatencyRequest
 
-_N_UTTERANCES = 12
+N_TIMED = 12
 
 
 def timed_utterances(corpus: Corpus) -> list[Utterance]:
     """The dev utterances that are timed, short to long."""
-    return spread(sorted(corpus.dev, key=lambda u: u.seconds), _N_UTTERANCES)
+    return spread(sorted(corpus.dev, key=lambda u: u.seconds), N_TIMED)
 
 
 def timed_audio(corpus: Corpus) -> tuple[Path, ...]:
