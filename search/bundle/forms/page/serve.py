@@ -7,13 +7,12 @@ import functools
 import http.server
 import pathlib
 import sys
-import typing
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files, with the headers that isolate a page from others."""
 
-    extensions_map: typing.ClassVar = {
+    extensions_map = {  # noqa: RUF012 - the class that it is of has it so
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",
