@@ -13,7 +13,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent,http,lhotse,ray,metrics,mlflow,wandb,otel,serve]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,hf,denoise,postgresql,sherpa,openvino,ncnn,agent,http,lhotse,ray,metrics,mlflow,wandb,otel,serve,beam]"
 	$(BIN)/search backends install litert mnn executorch
 	$(BIN)/python tests/support/chromium.py
 	touch $@

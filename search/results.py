@@ -199,7 +199,7 @@ def model_of(
         raise UsageFault("it has no exported file")
     converted = results.converted.get(backend)
     if backend == "onnxruntime":
-        model = onnx_model(onnx)
+        model = onnx_model(onnx, {} if made is None else made.beside)
     elif isinstance(converted, ConvertResult):
         model = converted.model
     else:
@@ -212,6 +212,7 @@ def how_to_make_anew(study: str, number: int) -> str:
     return f"`search retry {number} --study {shlex.quote(study)}` makes them anew"
 
 
-def onnx_model(digest: str) -> Model:
-    """A file in ONNX Runtime's form."""
-    return Model(backend="onnxruntime", main="model.onnx", files={"model.onnx": digest})
+def onnx_model(digest: str, beside: Mapping[str, str] = MappingProxyType({})) -> Model:
+    """A file in ONNX Runtime's form, and what ships with it, by name."""
+    files = {"model.onnx": digest, **beside}
+    return Model(backend="onnxruntime", main="model.onnx", files=files)

@@ -18,7 +18,7 @@ from spaces.families import FAMILIES
 from spaces.front_end import USUAL, FrontEnd
 from spaces.metrics import MetricRef
 from spaces.points import Values, random_values, refused_by_target
-from spaces.recipe import Distil, Prune, Quantize, Training
+from spaces.recipe import Decode, Distil, Prune, Quantize, Training
 from spaces.registry import UnknownName
 from spaces.space import Space
 from spaces.space.budgets import parse_budgets
@@ -29,6 +29,7 @@ from spaces.streaming import Streaming
 _SECTIONS: dict[str, type] = {
     "front_end": FrontEnd,
     "streaming": Streaming,
+    "decode": Decode,
     "training": Training,
     "distil": Distil,
     "prune": Prune,
@@ -236,7 +237,13 @@ def _check_streaming(document: Document, space: Space) -> None:
 
 def _formats(space: Space, family: str) -> Iterator[Values]:
     """Every choice of what a runtime may refuse, as axis values."""
-    may_be_refused = ("quantize.", "front_end.mels", "streaming.", f"{family}.attended")
+    may_be_refused = (
+        "quantize.",
+        "front_end.mels",
+        "streaming.",
+        "decode.beam",
+        f"{family}.attended",
+    )
     axes = {n: a for n, a in space.axes_of(family).items() if n.startswith(may_be_refused)}
     for chosen in itertools.product(*(axis.values_in_order() for axis in axes.values())):
         yield {"family": family, **dict(zip(axes, chosen, strict=True))}

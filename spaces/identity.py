@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from spaces.recipe import digest_of
 from spaces.space import WHERE_IT_IS_REACHED, Space
+from spaces.space.sections import DecodeAxes
 
 _HOW_IT_IS_RUN = {
     "trials",
@@ -70,6 +71,8 @@ def space_digest(space: Space) -> str:
             del content[name]
     if not space.front_end.varied():
         del content["front_end"]
+    if space.decode == DecodeAxes():
+        del content["decode"]
     if space.task == "offline":
         del content["task"], content["streaming"]
     return digest_of(content)

@@ -33,6 +33,8 @@ def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
         return float(values.get("distil.weight", 0)) > 0
     if axis_name == "streaming.look_ahead_ms":
         return int(values.get("streaming.chunk_ms", 0)) > 0
+    if axis_name in ("decode.lm_order", "decode.lm_weight"):
+        return int(values.get("decode.beam", 1)) > 1
     if axis_name in _PRUNING:
         return float(values.get("prune.ratio", 0)) > 0
     if axis_name == "quantize.qat_epochs":
@@ -74,6 +76,7 @@ def recipe_of(values: Mapping[str, Value]) -> Recipe:
         "quantize": {},
         "front_end": {},
         "streaming": {},
+        "decode": {},
     }
     scheme = values.get("quantize.scheme", "fp32")
     sections["quantize"] = dict.fromkeys(PARTS, scheme)
@@ -108,6 +111,11 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
         reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)
         if reason is not None:
             return f"{name}: {reason}"
+        if int(values.get("decode.beam", 1)) > 1:
+            if target.backend != "onnxruntime" or target.is_remote:
+                return f"{name}: beam search is for ONNX Runtime on this machine"
+            if values.get("streaming.chunk_ms"):
+                return f"{name}: live speech is decoded greedily: a beam would take back words"
         if values.get("streaming.chunk_ms") and (reason := _refused_live(target.backend, values)):
             return f"{name}: {reason}"
         attended = float(values.get(f"{values['family']}.attended", 1.0))

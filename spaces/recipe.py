@@ -115,6 +115,15 @@ class Quantize(Grown):
         return f"{name} QAT" if self.qat_epochs else name
 
 
+class Decode(Record):
+    """How text is found in what a network says: greedily, or with a `beam` of hypotheses and an
+    n-gram model of tokens, learnt from the training transcripts, which ships with the network."""
+
+    beam: Annotated[int, Field(ge=1, le=1000)] = 1  # greedily
+    lm_order: Annotated[int, Field(ge=2, le=10)] = 5
+    lm_weight: Annotated[float, Field(ge=0, le=10)] = 0.5
+
+
 class LossWeight(Record):
     """A loss beside the usual ones, by its name in `spaces.extensions.LOSSES`."""
 
@@ -131,13 +140,17 @@ class Recipe(Record):
     prune: Prune = Prune()
     quantize: Quantize = Quantize()
     losses: tuple[LossWeight, ...] = ()
+    decode: Decode = Decode()
 
     def content(self) -> dict[str, JsonValue]:
         """As JSON. What later versions added is left out where it changes nothing, so that a
         recipe is written, and has the digest, as older studies know it."""
         content = self.model_dump(mode="json")
+        if self.decode.beam == 1:
+            del content["decode"]
         if not self.student.is_trained:
-            return {name: content[name] for name in ("student", "quantize")}
+            names = ("student", "quantize", "decode")
+            return {name: content[name] for name in names if name in content}
         if not self.losses:
             del content["losses"]
         return content
@@ -149,7 +162,8 @@ class Recipe(Record):
     def label(self) -> str:
         """A few words for tables and file names: how a trial is called everywhere."""
         prune = f" -{self.prune.ratio:.0%}" if self.prune.ratio else ""
-        return f"{self.student.label()}{prune} {self.quantize.label()}"
+        beam = f" beam {self.decode.beam}" if self.decode.beam > 1 else ""
+        return f"{self.student.label()}{prune} {self.quantize.label()}{beam}"
 
 
 def digest_of(content: object) -> str:

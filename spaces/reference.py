@@ -21,6 +21,7 @@ from spaces.gates import Gates
 from spaces.metrics import METRICS, Metric
 from spaces.space import Data, Search, Synthetic, Target, TeacherSource, TeacherTraining, Tokens
 from spaces.space.sections import (
+    DecodeAxes,
     DistilAxes,
     FrontEndAxes,
     PruneAxes,
@@ -39,6 +40,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "teacher.train": TeacherTraining,
     "front_end": FrontEndAxes,
     "streaming": StreamingAxes,
+    "decode": DecodeAxes,
     "training": TrainingAxes,
     "distil": DistilAxes,
     "prune": PruneAxes,

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from spaces.axes import Value
 from spaces.families import StudentDims
-from spaces.recipe import Distil, LossWeight, Quantize, Scope, Training, digest_of
+from spaces.recipe import Decode, Distil, LossWeight, Quantize, Scope, Training, digest_of
 from spaces.record import Record
 from spaces.space import Data, Target, TeacherSource, Tokens
 from spaces.space.teacher import TeacherKind
@@ -168,13 +168,16 @@ class Export(StageJob):
     `onnx` already, with its `tokens` and what it costs, quantized only."""
 
     stage: Literal["export"] = "export"
-    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(("onnx", "tokens", "macs", "params"))
+    not_in_key_if_empty: ClassVar[frozenset[str]] = frozenset(
+        ("onnx", "tokens", "macs", "params", "decode")
+    )
     checkpoint: str | None = None
     onnx: str | None = None
     tokens: str | None = None
     macs: float | None = None
     params: float | None = None
     quantize: Quantize
+    decode: Decode | None = None  # None: greedily
     corpus: str
 
 

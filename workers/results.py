@@ -179,10 +179,12 @@ class ExportResult(StageResult):
     parity: float | None = None
     sizes: tuple[PartSize, ...] = ()
     sensitivity: tuple[LayerLoss, ...] = ()  # of each layer, most first, where some were kept
+    beside: dict[str, str] = Field(default_factory=dict)  # files that ship with the model
 
     @property
     def digests(self) -> tuple[str, ...]:
-        return tuple(d for d in (self.model, self.float32, self.tokens) if d is not None)
+        files = (self.model, self.float32, self.tokens, *self.beside.values())
+        return tuple(d for d in files if d is not None)
 
 
 class ConvertResult(StageResult):

@@ -15,7 +15,16 @@ from spaces.space import Space
 from storage.records import Study
 
 GUIDE, SPACE = "REPRODUCE.md", "reproduce.yaml"
-_SECTIONS = ("front_end", "streaming", "training", "distil", "prune", "quantize", "losses")
+_SECTIONS = (
+    "front_end",
+    "streaming",
+    "training",
+    "distil",
+    "prune",
+    "quantize",
+    "decode",
+    "losses",
+)
 _DROPPED = ("forbid", "budgets", "gate")  # decide among students
 
 

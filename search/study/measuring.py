@@ -50,6 +50,7 @@ class Subject:
     macs: float | None
     is_teacher: bool = False
     front_end: FrontEnd = USUAL
+    beside: tuple[tuple[str, str], ...] = ()  # files that ship with it: names and digests
 
     def heard(self, corpus: str) -> str:
         """The name of a prepared corpus as it hears it."""
@@ -110,7 +111,7 @@ def _is_too_much_for_a_teacher(runtime: Runtime) -> bool:
 def _model(runtime: Runtime, subject: Subject, converted: ConvertResult | None) -> Model | None:
     """The subject in a runtime's form; None where it has still to be converted."""
     if runtime.backend == "onnxruntime":
-        return onnx_model(subject.onnx)
+        return onnx_model(subject.onnx, dict(subject.beside))
     return None if converted is None else converted.model
 
 

@@ -12,7 +12,7 @@ from search.strategy.weight_sharing import supernet_of, training_of_slice
 from search.study.measuring import Complete, Step, Subject, Submit, Wait, next_measurement
 from search.study.settings import StudyContext, StudySettings, TeacherFile, also
 from spaces.metrics import MetricRef
-from spaces.recipe import Quantize, Recipe
+from spaces.recipe import Decode, Quantize, Recipe
 from spaces.space import Space, TeacherSource
 from workers.data.prepare import augmentations_of
 from workers.jobs import (
@@ -259,11 +259,13 @@ def next_trial_step(
         return Submit(settings.place.of(_qat(settings, context, recipe, network)))
     exported = results.export
     if exported is None or exported.float32 is None:
-        quantize = recipe.quantize
-        return Submit(Export(checkpoint=network, quantize=quantize, corpus=context.corpus))
+        quantize, decode = recipe.quantize, _decode(recipe)
+        return Submit(
+            Export(checkpoint=network, quantize=quantize, decode=decode, corpus=context.corpus)
+        )
     for name in space.stages:
         if name not in results.extra:
-            model, tokens = onnx_model(exported.model), exported.tokens
+            model, tokens = onnx_model(exported.model, exported.beside), exported.tokens
             return Submit(
                 Extra(name=name, network=network, model=model, tokens=tokens, corpus=context.corpus)
             )
@@ -301,6 +303,7 @@ def _next_of_teacher_graph(
             macs=file.macs,
             params=file.params,
             quantize=recipe.quantize,
+            decode=_decode(recipe),
             corpus=context.corpus,
         )
         return Submit(export)
@@ -308,6 +311,11 @@ def _next_of_teacher_graph(
     assert subject is not None
     texts, corpus = context.teacher_texts, context.corpus
     return next_measurement(space, settings, corpus, texts, subject, results, unavailable_targets)
+
+
+def _decode(recipe: Recipe) -> Decode | None:
+    """How it is decoded, unless greedily."""
+    return recipe.decode if recipe.decode.beam > 1 else None
 
 
 def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
@@ -323,6 +331,7 @@ def student_subject(recipe: Recipe, results: TrialResults) -> Subject | None:
         tokens=None if is_trained else exported.tokens,
         macs=exported.value("macs"),
         front_end=recipe.student.front_end,
+        beside=tuple(sorted(exported.beside.items())),
     )
 
 

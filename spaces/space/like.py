@@ -17,6 +17,7 @@ _TAKEN_OVER = (
     "distil",
     "prune",
     "quantize",
+    "decode",
     "search",
 )
 

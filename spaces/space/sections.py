@@ -51,6 +51,18 @@ class StreamingAxes(Record):
     """what is waited for after each chunk, 0 to 1280, in steps of 40"""
 
 
+class DecodeAxes(Record):
+    """How text is found in what a student says: beam search with an n-gram model of tokens, for
+    targets of ONNX Runtime on machines with the extra `beam`."""
+
+    beam: AxisField = Choice((1,))
+    """hypotheses that are kept; 1 is greedy, without a language model"""
+    lm_order: AxisField = Choice((5,))
+    """the longest gram, 2 to 10; the model is learnt from the training transcripts and ships"""
+    lm_weight: AxisField = Choice((0.5,))
+    """what it counts beside what was heard"""
+
+
 class PruneAxes(Grown):
     """How much is removed, how long is trained afterwards, and by which rule units are kept."""
 

@@ -20,6 +20,7 @@ from spaces.space.forbid import Rule, parse_rule
 from spaces.space.names import AxisField, Name, each_once
 from spaces.space.search import Search
 from spaces.space.sections import (
+    DecodeAxes,
     DistilAxes,
     FrontEndAxes,
     PruneAxes,
@@ -50,6 +51,7 @@ class Space(Record):
     distil: DistilAxes = DistilAxes()
     prune: PruneAxes = PruneAxes()
     quantize: QuantizeAxes = QuantizeAxes()
+    decode: DecodeAxes = DecodeAxes()
     losses: dict[str, AxisField] = Field(default_factory=dict)
     stages: tuple[str, ...] = ()
     forbid: tuple[Annotated[Rule, BeforeValidator(parse_rule)], ...] = ()
@@ -159,6 +161,9 @@ class Space(Record):
             axis = getattr(self.quantize, name)
             if axis is not None:
                 axes[f"quantize.{name}"] = axis
+        if self.decode != DecodeAxes():
+            fields = DecodeAxes.model_fields
+            axes |= {f"decode.{name}": getattr(self.decode, name) for name in fields}
         later = Quantize.later if is_trained(family) else Quantize.later - {"qat_epochs"}
         return axes | self._section_axes("quantize", later)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from workers.backends.base import Session, Settings, Source, load_backend, open_session
 from workers.data.features import N_MELS
+from workers.decoding import Decoder, decoder_beside
 from workers.isolated_call import Request
 
 
@@ -32,16 +33,17 @@ def prepare(request: Request) -> list[str]:
 
 
 def recognise(request: Request) -> list[list[int]]:
-    """The likeliest symbol of each output frame, utterance by utterance, as on a device."""
+    """The symbol of each output frame, utterance by utterance, as on a device."""
     settings = Settings(**request["settings"])
     session = open_session(request["backend"], Path(request["model"]), settings)
+    decode = decoder_beside(Path(request["model"]))
     frames = np.memmap(request["features"], np.float32, "r").reshape(
         -1, request.get("mels", N_MELS)
     )
     ids = []
     for start, n_frames in request["at"]:
         utterance = np.ascontiguousarray(frames[start : start + n_frames], np.float32)
-        ids.append(session.run(utterance).argmax(-1).tolist())
+        ids.append(decode(session.run(utterance)))
     session.close()
     return ids
 
@@ -50,15 +52,18 @@ def listen(request: Request) -> dict[str, object] | None:
     """The likeliest symbol of each output frame of one utterance, and of how many; None without
     an utterance: the model is only loaded. It stays so for the next call in the same process."""
     settings = tuple(request["settings"].items())
-    session = _opened(request["backend"], request["model"], settings)
+    session, decode = _opened(request["backend"], request["model"], settings)
     if request["features"] is None:
         return None
     frames = np.fromfile(request["features"], np.float32).reshape(-1, request.get("mels", N_MELS))
     log_probs = session.run(frames)
     _, n_symbols = log_probs.shape
-    return {"ids": log_probs.argmax(-1).tolist(), "n_symbols": n_symbols}
+    return {"ids": decode(log_probs), "n_symbols": n_symbols}
 
 
 @lru_cache(1)
-def _opened(backend: str, model: str, settings: tuple[tuple[str, Any], ...]) -> Session:
-    return open_session(backend, Path(model), Settings(**dict(settings)))
+def _opened(
+    backend: str, model: str, settings: tuple[tuple[str, Any], ...]
+) -> tuple[Session, Decoder]:
+    session = open_session(backend, Path(model), Settings(**dict(settings)))
+    return session, decoder_beside(Path(model))

@@ -18,6 +18,7 @@ from spaces.front_end import FrontEnd
 from workers.backends.base import Session, Settings, open_session
 from workers.backends.windows import State, Windows
 from workers.data.sources import at_rate_of
+from workers.decoding import Decoder, decoder_beside
 from workers.isolated_call import Request
 from workers.live import Part, window_of
 
@@ -52,7 +53,7 @@ def state_of(given: Packed, windows: Windows) -> State:
 
 def serve(request: Request) -> object:
     """`open` loads a model; `utterances` and `windows` are heard by it, many at once."""
-    session = _opened(request["backend"], request["model"], request["threads"])
+    session, decode = _opened(request["backend"], request["model"], request["threads"])
     if request["kind"] == "open":
         windows: Windows | None = getattr(session, "windows", None)
         if windows is None:
@@ -60,13 +61,14 @@ def serve(request: Request) -> object:
         return {"window": windows.window, "shift": windows.shift}
     fbank = _fbank(request["front_end"], request["fast"])
     if request["kind"] == "utterances":
-        return _utterances(session, [fbank(samples_of(s)) for s in request["samples"]])
+        heard = [fbank(samples_of(s)) for s in request["samples"]]
+        return [decode(log_probs) for log_probs in _utterances(session, heard)]
     return _windows(session, request["streams"], fbank)
 
 
-def _utterances(session: Session, features: list[np.ndarray]) -> list[list[int]]:
-    """The likeliest symbol of each frame that is written of each utterance."""
-    ids: list[list[int]] = [[] for _ in features]
+def _utterances(session: Session, features: list[np.ndarray]) -> list[np.ndarray]:
+    """Log-probabilities float32 [T', V] of each utterance."""
+    found: dict[int, np.ndarray] = {}
     for group in _of_like_length(features):
         together = [features[i] for i in group]
         run_many: Callable[[list[np.ndarray]], list[np.ndarray]] | None
@@ -75,9 +77,8 @@ def _utterances(session: Session, features: list[np.ndarray]) -> list[list[int]]
             written = [session.run(each) for each in together]
         else:
             written = run_many(together)
-        for i, log_probs in zip(group, written, strict=True):
-            ids[i] = log_probs.argmax(-1).tolist()
-    return ids
+        found.update(zip(group, written, strict=True))
+    return [found[i] for i in range(len(features))]
 
 
 def _of_like_length(features: Sequence[np.ndarray]) -> list[list[int]]:
@@ -110,8 +111,9 @@ def _windows(
 
 
 @lru_cache(1)
-def _opened(backend: str, model: str, threads: int) -> Session:
-    return open_session(backend, Path(model), Settings(threads=threads))
+def _opened(backend: str, model: str, threads: int) -> tuple[Session, Decoder]:
+    session = open_session(backend, Path(model), Settings(threads=threads))
+    return session, decoder_beside(Path(model))
 
 
 @lru_cache(1)

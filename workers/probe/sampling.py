@@ -19,6 +19,7 @@ import numpy as np
 from spaces.front_end import FrontEnd
 from workers.backends.base import Session, Settings, check_model, load_backend
 from workers.data.text import decode, read_tokens
+from workers.decoding import Decoder, decoder_beside
 from workers.isolated_call import Request
 from workers.probe.anchor import Anchor, peak_gflops
 from workers.probe.live import LiveSession, heard_live
@@ -50,6 +51,7 @@ class _Candidate:
     session: Session
     symbols: tuple[str, ...]
     fbank: Fbank
+    ids_of: Decoder
     load_ms: float
     first_ms: float
     peak_memory_mb: float
@@ -63,7 +65,7 @@ class _Candidate:
 
     def transcribe(self, samples: np.ndarray) -> str:
         log_probs = self.session.run(self.fbank(samples))
-        return decode(log_probs.argmax(-1).tolist(), self.symbols)
+        return decode(self.ids_of(log_probs), self.symbols)
 
     def sample(self, samples: np.ndarray, anchor: Anchor) -> tuple[float, ...]:
         start = time.perf_counter()
@@ -78,7 +80,7 @@ class _Candidate:
         d = time.perf_counter()
         cpu_ms = (time.process_time_ns() - cpu_start) / 1e6
         e = time.perf_counter()
-        decode(log_probs.argmax(-1).tolist(), self.symbols)
+        decode(self.ids_of(log_probs), self.symbols)
         f = time.perf_counter()
         wall_ms = (1000 * s for s in (whole_s, b - a, d - c, f - e))
         return (*wall_ms, cpu_ms, anchor.cpu_ms())
@@ -171,8 +173,9 @@ def _opened(given: Candidate, audio: list[np.ndarray]) -> _Candidate:
     before_mb = reset_peak_memory()
     start = time.perf_counter()
     session = backend.open_session(Path(given.model), Settings(**given.settings))
+    ids_of = decoder_beside(Path(given.model))
     loaded = time.perf_counter()
-    candidate = _Candidate(session, symbols, fbank, (loaded - start) * 1000, 0.0, 0.0)
+    candidate = _Candidate(session, symbols, fbank, ids_of, (loaded - start) * 1000, 0.0, 0.0)
     candidate.transcribe(audio[0])
     candidate.first_ms = (time.perf_counter() - loaded) * 1000
     for samples in audio:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from workers.checkpoint import load_network
 from workers.compress.quantization.calibration import calibration_features
 from workers.compress.quantization.quantize import count_weights, sizes_by_part
 from workers.data.corpus import Corpus
+from workers.data.ngram import write_arpa
+from workers.decoding import NGRAM, SETTINGS, BeamSearch
 from workers.export.names import with_our_names
 from workers.export.student import export_student, quantized
 from workers.jobs import Export
@@ -30,12 +34,14 @@ def run(job: Export, context: StageContext) -> ExportResult:
     torch.set_num_threads(1)
     with context.lock.shared():
         exported = export_student(network, symbols, corpus, job.quantize, context.folder)
-    size = Reading(metric="size_mb", value=size_mb(exported.model))
+    beside = _decoding(job, context, corpus)
+    size = Reading(metric="size_mb", value=sum(map(size_mb, (exported.model, *beside.values()))))
     return ExportResult(
         model=context.artifacts.put(exported.model),
         float32=context.artifacts.put(exported.float32),
         tokens=context.put_tokens(symbols),
         readings=(size, *cost_readings(network)),
+        beside={name: context.artifacts.put(path) for name, path in beside.items()},
         parity=exported.parity,
         sizes=sizes_by_part(exported.model),
         sensitivity=exported.sensitivity,
@@ -49,6 +55,7 @@ def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResu
     with context.lock.shared():
         features = calibration_features(corpus)
         model, layers = quantized(float32, job.quantize, features, context.folder)
+    beside = _decoding(job, context, corpus)
     params = float(count_weights(float32)) if job.params is None else job.params
     macs = () if job.macs is None else (Reading(metric="macs", value=job.macs),)
     return ExportResult(
@@ -56,10 +63,24 @@ def _quantized(job: Export, context: StageContext, corpus: Corpus) -> ExportResu
         float32=context.artifacts.put(float32),
         tokens=job.tokens,
         readings=(
-            Reading(metric="size_mb", value=size_mb(model)),
+            Reading(metric="size_mb", value=sum(map(size_mb, (model, *beside.values())))),
             Reading(metric="params", value=params),
             *macs,
         ),
         sizes=sizes_by_part(model),
         sensitivity=layers,
+        beside={name: context.artifacts.put(path) for name, path in beside.items()},
     )
+
+
+def _decoding(job: Export, context: StageContext, corpus: Corpus) -> dict[str, Path]:
+    """What ships beside the model for beam search: its settings, and the n-gram model of the
+    tokens of the training transcripts."""
+    if job.decode is None:
+        return {}
+    settings, ngram = context.folder / SETTINGS, context.folder / NGRAM
+    search = BeamSearch(job.decode.beam, job.decode.lm_weight)
+    settings.write_text(search.written(), encoding="utf-8")
+    spoken = (u.ids for u in corpus.train)
+    write_arpa(spoken, len(corpus.symbols), job.decode.lm_order, ngram)
+    return {SETTINGS: settings, NGRAM: ngram}

@@ -60,8 +60,8 @@ def _fetch_runtime(into: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise EnvironmentFault(
-            f"--form browser: npm fetches {_PACKAGE} and is not here; install Node.js, or export on "
-            "a machine that has it: the folder runs anywhere"
+            f"--form browser: npm fetches {_PACKAGE} and is not here; install Node.js, or export "
+            "on a machine that has it: the folder runs anywhere"
         )
     with tempfile.TemporaryDirectory() as work:
         command = [npm, "pack", _PACKAGE, "--pack-destination", work, "--silent"]

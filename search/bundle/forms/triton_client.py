@@ -61,7 +61,7 @@ def read_symbols(path: pathlib.Path) -> list:
 def main(server: str, model: str, *recordings: str) -> None:
     """Transcribe recordings, one request each."""
     import soundfile
-    import tritonclient.http as triton  # type: ignore[import-untyped]
+    import tritonclient.http as triton
 
     folder = pathlib.Path(__file__).parent
     symbols = read_symbols(folder / "tokens.txt")
