@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import streamlit as st
 from dashboard.caching import results, space_of
 from dashboard.context import artifacts, store
 from dashboard.parts.choice import choose_target
+from search.bundle.forms.make import make_form
 from search.bundle.write import write_bundle
 from search.errors import UsageFault
 from search.report.redaction import file_name, markdown, plain
 from search.results import how_to_make_anew, model_of
 from spaces.front_end import USUAL, FrontEnd
+from spaces.recipe import Recipe
 from spaces.space import Space
 from storage.records import Study, TrialState
 from workers.recognizer import check_bundle
@@ -31,15 +34,19 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     if (lacking := why_not_exported(study, space, number, target)) is not None:
         st.warning(f"It cannot be exported: {markdown(lacking)}")
         return
-    _download(study, number, target, key=f"export-{number}")
+    recipe = store().trials.get(study.id, number).recipe
+    streaming = Recipe.model_validate(recipe).student.streaming
+    with st.container(horizontal=True):
+        _download(study, number, target, key=f"export-{number}")
+        if backend == "onnxruntime":
+            _download_forms(study, number, is_live=streaming is not None)
     zipped = bundle_name(study.name, number, target)
     name = shlex.quote(plain(study.name))
     command = f"search export --study {name} --trial {number} --target {target} {zipped}"
     with st.expander("Use it: commands and code"):
         st.caption(f"For {markdown(backend)}; the same contents as")
         st.code(command, language=None, wrap_lines=True)
-        front_end = FrontEnd.of_recipe(store().trials.get(study.id, number).recipe)
-        _code(backend, zipped, front_end)
+        _code(backend, zipped, FrontEnd.of_recipe(recipe), is_live=streaming is not None)
 
 
 def export_button(study: Study, space: Space, number: int, target: str, key: str) -> None:
@@ -61,6 +68,22 @@ def _download(study: Study, number: int, target: str, key: str) -> None:
         key=key,
         help="Every file is checked against its digest and the model is loaded before it is sent",
     )
+
+
+def _download_forms(study: Study, number: int, *, is_live: bool) -> None:
+    """The same student as a page for browsers and as a repository for Triton."""
+    for form, label in _FORMS.items():
+        if form == "triton" and is_live:
+            continue
+        st.download_button(
+            label,
+            lambda form=form: form_bytes(study.name, number, form),
+            f"{file_name(study.name)}-trial-{number}-{form}.zip",
+            "application/zip",
+            on_click="ignore",
+            key=f"export-{number}-{form}",
+            help=f"search export --form {form}: a folder, zipped",
+        )
 
 
 def bundle_name(study: str, number: int, target: str) -> str:
@@ -100,18 +123,35 @@ def bundle_bytes(name: str, number: int, target: str) -> bytes:
         return path.read_bytes()
 
 
-def _code(backend: str, zipped: str, front_end: FrontEnd) -> None:
+def form_bytes(name: str, number: int, form: str) -> bytes:
+    """The folder that `search export --form` writes, zipped.
+
+    Raises:
+        SearchError, ArtifactError, WorkError: when it cannot be made.
+    """
+    study = store().studies.get(name)
+    trial = store().trials.get(study.id, number)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle, made = Path(folder) / "bundle", Path(folder) / "made" / f"student-{number}"
+        write_bundle(store(), artifacts(), study, space_of(study), trial, bundle)
+        make_form(form, bundle, made, overwrite=False)
+        zipped = shutil.make_archive(str(Path(folder) / "form"), "zip", made.parent)
+        return Path(zipped).read_bytes()
+
+
+def _code(backend: str, zipped: str, front_end: FrontEnd, *, is_live: bool) -> None:
     """How it is used, by the name that it was downloaded under."""
-    kinds = list(_SNIPPETS) if backend == "onnxruntime" else ["Shell"]
+    snippets = _LIVE_SNIPPETS if is_live else _SNIPPETS
+    kinds = list(snippets) if backend == "onnxruntime" else ["Shell", "Server"]
     if backend == "onnxruntime" and not front_end.in_sherpa_onnx:
-        kinds = ["Shell", "Python"]
+        kinds = [kind for kind in kinds if kind not in ("sherpa-onnx", "C++")]
         st.caption(f"Features every {front_end.shift_ms:g} ms: not for sherpa-onnx.")
     kind = kinds[0]
     if len(kinds) > 1:
         kind = st.segmented_control(
             "Use it from", kinds, default="Shell", required=True, key="code-kind"
         )
-    code = _SNIPPETS[kind].replace("student.zip", zipped)
+    code = snippets[kind].replace("student.zip", zipped)
     code = code.replace(_PYTHON_ARGUMENTS, _PYTHON_ARGUMENTS + front_end.sherpa_onnx_arguments)
     st.code(code.replace(_CONFIG, _CONFIG + _told(front_end)), language=None, wrap_lines=True)
 
@@ -126,11 +166,18 @@ def _told(front_end: FrontEnd) -> str:
     return lines
 
 
+_FORMS = {"browser": "As a page for browsers", "triton": "For Triton"}
 _PYTHON_ARGUMENTS, _CONFIG = '"model.onnx", "tokens.txt"', "OfflineRecognizerConfig config;"
 
 
 _SNIPPETS = {
     "Shell": "search transcribe student.zip recording.wav",
+    "Server": """# search serve student=student.zip
+import openai
+
+client = openai.OpenAI(base_url="http://localhost:8000/v1", api_key="none")
+with open("recording.wav", "rb") as file:
+    print(client.audio.transcriptions.create(model="student", file=file).text)""",
     "sherpa-onnx": """# unzip student.zip
 import sherpa_onnx, soundfile
 
@@ -160,4 +207,30 @@ OfflineStream stream = recognizer.CreateStream();
 stream.AcceptWaveform(wave.sample_rate, wave.samples.data(), wave.samples.size());
 recognizer.Decode(&stream);
 std::cout << recognizer.GetResult(&stream).text << "\\n";""",
+}
+
+_LIVE_SNIPPETS = {
+    **{kind: code for kind, code in _SNIPPETS.items() if kind in ("Shell", "Python")},
+    "Server": """# search serve student=student.zip
+import asyncio, json, websockets
+
+async def speak(pieces):  # bytes of 16 kHz mono 16-bit samples, as they come
+    url = "ws://localhost:8000/v1/audio/stream?model=student"
+    async with websockets.connect(url) as server:
+        for piece in pieces:
+            await server.send(piece)
+        await server.send('{"type": "end"}')
+        async for message in server:
+            print(json.loads(message)["text"])""",
+    "sherpa-onnx": """# unzip student.zip
+import sherpa_onnx
+
+recognizer = sherpa_onnx.OnlineRecognizer.from_zipformer2_ctc(
+    model="model.onnx", tokens="tokens.txt"
+)
+stream = recognizer.create_stream()
+stream.accept_waveform(16000, samples)  # again and again, as they come
+while recognizer.is_ready(stream):
+    recognizer.decode_stream(stream)
+print(recognizer.get_result(stream))""",
 }

@@ -120,6 +120,25 @@ def test_one_click_exports_what_the_command_exports_and_sherpa_onnx_hears_with_i
     assert json.loads(said_by_sherpa).strip() == expected
 
 
+@pytest.mark.parametrize(
+    ("button", "form", "file"),
+    [("As a page for browsers", "browser", "index.html"), ("For Triton", "triton", "config.pbtxt")],
+)
+def test_one_click_exports_the_other_forms(
+    button: str, form: str, file: str, page: Page, dashboard: str, finished: Path
+) -> None:
+    if form == "browser" and shutil.which("npm") is None:
+        pytest.skip("npm, which fetches onnxruntime-web, is not here")
+    number = with_store(finished, lambda s: _measured(s)[0])
+    go(page, dashboard, "trial", study="tiny", trial=number)
+    with page.expect_download(timeout=120_000) as download:
+        page.get_by_role("button", name=button).click()
+    assert download.value.suggested_filename == f"tiny-trial-{number}-{form}.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = [Path(name).name for name in archive.namelist()]
+    assert file in names and "bundle.json" in names
+
+
 def _measured(store: Store) -> list[int]:
     study = store.studies.get("tiny")
     return [t.number for t in store.trials.of(study.id) if t.state in ("complete", "infeasible")]
