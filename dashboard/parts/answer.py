@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.parts.address import link, open_trial
-from dashboard.parts.export import bundle_name, export_button
+from dashboard.parts.export import bundle_name, export_button, other_forms
 from search.analysis.answer import Answer, answer_of
 from search.analysis.pick import Limit
 from search.report.answer import answer_line, others_line, rule_line, settled_line
@@ -78,6 +78,7 @@ def _no_answer(trials: pd.DataFrame, limits: Sequence[Limit]) -> None:
 def _ways_on(study: Study, space: Space, answer: Answer, target: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         export_button(study, space, answer.number, target, key="answer-export")
+        other_forms(study, space, answer.number, target)
         st.button(
             f"Open trial {answer.number}",
             on_click=open_trial,

@@ -34,19 +34,17 @@ def export_trial(study: Study, space: Space, number: int, state: str) -> None:
     if (lacking := why_not_exported(study, space, number, target)) is not None:
         st.warning(f"It cannot be exported: {markdown(lacking)}")
         return
-    recipe = store().trials.get(study.id, number).recipe
-    streaming = Recipe.model_validate(recipe).student.streaming
     with st.container(horizontal=True):
         _download(study, number, target, key=f"export-{number}")
         if backend == "onnxruntime":
-            _download_forms(study, number, is_live=streaming is not None)
+            _download_forms(study, number, "trial")
     zipped = bundle_name(study.name, number, target)
     name = shlex.quote(plain(study.name))
     command = f"search export --study {name} --trial {number} --target {target} {zipped}"
     with st.expander("Use it: commands and code"):
         st.caption(f"For {markdown(backend)}; the same contents as")
         st.code(command, language=None, wrap_lines=True)
-        _code(backend, zipped, FrontEnd.of_recipe(recipe), is_live=streaming is not None)
+        _code(study, number, backend, zipped, "trial")
 
 
 def export_button(study: Study, space: Space, number: int, target: str, key: str) -> None:
@@ -55,6 +53,22 @@ def export_button(study: Study, space: Space, number: int, target: str, key: str
         st.button("Export", disabled=True, help=markdown(lacking), key=key)
     else:
         _download(study, number, target, key)
+
+
+def other_forms(study: Study, space: Space, number: int, target: str) -> None:
+    """What else a trial is exported as, and the code to use it; nothing where it has no file."""
+    if why_not_exported(study, space, number, target) is not None:
+        return
+    backend = space.targets[target].backend
+    with st.popover("Other forms, code"):
+        if backend == "onnxruntime":
+            _download_forms(study, number, "answer")
+        _code(study, number, backend, bundle_name(study.name, number, target), "answer")
+
+
+def _is_live(study: Study, number: int) -> bool:
+    recipe = store().trials.get(study.id, number).recipe
+    return Recipe.model_validate(recipe).student.streaming is not None
 
 
 def _download(study: Study, number: int, target: str, key: str) -> None:
@@ -70,8 +84,9 @@ def _download(study: Study, number: int, target: str, key: str) -> None:
     )
 
 
-def _download_forms(study: Study, number: int, *, is_live: bool) -> None:
+def _download_forms(study: Study, number: int, where: str) -> None:
     """The same student as a page for browsers and as a repository for Triton."""
+    is_live = _is_live(study, number)
     for form, label in _FORMS.items():
         if form == "triton" and is_live:
             continue
@@ -81,7 +96,7 @@ def _download_forms(study: Study, number: int, *, is_live: bool) -> None:
             f"{file_name(study.name)}-trial-{number}-{form}.zip",
             "application/zip",
             on_click="ignore",
-            key=f"export-{number}-{form}",
+            key=f"export-{where}-{number}-{form}",
             help=f"search export --form {form}: a folder, zipped",
         )
 
@@ -139,9 +154,10 @@ def form_bytes(name: str, number: int, form: str) -> bytes:
         return Path(zipped).read_bytes()
 
 
-def _code(backend: str, zipped: str, front_end: FrontEnd, *, is_live: bool) -> None:
+def _code(study: Study, number: int, backend: str, zipped: str, where: str) -> None:
     """How it is used, by the name that it was downloaded under."""
-    snippets = _LIVE_SNIPPETS if is_live else _SNIPPETS
+    front_end = FrontEnd.of_recipe(store().trials.get(study.id, number).recipe)
+    snippets = _LIVE_SNIPPETS if _is_live(study, number) else _SNIPPETS
     kinds = list(snippets) if backend == "onnxruntime" else ["Shell", "Server"]
     if backend == "onnxruntime" and not front_end.in_sherpa_onnx:
         kinds = [kind for kind in kinds if kind not in ("sherpa-onnx", "C++")]
@@ -149,7 +165,7 @@ def _code(backend: str, zipped: str, front_end: FrontEnd, *, is_live: bool) -> N
     kind = kinds[0]
     if len(kinds) > 1:
         kind = st.segmented_control(
-            "Use it from", kinds, default="Shell", required=True, key="code-kind"
+            "Use it from", kinds, default="Shell", required=True, key=f"code-kind-{where}"
         )
     code = snippets[kind].replace("student.zip", zipped)
     code = code.replace(_PYTHON_ARGUMENTS, _PYTHON_ARGUMENTS + front_end.sherpa_onnx_arguments)

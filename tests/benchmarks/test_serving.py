@@ -80,7 +80,8 @@ def held(server: Served, seconds: float = 10.0) -> tuple[int, float]:
 def test_streams_held_with_and_without_batching(tmp_path: Path) -> None:
     path = student(tmp_path / "live.zip", 128, 6, live=True)
     for batch in (1, 16):
-        with served(tmp_path, path, "--copies", 1, "--max-batch", batch) as server:
+        options = ("--copies", 1, "--max-batch", batch, "--max-streams", 4000)
+        with served(tmp_path, path, *options) as server:
             print(f"\nat most {batch} together, one process beside server and clients")
             n, found = held(server)
             print(f"  {n} speakers held at P99 {1000 * found:.0f} ms (limit {1000 * LIMIT_S:g})")
@@ -218,7 +219,7 @@ def test_memory_at_full_load(tmp_path: Path) -> None:
 
 
 def test_a_policy_under_a_ramp(tmp_path: Path) -> None:
-    sizes = {"large.zip": (512, 14), "middle.zip": (256, 8), "small.zip": (96, 4)}
+    sizes = {"large.zip": (768, 18), "middle.zip": (384, 10), "small.zip": (96, 4)}
     wer = {"large.zip": 0.05, "middle.zip": 0.07, "small.zip": 0.12}
     (tmp_path / "front" / "members").mkdir(parents=True)
     files, members = [wav(a) for a in AUDIO], []
@@ -236,8 +237,8 @@ def test_a_policy_under_a_ramp(tmp_path: Path) -> None:
         print(f"\n{name}: {times['cpu']:.1f} ms for a second of audio")
     told = {"members": members, "down": 0.75, "up": 0.5, "calm_s": 2.0}
     write_json(tmp_path / "front" / "policy.json", told)
-    # up to what takes 1.6 times the machine with the largest student, and back
-    most = 1.6 / (members[0]["service_ms"]["cpu"] / 1000 * mean_s)
+    # up to what takes twice the machine with the largest student, and back
+    most = 2.0 / (members[0]["service_ms"]["cpu"] / 1000 * mean_s)
     ramp = [most * share for share in (0.2, 0.5, 0.8, 1.0, 0.8, 0.3)]
     for name in ("large.zip", "middle.zip", "small.zip", ""):
         path = tmp_path / "front" / ("members/" + name if name else "")

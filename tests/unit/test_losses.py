@@ -13,7 +13,12 @@ from workers.teachers.rate import at_rate, output_steps
 from workers.teachers.targets import columns_for, normalised
 from workers.train.losses.cr_ctc import cr_ctc_loss
 from workers.train.losses.ctc import ctc_per_frame
-from workers.train.losses.distillation import followed_frames, kl_per_frame
+from workers.train.losses.distillation import (
+    delayed,
+    followed_frames,
+    kl_per_frame,
+    with_silent_end,
+)
 
 TEMPERATURES = [0.5, 1.0, 2.0, 4.0]
 
@@ -212,3 +217,30 @@ def test_the_divergence_is_the_mean_over_the_frames_that_are_followed() -> None:
     assert torch.isclose(kl_per_frame(logits, lengths, teacher, 1.0, "speech"), only)
     silent = _says(0, 0, 0, 0)
     assert float(kl_per_frame(logits, lengths, silent, 1.0, "speech")) == 0
+
+
+# live speech
+
+
+def _teacher(n_frames: int) -> torch.Tensor:
+    torch.manual_seed(0)
+    said = torch.log_softmax(torch.randn(2, n_frames, 5), -1)
+    said[1, n_frames - 2 :] = 0.0  # padding
+    return said
+
+
+def test_a_delayed_teacher_says_the_same_later_and_nothing_before() -> None:
+    said = _teacher(6)
+    later = delayed(said, 2)
+    assert torch.equal(later[:, 2:], said[:, :4])
+    assert later[:, :2].argmax(-1).tolist() == [[0, 0], [0, 0]]
+    assert delayed(said, 0) is said
+
+
+def test_of_silence_that_was_added_the_teacher_says_blank() -> None:
+    said = _teacher(6)
+    longer = with_silent_end(said, 9)
+    assert longer.shape == (2, 9, 5)
+    assert torch.equal(longer[0, :6], said[0]) and torch.equal(longer[1, :4], said[1, :4])
+    added = torch.cat([longer[0, 6:], longer[1, 4:]]).softmax(-1)
+    assert torch.allclose(added[:, 0], torch.ones(len(added)))

@@ -28,7 +28,7 @@ from workers.results import Epoch, RungScore
 from workers.students.base import Output, Student, Targets
 from workers.students.slicing import NetworkSlice
 from workers.train.averaging import WeightAverage, final_average, rung_average, rung_epoch
-from workers.train.dynamic_chunks import dynamic_chunks
+from workers.train.dynamic_chunks import dynamic_chunks, with_silent_end
 from workers.train.losses.extra import extra_losses
 from workers.train.losses.feature_alignment import FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
@@ -319,8 +319,11 @@ class Trainer:
 
     def _output(self, network: Student | NetworkSlice, features: Tensor, batch: Batch) -> Output:
         told = (Targets(batch.targets, batch.target_lengths),) if network.reads_targets else ()
-        given = (features, batch.lengths, *told)
         student = network if isinstance(network, Student) else network.network
+        lengths = batch.lengths
+        if student.dims.streaming is not None and self._alignment is None:
+            features, lengths = with_silent_end(student, features, lengths)
+        given = (features, lengths, *told)
         with self._place.autocast(), dynamic_chunks(student):
             if self._stand_ins is not None and isinstance(network, Student):
                 tensors = self._stand_ins.tensors(network)

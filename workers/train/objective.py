@@ -13,7 +13,7 @@ from workers.data.batches import Batch
 from workers.students.base import Output
 from workers.train.losses.cr_ctc import cr_ctc_loss
 from workers.train.losses.ctc import ctc_per_frame
-from workers.train.losses.distillation import delayed, kl_per_frame
+from workers.train.losses.distillation import delayed, kl_per_frame, with_silent_end
 from workers.train.losses.extra import Term
 from workers.train.losses.feature_alignment import ALIGNED_SHARE, FeatureAlignmentLoss
 from workers.train.losses.soft_targets import SoftTargets
@@ -63,6 +63,8 @@ class TrainingLoss:
         if soft_targets.kind == "frames":
             log_probs, distil = soft_targets.log_probs(batch.items).to(logits.device), self.distil
             log_probs = delayed(log_probs, distil.delay_ms // FRAME_MS)
+            if logits.shape[1] != log_probs.shape[1]:
+                log_probs = with_silent_end(log_probs, logits.shape[1])
             return kl_per_frame(logits, lengths, log_probs, distil.temperature, distil.frames)
         ids = [soft_targets.transcript(i) for i, _ in batch.items]
         targets = torch.tensor([i for row in ids for i in row], device=logits.device)

@@ -21,7 +21,7 @@ from workers.errors import UserFault
 from workers.export.parity import check_parity
 from workers.export.streaming import export_streaming
 from workers.students.chunks import Chunks
-from workers.train.dynamic_chunks import dynamic_chunks
+from workers.train.dynamic_chunks import dynamic_chunks, with_silent_end
 
 WAYS = (Streaming(chunk_ms=160), Streaming(chunk_ms=320, look_ahead_ms=80))
 
@@ -140,6 +140,20 @@ def test_every_weight_learns_however_it_is_heard(network: nn.Module) -> None:
         if parameter.grad is not None:
             assert bool(torch.isfinite(parameter.grad).all()), name
     network.eval().zero_grad()
+
+
+def test_silence_after_an_utterance_is_heard_in_training(network: nn.Module) -> None:
+    torch.manual_seed(1)
+    features = network.normalise(torch.from_numpy(np.stack([log_mels(60), log_mels(60, 1)])))
+    longer, lengths = with_silent_end(network, features, torch.tensor([60, 41]))
+    n_more = longer.shape[1] - 60
+    assert n_more > 0 and n_more % 4 == 0
+    assert lengths.tolist() == [60 + n_more, 41 + n_more]
+    assert torch.equal(longer[0, :60], features[0]) and torch.equal(
+        longer[1, :41], features[1, :41]
+    )
+    silent = network.normalise(torch.full((80,), SILENCE))
+    assert torch.allclose(longer[1, 41:], silent.expand(n_more + 19, 80))
 
 
 @pytest.mark.parametrize("scheme", ["fp16", "int8_dynamic", "int4"])

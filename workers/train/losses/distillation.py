@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _NEVER = -1e4  # a log-probability
+_IS_SPOKEN = 0.5  # padding sums up to many times 1
 
 
 def kl_per_frame(
@@ -46,6 +47,21 @@ def delayed(teacher_log_probs: Tensor, n_frames: int) -> Tensor:
     later[:, :n_frames] = _NEVER
     later[:, :n_frames, 0] = 0.0
     return later
+
+
+def with_silent_end(teacher_log_probs: Tensor, n_frames: int) -> Tensor:
+    """The same, with blanks until there are so many frames: of what was added to an utterance the
+    teacher would have said nothing.
+
+    Args:
+        teacher_log_probs: float32 [N, T', V]; symbol 0 is the blank. Padding is zeros.
+    """
+    n_more = n_frames - teacher_log_probs.shape[1]
+    spoken = teacher_log_probs.logsumexp(-1, keepdim=True).abs() < _IS_SPOKEN
+    blank = torch.full_like(teacher_log_probs[:, :1], _NEVER)
+    blank[..., 0] = 0.0
+    told = torch.where(spoken, teacher_log_probs, blank)
+    return told if n_more <= 0 else torch.cat([told, blank.expand(-1, n_more, -1)], 1)
 
 
 def followed_frames(teacher_log_probs: Tensor, frames: Tensor, where: str) -> Tensor:
