@@ -90,6 +90,19 @@ def card_text(
         subsampling_factor=subject.subsampling_factor,
         front_end=subject.front_end,
         streaming=subject.streaming,
+        decoding=_decoding(subject),
+    )
+
+
+def _decoding(subject: Subject) -> str:
+    """How the text was found in what the network says."""
+    told = (subject.recipe or {}).get("decode")
+    if told is None:
+        return "No language model was used."
+    return (
+        f"Text is found by beam search ({told['beam']} hypotheses) with the n-gram model of tokens "
+        "in ngram.arpa, learnt from the training transcripts; sherpa-onnx decodes without it, with "
+        "more errors."
     )
 
 
