@@ -96,6 +96,7 @@ _TABLE = (
         modules=("openvino", "nncf"),
         extra="openvino",
         any_mels=True,
+        streams=True,
         limits="int8 is static (NNCF); LSTM and GRU stay in fp16; fp16 saves size only",
     ),
     BackendInfo(

@@ -134,8 +134,9 @@ def _refused_live(backend: str, values: Mapping[str, Value]) -> str | None:
     """Why a student cannot hear live speech there."""
     if not backend_info(backend).streams:
         return f"{backend} runs no models for live speech"
-    if values.get("quantize.equalise") or "int8_static" in _schemes(values):
-        return "live speech knows no int8_static and no equalise: no windows to calibrate on"
+    calibrated = {"int8_static"} if backend == "onnxruntime" else {"int8_static", "int8"}
+    if values.get("quantize.equalise") or not calibrated.isdisjoint(_schemes(values)):
+        return "live speech knows no static int8 and no equalise: no windows to calibrate on"
     return None
 
 

@@ -13,14 +13,13 @@ import numpy as np
 import onnxruntime as ort
 
 from workers.backends.base import OperatorTime, Settings, Source
-from workers.backends.windows import State, Windows, whole
+from workers.backends.windows import SHIFT, State, Windows, whole
 from workers.data.features import N_MELS
 from workers.errors import UserFault
 
 ort.set_default_logger_severity(3)
 
 _PROVIDERS: list[Any] = ["CPUExecutionProvider"]
-_SHIFT = "decode_chunk_len"  # in the metadata of a model for live speech: frames of a chunk
 _TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _GRAPH_LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -162,7 +161,7 @@ def open_with(model: Path, settings: Settings, providers: list[Any]) -> OnnxSess
     except Exception as error:  # onnxruntime raises a dozen types of its own
         reason = str(error).strip().splitlines()[0][:300]
         raise UserFault(f"{model}: ONNX Runtime cannot load it ({reason})") from error
-    is_live = _SHIFT in session.get_modelmeta().custom_metadata_map
+    is_live = SHIFT in session.get_modelmeta().custom_metadata_map
     _check_contract(model, session, is_live)
     made = OnnxStreamingSession if is_live else OnnxSession
     return made(session, model, settings, providers)
@@ -176,7 +175,7 @@ def _windows(session: ort.InferenceSession, window: int) -> Windows:
         np.zeros([size if isinstance(size, int) else 1 for size in s.shape], _TYPES[s.type])
         for s in states
     )
-    shift = int(session.get_modelmeta().custom_metadata_map[_SHIFT])
+    shift = int(session.get_modelmeta().custom_metadata_map[SHIFT])
     return Windows(window, shift, first, tuple(axes))
 
 
@@ -221,7 +220,7 @@ def _check_live(model: Path, session: ort.InferenceSession) -> None:
     x, *states = session.get_inputs()
     after = session.get_outputs()[1:]
     is_fed = x.type == "tensor(float)" and len(x.shape) == 3 and isinstance(x.shape[1], int)
-    is_told = session.get_modelmeta().custom_metadata_map[_SHIFT].isdecimal()
+    is_told = session.get_modelmeta().custom_metadata_map[SHIFT].isdecimal()
     carries = [(s.type, len(s.shape)) for s in states] == [(s.type, len(s.shape)) for s in after]
     streams = all(s.type in _TYPES and not all(isinstance(d, int) for d in s.shape) for s in states)
     if not (is_fed and is_told and carries and streams):

@@ -19,6 +19,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino as ov  # noqa: E402
 
 from workers.backends.base import OperatorTime, Settings, Source  # noqa: E402
+from workers.backends.windows import SHIFT, State, Windows, whole  # noqa: E402
 from workers.errors import UserFault  # noqa: E402
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -58,6 +59,37 @@ class OpenvinoSession:
         self._request = None
 
 
+class OpenvinoStreamingSession(OpenvinoSession):
+    """Of a model that hears live speech: its inputs are a window and the state of a stream."""
+
+    def __init__(self, core: ov.Core, graph: ov.Model, settings: Settings) -> None:
+        super().__init__(core, graph, settings)
+        x, *states = graph.inputs
+        axes = [[d.is_dynamic for d in s.partial_shape].index(True) for s in states]
+        first = tuple(
+            np.zeros(
+                [1 if d.is_dynamic else d.get_length() for d in s.partial_shape],
+                s.element_type.to_dtype(),
+            )
+            for s in states
+        )
+        window, shift = x.partial_shape[1].get_length(), int(graph.get_rt_info(SHIFT).value)
+        self.windows = Windows(window, shift, first, tuple(axes))
+
+    def run(self, features: np.ndarray) -> np.ndarray:
+        return whole(self.windows, self.step, features)
+
+    def step(self, windows: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+        """One window of each stream: float32 [N, W, mels] and states."""
+        self._request.infer(dict(enumerate((windows, *state))), share_inputs=True)
+        log_probs, *after = (o.data.copy() for o in self._request.output_tensors)
+        return log_probs, tuple(after)
+
+    def profile(self, _features: np.ndarray, _runs: int) -> list[OperatorTime] | None:
+        """None: its counters are of single windows."""
+        return None
+
+
 def prepare(source: Source, folder: Path) -> tuple[str, ...]:
     """`model.xml` and `model.bin`; what is not quantized is stored in fp16, save in fp32.
 
@@ -66,13 +98,24 @@ def prepare(source: Source, folder: Path) -> tuple[str, ...]:
     """
     target = folder / "model.xml"
     if source.format in ("fp32", "fp16"):
-        graph = ov.Core().read_model(source.onnx)
+        graph = _told(ov.Core().read_model(source.onnx), source.onnx)
         ov.save_model(graph, target, compress_to_fp16=source.format == "fp16")
     else:
-        graph = _halved(source.onnx, folder)
+        graph = _told(_halved(source.onnx, folder), source.onnx)
         graph = _four_bit(graph) if source.format == "int4" else _quantized(graph, source)
         ov.save_model(graph, target, compress_to_fp16=False)
     return (target.name, target.with_suffix(".bin").name)
+
+
+def _told(graph: ov.Model, onnx: Path) -> ov.Model:
+    """With what the ONNX file says of how it is fed, where it is for live speech."""
+    import onnx as reader
+
+    model = reader.load(str(onnx), load_external_data=False)
+    for entry in model.metadata_props:
+        if entry.key == SHIFT:
+            graph.set_rt_info(entry.value, SHIFT)
+    return graph
 
 
 def _halved(onnx: Path, folder: Path) -> ov.Model:
@@ -157,7 +200,9 @@ def open_session(model: Path, settings: Settings) -> OpenvinoSession:
             raise UserFault(f"{model}: OpenVINO cannot load it (it is not XML)")
     core = ov.Core()
     try:
-        return OpenvinoSession(core, core.read_model(model), settings)
+        graph = core.read_model(model)
+        made = OpenvinoStreamingSession if graph.has_rt_info(SHIFT) else OpenvinoSession
+        return made(core, graph, settings)
     except RuntimeError as error:
         raise UserFault(f"{model}: OpenVINO cannot load it ({_reason(error)})") from error
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+SHIFT = "decode_chunk_len"  # in the metadata of a model for live speech: frames of a chunk
 TAIL_FRAMES = 40  # of silence that are heard after an utterance, for what is written late
 SILENCE = float(np.log(np.finfo(np.float32).eps))  # a log-mel of no sound at all
 

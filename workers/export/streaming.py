@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from workers.backends.windows import SHIFT
 from workers.export.onnx import OPSET
 from workers.students.base import Student
 from workers.students.blocks.fold import fold_norms
@@ -126,7 +127,7 @@ def _told(form: StreamingForm, network: Student, symbols: tuple[str, ...]) -> di
         "vocab_size": str(len(symbols)),
         "subsampling_factor": str(form.rate),
         "T": str(form.window),
-        "decode_chunk_len": str(form.chunks.chunk * form.rate),
+        SHIFT: str(form.chunks.chunk * form.rate),
         "encoder_dims": "4",
         "query_head_dims": str(form.state_size),
         "value_head_dims": "1",

@@ -14,10 +14,9 @@ from workers.backends.base import Source, load_backend
 from workers.compress.quantization.calibration import calibration_features
 from workers.compress.quantization.equalise import equalise
 from workers.data.corpus import Corpus, spread
-from workers.export.onnx import export_onnx
+from workers.export.form import write_onnx
 from workers.export.parity import check_parity
 from workers.export.sensitivity import sensitivities
-from workers.export.streaming import export_streaming
 from workers.results import LayerLoss
 from workers.students.base import Student
 
@@ -43,8 +42,7 @@ def export_student(
         ParityError: when the file disagrees with the network.
     """
     float32 = folder / "float.onnx"
-    export = export_onnx if network.chunks is None else export_streaming
-    export(network, symbols, float32)
+    write_onnx(network, symbols, float32)
     by_length = sorted(corpus.dev, key=lambda u: u.at[0][1])
     parity = check_parity(
         network, float32, [corpus.frames(u) for u in spread(by_length, _N_PARITY)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from workers.backends.base import open_session
-from workers.export.onnx import export_onnx
+from workers.export.form import write_onnx
 from workers.students.base import Student
 from workers.students.narrow import keep_units
 
@@ -33,14 +33,14 @@ def unit_times(network: Student, folder: Path, quiet: Quiet) -> list[float]:
     folder.mkdir(exist_ok=True)
     groups, symbols = network.sized_groups(), tuple("?" * network.head.out_features)
     paths = [folder / "whole.onnx"]
-    export_onnx(network.eval(), symbols, paths[0])
+    write_onnx(network.eval(), symbols, paths[0])
     halves = [max(1, group.size // 2) for group in groups]
     for i, half in enumerate(halves):
         narrower = copy.deepcopy(network)
         kept = [torch.arange(half if i == j else group.size) for j, group in enumerate(groups)]
         keep_units(narrower, groups, kept)
         paths.append(folder / f"{i}.onnx")
-        export_onnx(narrower, symbols, paths[-1])
+        write_onnx(narrower, symbols, paths[-1])
     heard = (_FRAMES, network.dims.front_end.mels)
     noise = np.random.default_rng(0).standard_normal(heard).astype(np.float32)
     with quiet():

@@ -8,7 +8,7 @@ from spaces.recipe import PARTS
 from workers.checkpoint import load_network
 from workers.compress.quantization.quantize import int8_mode
 from workers.compress.quantization.rounding import rounding_of
-from workers.export.onnx import export_onnx
+from workers.export.form import write_onnx
 from workers.jobs import Qat
 from workers.results import QatResult
 from workers.stages.context import StageContext
@@ -40,5 +40,5 @@ def run(job: Qat, context: StageContext) -> QatResult:
 def _flavour(network: Student, symbols: tuple[str, ...], context: StageContext) -> str:
     """What int8 means for such a network."""
     path = context.folder / "float.onnx"
-    export_onnx(network, symbols, path)
+    write_onnx(network, symbols, path)
     return int8_mode(path)

@@ -14,7 +14,7 @@ from torch import nn
 from spaces.families import FAMILIES, Dims
 from spaces.recipe import PARTS, Quantize
 from spaces.streaming import Streaming
-from workers.backends.base import open_session
+from workers.backends.base import Settings, Source, open_session
 from workers.backends.windows import SILENCE, whole
 from workers.compress.quantization.quantize import quantize
 from workers.errors import UserFault
@@ -156,7 +156,7 @@ def test_silence_after_an_utterance_is_heard_in_training(network: nn.Module) -> 
     assert torch.allclose(longer[1, 41:], silent.expand(n_more + 19, 80))
 
 
-@pytest.mark.parametrize("scheme", ["fp16", "int8_dynamic", "int4"])
+@pytest.mark.parametrize("scheme", ["fp16", "int8", "int4"])
 def test_in_fewer_bits_it_says_nearly_the_same(scheme: str, exported: Path, tmp_path: Path) -> None:
     quantize(exported, tmp_path / "q.onnx", Quantize(**dict.fromkeys(PARTS, scheme)), [])
     assert (tmp_path / "q.onnx").stat().st_size < exported.stat().st_size
@@ -165,6 +165,24 @@ def test_in_fewer_bits_it_says_nearly_the_same(scheme: str, exported: Path, tmp_
         for path in (exported, tmp_path / "q.onnx")
     ]
     assert np.mean(best[0] == best[1]) > (0.6 if scheme == "int4" else 0.85)
+
+
+def test_openvino_says_the_same_window_by_window(
+    network: nn.Module, exported: Path, tmp_path: Path
+) -> None:
+    openvino = pytest.importorskip(
+        "workers.backends.openvino",
+        reason="the extra openvino is not installed",
+        exc_type=ImportError,
+    )
+    main, *_ = openvino.prepare(Source(exported), tmp_path)
+    session = openvino.open_session(tmp_path / main, Settings())
+    ours = open_session("onnxruntime", exported)
+    assert (session.windows.window, session.windows.shift) == (
+        ours.windows.window,
+        ours.windows.shift,
+    )
+    np.testing.assert_allclose(session.run(log_mels(300)), ours.run(log_mels(300)), atol=2e-3)
 
 
 def test_after_an_utterance_silence_is_heard(exported: Path) -> None:

@@ -57,6 +57,7 @@ _RANGES = {
 INT4_BLOCK = 32
 _AXES_OF_SCALES_FROM = 13  # opset
 _STATIC_FROM_WEIGHTS = 4_000_000
+_INPUTS_OF_UTTERANCES = 2  # features and lengths; of live speech there is a state as well
 
 
 def quantize(
@@ -168,6 +169,8 @@ def int8_mode(source: Path) -> str:
     dynamic either way; only small ones with attention lose more to Q/DQ pairs than they gain.
     """
     graph = onnx.load(str(source)).graph
+    if len(graph.input) > _INPUTS_OF_UTTERANCES:
+        return "int8_dynamic"  # live speech: of windows and their states no ranges are taken
     weights = {i.name: int(np.prod(i.dims)) for i in graph.initializer}
     kinds = {n.op_type for n in graph.node}
     is_small = sum(weights.values()) < _STATIC_FROM_WEIGHTS
