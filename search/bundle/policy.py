@@ -33,10 +33,16 @@ class Policy:
         with open(path, encoding="utf-8") as file:
             return cls(json.load(file), target, budget_ms)
 
-    def choose(self, now_s: float, audio_s_per_s: float, waiting_s: float = 0.0) -> str:
-        """The member for the next request: of how many seconds of audio come in a second, and how
-        long requests wait."""
+    def choose(
+        self, now_s: float, audio_s_per_s: float, waiting_s: float = 0.0, busy: float | None = None
+    ) -> str:
+        """The member for the next request: of how many seconds of audio come in a second, how long
+        requests wait, and what share of its time the member that is used now was busy, where that
+        is known: measurements are of requests alone, and those heard together take less."""
         load = [cost_s * audio_s_per_s / self.copies for cost_s in self.cost_s]
+        if busy is not None and load[self.place] > 0:
+            seen = min(2.0, max(0.1, busy / load[self.place]))
+            load = [share * seen for share in load]
         last, larger = len(load) - 1, max(0, self.place - 1)
         if self.place < last and (load[self.place] > self.down or waiting_s > self.calm_s / 10):
             fitting = (i for i in range(self.place + 1, last) if load[i] <= self.down)

@@ -130,7 +130,8 @@ class Model:
         if self._policy is None:
             return next(iter(self.pools.values()))
         waiting_s = max(pool.waiting_s for pool in self.pools.values())
-        name = self._policy.choose(time.monotonic(), self._load.per_s(), waiting_s)
+        busy = sum(pool.busy_share(_RATE_S) for pool in self.pools.values())
+        name = self._policy.choose(time.monotonic(), self._load.per_s(), waiting_s, busy)
         self._metrics.chosen.labels(self.name, name).inc()
         return self.pools[name]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import tempfile
 import time
@@ -27,8 +28,11 @@ from workers.errors import UserFault, WorkError
 from workers.isolated_call import Bounds
 from workers.recognizer import OpenedBundle, copied_bundle
 
+log = logging.getLogger("search.serve")
+
 _OPEN_S = 300.0
 _LEAST_S, _S_PER_AUDIO_S = 30.0, 10.0
+_REMEMBERED = 10_000  # batches
 _DEATHS = 3  # that a request alone may cause
 _ANSWER_BYTES = 64_000_000
 
@@ -82,6 +86,7 @@ class Pool:
         self._threads = threads
         self._waiting: deque[_Request] = deque()
         self._arrived = asyncio.Event()
+        self._took: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)  # when, how long
         self._calls = ThreadPoolExecutor(copies, "served")
         self._conversations: list[Conversation] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -151,6 +156,13 @@ class Pool:
         """How long the request that is next has waited."""
         return time.monotonic() - self._waiting[0].since_s if self._waiting else 0.0
 
+    def busy_share(self, over_s: float) -> float:
+        """What share of their time the processes were busy lately."""
+        now = time.monotonic()
+        while self._took and now - self._took[0][0] > over_s:
+            self._took.popleft()
+        return sum(took_s for _, took_s in self._took) / (over_s * self._n_copies)
+
     @property
     def n_waiting(self) -> int:
         return len(self._waiting)
@@ -168,6 +180,11 @@ class Pool:
             self._n_busy += 1
             try:
                 await self._answer(conversation, batch)
+            except Exception as error:  # of ours: these requests fail, the next are heard
+                log.exception("%s: a batch failed", self.path.name)
+                for request in batch:
+                    if not request.answer.done():
+                        request.answer.set_exception(WorkError(str(error)))
             finally:
                 self._n_busy -= 1
 
@@ -206,6 +223,7 @@ class Pool:
             for request, answer in zip(batch, answers, strict=True):
                 if not request.answer.done():
                     request.answer.set_result(answer)
+            self._took.append((time.monotonic(), time.monotonic() - start_s))
             self._told(len(batch), start_s - batch[0].since_s, time.monotonic() - start_s)
 
     async def _asked_of(

@@ -57,6 +57,15 @@ def test_requests_that_wait_make_it_fall_whatever_the_measurements_say() -> None
     assert said == ["middle", "small"]
 
 
+def test_who_was_less_busy_than_measured_may_stay() -> None:
+    """Requests that are heard together take less than alone."""
+    assert chosen(Policy(TOLD, "cpu"), [20.0]) == ["middle"], "a full second of work a second"
+    policy = Policy(TOLD, "cpu")
+    said = {policy.choose(0.5 * i, 20.0, busy=0.4) for i in range(20)}
+    assert said == {"large"}, "the work of which took 0.4 s"
+    assert policy.choose(11.0, 20.0, busy=0.9) == "middle"
+
+
 def test_a_budget_leaves_out_who_breaks_it() -> None:
     assert Policy(TOLD, "cpu", budget_ms=100).choose(0.0, 0.0) == "middle"
     assert Policy(TOLD, "cpu", budget_ms=1).choose(0.0, 0.0) == "small", "the fastest there is"
