@@ -32,9 +32,9 @@ def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
     if axis_name in _FOLLOWING:
         return float(values.get("distil.weight", 0)) > 0
     if axis_name == "streaming.look_ahead_ms":
-        return int(values.get("streaming.chunk_ms", 0)) > 0
+        return _number(values, "streaming.chunk_ms", 0) > 0
     if axis_name in ("decode.lm_order", "decode.lm_weight"):
-        return int(values.get("decode.beam", 1)) > 1
+        return _number(values, "decode.beam", 1) > 1
     if axis_name in _PRUNING:
         return float(values.get("prune.ratio", 0)) > 0
     if axis_name == "quantize.qat_epochs":
@@ -48,6 +48,12 @@ def is_active(axis_name: str, values: Mapping[str, Value]) -> bool:
     if axis_name == "quantize.calibration":
         return not {"int8", "int8_static"}.isdisjoint(_schemes(values))
     return True
+
+
+def _number(values: Mapping[str, Value], name: str, usual: float) -> float:
+    """A value; the usual one where it is none, which is told elsewhere."""
+    value = values.get(name, usual)
+    return float(value) if isinstance(value, int | float) else usual
 
 
 def _schemes(values: Mapping[str, Value]) -> tuple[str, ...]:
@@ -111,7 +117,7 @@ def refused_by_target(space: Space, values: Mapping[str, Value]) -> str | None:
         reason = backend_info(target.backend).refuses(str(values["family"]), formats, mels)
         if reason is not None:
             return f"{name}: {reason}"
-        if int(values.get("decode.beam", 1)) > 1:
+        if _number(values, "decode.beam", 1) > 1:
             if target.backend != "onnxruntime" or target.is_remote:
                 return f"{name}: beam search is for ONNX Runtime on this machine"
             if values.get("streaming.chunk_ms"):

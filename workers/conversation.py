@@ -69,6 +69,12 @@ class Conversation:
         partner = self._partner
         return None if partner is None else partner.pid
 
+    def kill(self) -> None:
+        """End the process at once, whoever waits for its answer: he is told that it died."""
+        partner = self._partner
+        if partner is not None:
+            partner.kill()
+
     def close(self) -> None:
         """End the process."""
         with self._turn:
@@ -101,6 +107,9 @@ class _Partner:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def kill(self) -> None:
+        end_process(self._process)
 
     def ask(self, request: Request, time_s: float) -> Answer:
         given, answers = self._process.stdin, self._process.stdout

@@ -109,7 +109,7 @@ def timed_words(
     return [
         Word(
             w.text,
-            start_s + min(w.first * step_s, length_s - step_s),
+            start_s + min(w.first * step_s, max(0.0, length_s - step_s)),
             start_s + min((w.last + 1) * step_s, length_s),
         )
         for w in decode_words(ids, symbols)

@@ -11,6 +11,7 @@ import yaml
 from search.bundle.card import written_card
 from search.bundle.subject import Subject
 from spaces.axes import Value
+from spaces.metrics import LIVE_METRICS
 from spaces.space import Space
 from storage.records import Study
 
@@ -74,15 +75,15 @@ def _fixed(
             student[axis] = value
         elif axis:
             sections.setdefault(section, {})[axis] = value
-    if not sections.get("streaming", {}).get("chunk_ms", 1):
-        del sections["streaming"]
-        content["task"] = "offline"
-    elif content.get("task") == "both":
-        content["task"] = "streaming"
+    is_live = bool(sections.get("streaming", {}).get("chunk_ms"))
+    content["task"] = "streaming" if is_live else "offline"
+    if not is_live:
+        sections.pop("streaming", None)
     content["students"] = {family: student}
     content.update({name: sections[name] for name in _SECTIONS if name in sections})
     if "losses" not in sections:
         content.pop("losses", None)
-    content["objectives"] = [str(m) for m in space.objectives]
+    told = [m for m in space.objectives if is_live or m.name not in LIVE_METRICS]
+    content["objectives"] = [str(m) for m in told] or ["wer"]
     content["search"] = {"trials": 1, "seed": study.seed, "weight_sharing": "off"}
     return content

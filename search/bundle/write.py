@@ -176,7 +176,7 @@ def _fill(
         contract[STREAMING] = subject.streaming.model_dump(mode="json")
     write_json(folder / FEATURES, contract)
     write_json(folder / "measurements.json", measurements(store, study, space, subject))
-    write_json(folder / CONDITIONS, conditions(subject, space, name, tuple(model.files)))
+    write_json(folder / CONDITIONS, conditions(subject, space, name).model_dump(mode="json"))
     if (again := reproduction(study, space, subject)) is not None:
         for file, text in again.items():
             (folder / file).write_text(text, encoding="utf-8")

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -43,7 +44,7 @@ _ENCODINGS: dict[str, tuple[np.dtype[Any], float]] = {
     "pcm_s16le": (np.dtype("<i2"), 1 / 32768),
     "pcm_f32le": (np.dtype("<f4"), 1.0),
 }
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MOST_TEXT = 4096  # bytes of a message that is not audio
 _BAD, _TOO_MUCH, _BUSY, _OURS = 1008, 1009, 1013, 1011  # how a WebSocket is closed
 
@@ -197,6 +198,7 @@ class Service:
                     if has_more or (wants_progress and live.chunk_s):
                         told = {"type": "text", "text": live.text, "heard_s": live.heard_s}
                         await socket.send_json(told)
+                    model.came(len(samples) / SAMPLE_RATE_HZ)
                     self.metrics.audio_s.labels(model.name).inc(len(samples) / SAMPLE_RATE_HZ)
                     for took_s in live.chunk_s:
                         chunks.observe(took_s)
@@ -334,13 +336,19 @@ class Guard:
 
 def _of_elsewhere(headers: Headers) -> str | None:
     """Why a request comes from a page that somebody else wrote; None where it does not."""
-    host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-    if host not in _LOOPBACK:
+    if _host_of(f"//{headers.get('host', '')}") not in _LOOPBACK:
         return "is served to this machine only, by the name localhost; give it a token for others"
     origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2].rpartition(":")[0] not in _LOOPBACK:
+    if origin is not None and _host_of(origin) not in _LOOPBACK:
         return "pages of other sites may not ask"
     return None
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _error(status: int, message: str, kind: str) -> Response:

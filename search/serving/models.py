@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from search.bundle.policy import Policy
 from search.errors import UsageFault
 from search.serving.metrics import Metrics
 from search.serving.workers import Batching, Pool
-from workers.errors import WorkError
 from workers.recognizer import MANIFEST
 
 POLICY = "policy.json"
@@ -46,11 +47,15 @@ class _Load:
 
     def add(self, audio_s: float) -> None:
         self.came.append((time.monotonic(), audio_s))
+        self._forget(time.monotonic())
+
+    def _forget(self, now: float) -> None:
+        while self.came and now - self.came[0][0] > _RATE_S:
+            self.came.popleft()
 
     def per_s(self) -> float:
         now = time.monotonic()
-        while self.came and now - self.came[0][0] > _RATE_S:
-            self.came.popleft()
+        self._forget(now)
         if not self.came:
             return 0.0
         return sum(s for _, s in self.came) / max(_LEAST_RATE_S, now - self.came[0][0])
@@ -66,7 +71,7 @@ class Model:
         self._policy: Policy | None = None
         self._stamp: object = None
         self._load = _Load()
-        self._drains: set[asyncio.Task[None]] = set()
+        self._drains: dict[asyncio.Task[None], Pool] = {}
 
     async def open(self) -> None:
         """Load what lies at the path now; what was loaded before hears what it has begun.
@@ -89,8 +94,8 @@ class Model:
         self._policy, self._stamp = policy, stamp
         for pool in before.values():
             drain = asyncio.create_task(pool.drain())
-            self._drains.add(drain)
-            drain.add_done_callback(self._drains.discard)
+            self._drains[drain] = pool
+            drain.add_done_callback(self._drains.pop)
 
     def _pool(self, path: Path) -> Pool:
         options, metrics, name = self._options, self._metrics, self.name
@@ -122,9 +127,13 @@ class Model:
     @contextlib.contextmanager
     def heard_by(self, audio_s: float) -> Iterator[Pool]:
         """Who hears a request of so much audio; it is not closed before that is heard."""
-        self._load.add(audio_s)
+        self.came(audio_s)
         with self._chosen().used() as pool:
             yield pool
+
+    def came(self, audio_s: float) -> None:
+        """So much audio came, which is what a policy counts."""
+        self._load.add(audio_s)
 
     def _chosen(self) -> Pool:
         if self._policy is None:
@@ -144,8 +153,9 @@ class Model:
     async def close(self) -> None:
         for pool in self.pools.values():
             await pool.close()
-        for drain in self._drains:
+        for drain, pool in tuple(self._drains.items()):
             drain.cancel()
+            await pool.close()
 
 
 class Models:
@@ -172,7 +182,7 @@ class Models:
                     continue
                 try:
                     await model.open()
-                except (WorkError, UsageFault, OSError) as error:
+                except Exception as error:  # whatever it is, the next is looked for
                     self._refused[name] = stamp
                     self._metrics.swaps.labels(name, "refused").inc()
                     log.warning("%s: the new bundle is not used: %s", name, error)
@@ -185,28 +195,39 @@ class Models:
             await model.close()
 
 
-def policy_of(path: Path) -> dict[str, object]:
+class _Member(BaseModel):
+    """As far as a policy is read."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    service_ms: dict[str, Annotated[float, Field(ge=0)]]
+    latency_p95_ms: dict[str, Annotated[float, Field(ge=0)]]
+
+
+class _Told(BaseModel):
+    members: list[_Member] = Field(min_length=1)
+    down: Annotated[float, Field(gt=0)]
+    up: Annotated[float, Field(gt=0)]
+    calm_s: Annotated[float, Field(gt=0)]
+
+
+def policy_of(path: Path) -> dict[str, Any]:
     """What a policy.json says.
 
     Raises:
         UsageFault: when it is none.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        members = told["members"]
-        names = [member["name"] for member in members]
-        is_safe = all(Path(str(name)).name == str(name) and str(name) != ".." for name in names)
-        if not names or not is_safe or not all("service_ms" in member for member in members):
-            raise ValueError("names no members with measurements")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageFault(f"{path}: is not a policy ({error})") from error
-    return dict(told)
+        return _Told.model_validate_json(path.read_text(encoding="utf-8")).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "all of it"
+        raise UsageFault(f"{path}: is not a policy ({where}: {first['msg']})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFault(f"{path}: cannot be read ({error})") from error
 
 
-def _only_target(told: Mapping[str, object], path: Path) -> str:
-    members = told["members"]
-    assert isinstance(members, list)
-    targets = sorted({target for member in members for target in member["service_ms"]})
+def _only_target(told: Mapping[str, Any], path: Path) -> str:
+    targets = sorted({target for member in told["members"] for target in member["service_ms"]})
     if len(targets) != 1:
         raise UsageFault(f"{path}: choose whose times it goes by: --target {'|'.join(targets)}")
     return str(targets[0])

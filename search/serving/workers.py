@@ -24,7 +24,7 @@ import psutil
 from spaces.backends import backend_info
 from workers.backends.environments import interpreter_of
 from workers.conversation import Conversation
-from workers.errors import UserFault, WorkError
+from workers.errors import BundleFault, UserFault, WorkError
 from workers.isolated_call import Bounds
 from workers.recognizer import OpenedBundle, copied_bundle
 
@@ -40,7 +40,7 @@ _ANSWER_BYTES = 64_000_000
 @dataclass(frozen=True)
 class Batching:
     """How many requests a process hears at once, and how long the first of them waits for others
-    while another process is free."""
+    while other processes are busy."""
 
     most: int = 16
     wait_ms: float = 3.0
@@ -113,6 +113,12 @@ class Pool:
         except BaseException:
             await self.close()
             raise
+        if told["n_symbols"] != len(self.bundle.symbols):
+            await self.close()
+            raise BundleFault(
+                f"{self.path}: its model writes {told['n_symbols']} symbols, its tokens are "
+                f"{len(self.bundle.symbols)}"
+            )
         if told["window"] is not None:
             self.windowing = Windowing(told["window"], told["shift"])
         self._tasks = [asyncio.create_task(self._work(c)) for c in self._conversations]
@@ -216,8 +222,8 @@ class Pool:
         except UserFault as fault:
             await self._each(conversation, batch, fault)
         except WorkError as error:
-            for request in batch:
-                request.deaths += 1
+            if len(batch) == 1:
+                batch[0].deaths += 1
             await self._each(conversation, batch, error)
         else:
             for request, answer in zip(batch, answers, strict=True):
@@ -246,7 +252,7 @@ class Pool:
             await self._answer(conversation, batch[half:])
             return
         (request,) = batch
-        if isinstance(error, UserFault) or request.deaths >= _DEATHS + 2:
+        if isinstance(error, UserFault) or request.deaths >= _DEATHS:
             if not request.answer.done():
                 request.answer.set_exception(error)
             return
@@ -267,11 +273,16 @@ class Pool:
             await asyncio.sleep(0.05)
         await self.close()
 
+    def _closed(self) -> None:
+        for conversation in self._conversations:
+            conversation.close()
+        self._calls.shutdown(wait=False, cancel_futures=True)
+
     async def close(self) -> None:
         """End the processes."""
         for task in self._tasks:
             task.cancel()
         for conversation in self._conversations:
-            conversation.close()
-        self._calls.shutdown(wait=False, cancel_futures=True)
+            conversation.kill()  # who waits for its answer lets go of it
+        await asyncio.to_thread(self._closed)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -45,6 +45,9 @@ def test_a_beam_is_searched_scored_shipped_and_served(tmp_path: Path, cli: Cli) 
     again = cli("--home", home, "verify", "--no-times", "--json", bundle)
     figures = {f["metric"]: f for f in json.loads(again.stdout)["figures"]}
     assert figures["wer"]["holds"] and figures["size_mb"]["holds"], again.stdout
+    page = ("export", "--trial", with_beam["trial"], "--form", "browser", tmp_path / "page")
+    refused = cli("--home", home, *page)
+    assert refused.returncode == 2 and "decodes greedily" in refused.stderr
     audio = next((home / "cache" / "synthetic").rglob("dev-*.flac"))
     said = cli("transcribe", bundle, audio).stdout.strip()
     with served(tmp_path, bundle, "--copies", 1) as server:
@@ -54,6 +57,12 @@ def test_a_beam_is_searched_scored_shipped_and_served(tmp_path: Path, cli: Cli) 
             timeout=60,
         )
     assert heard.json()["text"] == said
+
+
+def test_a_value_that_is_no_number_is_told(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "faulty.yaml").write_text(SPACE.replace("beam: [1, 12]", "beam: x"))
+    done = cli("validate", tmp_path / "faulty.yaml")
+    assert done.returncode == 2 and "beam" in done.stderr and "ValueError" not in done.stderr
 
 
 def test_where_no_beam_can_be_it_is_told(tmp_path: Path, cli: Cli) -> None:

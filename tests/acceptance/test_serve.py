@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import soundfile
 import websockets
 from serving import RATE, Served, bundle, metric, served, speech
 
+from search.bundle.write import finish_bundle
 from workers.recognizer import open_bundle
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -291,6 +293,54 @@ def test_a_bundle_that_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:
         _wait_for(server, "search_serve_swaps_total", 1)
         assert transcribed(server, RECORDINGS[0], "model").text == before
         assert "is not used" in server.log.read_text()
+
+
+def test_a_bundle_whose_tokens_are_of_another_model_is_not_used(tmp_path: Path) -> None:
+    path = bundle(tmp_path / "model.zip")
+
+    def cut(folder: Path) -> dict[str, object]:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+        (folder / "bundle.json").unlink()
+        lines = (folder / "tokens.txt").read_text().splitlines()[:5]
+        (folder / "tokens.txt").write_text("\n".join(lines) + "\n")
+        return {"backend": "onnxruntime", "main": "model.onnx"}
+
+    other = finish_bundle(cut, tmp_path / "next.zip", overwrite=True)
+    with served(tmp_path, path, "--copies", 1) as server:
+        before = transcribed(server, RECORDINGS[0], "model").text
+        os.replace(other, path)
+        _wait_for(server, "search_serve_swaps_total", 1)
+        assert transcribed(server, RECORDINGS[0], "model").text == before
+        assert "its tokens are 5" in server.log.read_text()
+
+
+def test_it_ends_though_a_process_hangs(tmp_path: Path) -> None:
+    with served(tmp_path, bundle(tmp_path / "model.zip"), "--copies", 1) as server:
+        (worker,) = server.workers
+        worker.send_signal(signal.SIGSTOP)
+        asking = threading.Thread(target=_asked_in_vain, args=(server,))
+        asking.start()
+        time.sleep(1)
+        server.process.terminate()
+        server.process.wait(60)
+        asking.join()
+        assert not worker.is_running() or worker.status() == "zombie"
+
+
+def _asked_in_vain(server: Served) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        transcribed(server, RECORDINGS[0], "model")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{}", '{"members": []}', '{"members": [{"name": "../x", "service_ms": {}}]}', "x"],
+)
+def test_a_policy_that_is_none_is_told(text: str, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "policy.json").write_text(text)
+    done = cli("serve", "--port", 0, tmp_path)
+    assert done.returncode == 2 and "is not a policy" in done.stderr, done.stderr
 
 
 HOSTILE = [

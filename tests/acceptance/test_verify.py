@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -122,3 +123,73 @@ def test_it_is_made_again_by_the_command_that_it_names(
     assert done.returncode == 0, done.stderr
     made, was = ((tmp_path / f / "model.onnx").read_bytes() for f in ("is", "was"))
     assert made == was, "the same recipe, data, teacher and seed"
+
+
+def rewritten(exported: Path, folder: Path, name: str, change: Callable[[dict], object]) -> Path:
+    """A bundle with another content, its digests made to fit: as who tampers would."""
+    with zipfile.ZipFile(exported) as archive:
+        archive.extractall(folder)
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def _promise(metric: str, value: float) -> Callable[[dict], object]:
+    def change(content: dict) -> None:
+        for figure in content["student"]:
+            if figure["metric"] == metric or figure["metric"].startswith(f"{metric}_"):
+                figure["value"] = value
+
+    return change
+
+
+@pytest.mark.parametrize("metric", ["wer", "size_mb"])
+def test_one_figure_that_is_better_than_the_truth_is_enough(
+    metric: str, exported: tuple[Path, str], tmp_path: Path, cli: Cli
+) -> None:
+    folder = rewritten(exported[0], tmp_path / "b", "measurements.json", _promise(metric, 1e-4))
+    done = cli("--home", tmp_path / "h", "verify", "--no-times", folder)
+    assert done.returncode == 1, done.stdout
+    assert "NOT what it promises" in done.stdout
+
+
+def test_who_promises_nothing_keeps_nothing(
+    exported: tuple[Path, str], tmp_path: Path, cli: Cli
+) -> None:
+    folder = rewritten(
+        exported[0], tmp_path / "b", "measurements.json", lambda c: c.update(student=[])
+    )
+    done = cli("--home", tmp_path / "h", "verify", "--no-times", folder)
+    assert done.returncode == 2 and "promises nothing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"agent": "https://evil.example", "token_env": "SEARCH_SERVE_TOKEN"}, "agent"),
+        ({"adb": "phone"}, "adb"),
+        ({"max_s": 1e9}, "max_s"),
+    ],
+)
+def test_a_bundle_may_not_say_where_it_is_measured_nor_for_how_long(
+    settings: dict[str, object], why: str, exported: tuple[Path, str], tmp_path: Path, cli: Cli
+) -> None:
+    folder = rewritten(
+        exported[0], tmp_path / "b", "conditions.json", lambda c: c["settings"].update(settings)
+    )
+    done = cli("--home", tmp_path / "h", "verify", folder)
+    assert done.returncode == 2 and f"settings.{why}" in done.stderr, done.stderr
+
+
+def test_times_of_no_machine_are_not_compared(
+    exported: tuple[Path, str], tmp_path: Path, cli: Cli
+) -> None:
+    folder = rewritten(
+        exported[0], tmp_path / "b", "conditions.json", lambda c: c.update(machine={})
+    )
+    done = cli("--home", tmp_path / "h", "verify", folder)
+    assert done.returncode == 0 and "does not say of which machine" in done.stdout

@@ -17,6 +17,7 @@ import numpy as np
 from spaces.front_end import FrontEnd
 from workers.backends.base import Session, Settings, open_session
 from workers.backends.windows import State, Windows
+from workers.data.features import SAMPLE_RATE_HZ
 from workers.data.sources import at_rate_of
 from workers.decoding import Decoder, decoder_beside
 from workers.isolated_call import Request
@@ -54,12 +55,14 @@ def state_of(given: Packed, windows: Windows) -> State:
 def serve(request: Request) -> object:
     """`open` loads a model; `utterances` and `windows` are heard by it, many at once."""
     session, decode = _opened(request["backend"], request["model"], request["threads"])
-    if request["kind"] == "open":
-        windows: Windows | None = getattr(session, "windows", None)
-        if windows is None:
-            return {"window": None, "shift": None}
-        return {"window": windows.window, "shift": windows.shift}
     fbank = _fbank(request["front_end"], request["fast"])
+    if request["kind"] == "open":
+        noise = np.random.default_rng(0).normal(0, 0.01, SAMPLE_RATE_HZ).astype(np.float32)
+        log_probs = session.run(fbank(noise))
+        decode(log_probs)
+        windows: Windows | None = getattr(session, "windows", None)
+        shape = (None, None) if windows is None else (windows.window, windows.shift)
+        return {"window": shape[0], "shift": shape[1], "n_symbols": log_probs.shape[1]}
     if request["kind"] == "utterances":
         heard = [fbank(samples_of(s)) for s in request["samples"]]
         return [decode(log_probs) for log_probs in _utterances(session, heard)]

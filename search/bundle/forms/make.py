@@ -10,6 +10,7 @@ from pathlib import Path
 
 from search.bundle.forms import browser, triton
 from search.errors import UsageFault
+from workers.decoding import SETTINGS
 from workers.recognizer import OpenedBundle, checked_files, copied_bundle
 
 Write = Callable[[OpenedBundle, Path, Path, str], None]
@@ -34,6 +35,11 @@ def make_form(form: str, bundle: Path, target: Path, overwrite: bool) -> Path:
         for folder in (out, source, unpacked):
             folder.mkdir()
         opened = copied_bundle(bundle, source)
+        if (source / SETTINGS).is_file():
+            raise UsageFault(
+                f"--form {form}: decodes greedily, and this student was scored with beam search; "
+                "choose the trial of the same network without `decode.beam`"
+            )
         kept = out / BUNDLE
         kept.mkdir()
         for name, file in checked_files(bundle, unpacked).items():
