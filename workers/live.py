@@ -42,7 +42,7 @@ def window_of(part: Part, window: int, fbank: Fbank) -> np.ndarray:
 
 
 class Listener:
-    """What one stream has heard and said so far; memory does not grow with what was heard."""
+    """What one stream has heard and said so far: of its audio the last second, of its text all."""
 
     def __init__(self, windows: Windows, fbank: Fbank, symbols: Sequence[str]) -> None:
         self._windows, self._fbank, self._symbols = windows, fbank, symbols
