@@ -56,7 +56,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 BEST, TRIAL = "export out --best wer", "export out --trial"
 NO_STUDY = 'no study "tyni" in this store; it holds: tiny'
-WHICH_STUDENT = "name the student: either --trial NUMBER, --ship or --best METRIC"
+WHICH_STUDENT = "name the student: either --trial NUMBER, --ship, --best METRIC or --front"
 EXAMPLE = 'is not a condition; write for example "size_mb<=15 and latency_p95_ms<=50"'
 NOT_GIVEN = {
     "status tyni": NO_STUDY,
@@ -78,7 +78,7 @@ NOT_GIVEN = {
     ),
     f"{TRIAL} 2": "trial 2 is failed (train: its process was ended by SIGKILL); only a measured",
     f"{TRIAL} 3": "trial 3 is running; only a measured one can be exported: `search front tiny`",
-    f"{TRIAL} 0 --where 'rtf<1'": "--where goes with --ship and --best",
+    f"{TRIAL} 0 --where 'rtf<1'": "--where goes with --ship, --best and --front",
     "export out --best wre": '"wre" is not a metric; did you mean "wer"?',
     "export out --best cer": (
         "cer was not measured in this study (measured: wer, latency_p95_ms, size_mb)"
