@@ -26,7 +26,8 @@ def bundle(finished: Path, cli: Cli, tmp_path_factory: pytest.TempPathFactory) -
     """The teacher that was trained in the finished search."""
     folder = tmp_path_factory.mktemp("teacher") / "bundle"
     done = cli("--home", finished, "export", "--trial", "teacher", folder)
-    assert (done.returncode, done.stdout) == (0, f"teacher of tiny: wrote {folder}\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"teacher of tiny: wrote {folder}\n")
     return folder
 
 
