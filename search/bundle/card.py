@@ -126,7 +126,7 @@ def licence_notice(space: Space, subject: Subject) -> str:
         if space.data.synthetic is not None
         else "the audio and transcripts named in the study's space"
     )
-    source = _public(space.teacher.source())
+    source = public_source(space.teacher.source())
     made = f"was trained on {data}"
     if not subject.is_teacher and not subject.is_trained:
         made = f"is this teacher in other number formats: {source}"
@@ -141,7 +141,7 @@ def licence_notice(space: Space, subject: Subject) -> str:
     )
 
 
-def _public(source: str) -> str:
+def public_source(source: str) -> str:
     """Without the folders of the machine it was made on."""
     named = (one.partition(" ") for one in source.split("; "))
     return "; ".join(

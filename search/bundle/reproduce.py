@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from search.bundle.card import written_card
+from search.bundle.card import public_source, written_card
 from search.bundle.subject import Subject
 from spaces.axes import Value
 from spaces.metrics import LIVE_METRICS
@@ -44,9 +44,19 @@ def reproduction(study: Study, space: Space, subject: Subject) -> dict[str, str]
         seed=study.seed,
         is_synthetic=space.data.synthetic is not None,
         has_files=space.teacher.train is None,
-        source=space.teacher.source(),
+        source=public_source(space.teacher.source()),
     )
     return {SPACE: yaml.safe_dump(content, sort_keys=False), GUIDE: told}
+
+
+def _teacher(told: dict[str, Any]) -> dict[str, Any]:
+    """A teacher without places; of a program its name alone, for arguments may hold secrets."""
+    public = {k: _without_place(v) for k, v in told.items()}
+    if isinstance(told.get("command"), list) and told["command"]:
+        public["command"] = [Path(str(told["command"][0])).name, "{audio}"]
+    if isinstance(told.get("also"), list):
+        public["also"] = [_teacher(one) if isinstance(one, dict) else one for one in told["also"]]
+    return public
 
 
 def _without_place(value: Any) -> Any:
@@ -64,9 +74,10 @@ def _fixed(
     family = str(values["family"])
     content = {k: v for k, v in document.items() if k not in (*_DROPPED, "students", *_SECTIONS)}
     content["name"] = f"{study.name}-again"
-    for section in ("data", "teacher"):
-        if isinstance(content.get(section), dict):
-            content[section] = {k: _without_place(v) for k, v in content[section].items()}
+    if isinstance(content.get("data"), dict):
+        content["data"] = {k: _without_place(v) for k, v in content["data"].items()}
+    if isinstance(content.get("teacher"), dict):
+        content["teacher"] = _teacher(content["teacher"])
     student: dict[str, Value] = {}
     sections: dict[str, dict[str, Value]] = {}
     for name, value in values.items():
