@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from browser import NO_CHROMIUM, find_chromium, launch
 from google.protobuf import text_format
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from search.bundle.forms import triton_client
 from search.bundle.forms.make import make_form
@@ -86,7 +85,7 @@ def at_home(folder: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["whole", "live"])
 def test_the_page_writes_the_same_text_in_a_real_browser(
-    name: str, bundles: Bundles, spoken: list[np.ndarray], tmp_path: Path
+    name: str, bundles: Bundles, spoken: list[np.ndarray], tmp_path: Path, chromium: Browser
 ) -> None:
     if shutil.which("npm") is None:
         pytest.skip("npm, which fetches onnxruntime-web, is not here")
@@ -94,34 +93,31 @@ def test_the_page_writes_the_same_text_in_a_real_browser(
     recognizer = open_bundle(bundles[name])
     ours = [recognizer.transcribe(samples) for samples in spoken]
     assert len(set(ours)) > len(ours) / 2
-    with sync_playwright() as playwright:
-        path = find_chromium(playwright)
-        if path is None:
-            pytest.skip(NO_CHROMIUM)
-        with at_home(page_folder) as url, launch(playwright, path) as browser:
-            page = browser.new_page()
-            faults: list[str] = []
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            asked: list[str] = []
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(url)
-            expect(page.locator("#note")).to_contain_text("Ready")
-            assert page.evaluate("self.crossOriginIsolated")
-            assert page.evaluate("window.student.threads") > 1, "WASM with threads"
-            theirs = [
-                page.evaluate(
-                    "samples => window.student.transcribe(Float32Array.from(samples))",
-                    samples.tolist(),
-                )
-                for samples in spoken
-            ]
-            taken_ms = page.evaluate(
-                "samples => window.student.time(Float32Array.from(samples), 5)",
-                spoken[0].tolist(),
+    with at_home(page_folder) as url:
+        page = chromium.new_page()
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url)
+        expect(page.locator("#note")).to_contain_text("Ready")
+        assert page.evaluate("self.crossOriginIsolated")
+        assert page.evaluate("window.student.threads") > 1, "WASM with threads"
+        theirs = [
+            page.evaluate(
+                "samples => window.student.transcribe(Float32Array.from(samples))",
+                samples.tolist(),
             )
-            page.set_input_files("#file", _wav(spoken[0], tmp_path))
-            expect(page.locator("#text")).not_to_be_empty()
-            shown = page.locator("#text").text_content()
+            for samples in spoken
+        ]
+        taken_ms = page.evaluate(
+            "samples => window.student.time(Float32Array.from(samples), 5)",
+            spoken[0].tolist(),
+        )
+        page.set_input_files("#file", _wav(spoken[0], tmp_path))
+        expect(page.locator("#text")).not_to_be_empty()
+        shown = page.locator("#text").text_content()
+        page.close()
     assert [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b] == []
     assert shown == ours[0]
     assert 0 < taken_ms < 60_000
