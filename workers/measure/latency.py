@@ -13,13 +13,12 @@ import numpy as np
 
 from workers.measure.intervals import WITH_INTERVALS, interval
 from workers.measure.streams import concurrent_streams
-from workers.probe.request import LatencyRequest, ProcessSample, Runner
+from workers.probe.request import LIVE_TIMES, LatencyRequest, ProcessSample, Runner
 from workers.probe.steadiness import RESTARTS_DIFFER
 
 _N_OPERATORS = 60
 _MORE_RESTARTS = 2  # where the first ones differ
 _TRIMMED_FROM = 5
-_LIVE = ("chunk_ms", "first_token_ms", "emission_delay_ms", "final_ms")
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Latency:
         told = [r.live for r in self.samples if r.live is not None]
         if not told:
             return {}
-        pooled = {name: np.concatenate([t[name] for t in told]) for name in _LIVE}
+        pooled = {name: np.concatenate([t[name] for t in told]) for name in LIVE_TIMES}
         chunk_ms, chunk_s = pooled["chunk_ms"], float(told[0]["chunk_s"])
         p95 = float(np.percentile(chunk_ms, 95))
         figures = {
@@ -98,7 +97,7 @@ class Latency:
                 concurrent_streams(chunk_ms, np.full(len(chunk_ms), chunk_s), stream_limit_ms)
             ),
         }
-        waited = {name: pooled[name] for name in _LIVE[1:] if len(pooled[name])}
+        waited = {name: pooled[name] for name in LIVE_TIMES[1:] if len(pooled[name])}
         return figures | {name: float(np.median(ms)) for name, ms in waited.items()}
 
     def _optional(self, graph: np.ndarray, macs_per_s: float | None) -> dict[str, float]:

@@ -101,6 +101,25 @@ class Runner(Protocol):
 
 
 _FIELDS = {f.name for f in fields(ProcessSample)}
+_LATER = {"live"}  # which agents of before do not tell
+_CHUNK_S = "chunk_s"
+LIVE_TIMES = ("chunk_ms", "first_token_ms", "emission_delay_ms", "final_ms")
+_MOST_MS = 1e9
+
+
+def _are_times(live: object) -> bool:
+    """Whether something is what was taken of live speech: None, or numbers by name."""
+    if live is None:
+        return True
+    if not isinstance(live, dict) or set(live) != {_CHUNK_S, *LIVE_TIMES}:
+        return False
+    values = [live[_CHUNK_S]]
+    for name in LIVE_TIMES:
+        if not isinstance(live[name], list):
+            return False
+        values += live[name]
+    are_numbers = all(isinstance(v, int | float) and abs(v) < _MOST_MS for v in values)
+    return are_numbers and values[0] > 0
 
 
 def process_samples_of(answer: Sequence[Any]) -> list[ProcessSample]:
@@ -109,7 +128,8 @@ def process_samples_of(answer: Sequence[Any]) -> list[ProcessSample]:
     Raises:
         ValueError: when that is not such an answer.
     """
-    if not all(isinstance(a, dict) and set(a) == _FIELDS for a in answer):
+    known = all(isinstance(a, dict) and set(a) | _LATER == _FIELDS for a in answer)
+    if not known or not all(_are_times(a.get("live")) for a in answer):
         raise ValueError("is not a measurement")
     return [ProcessSample(**a) for a in answer]
 
