@@ -23,7 +23,7 @@ import openai
 import pytest
 import soundfile
 import websockets
-from serving import RATE, Served, bundle, metric, served, speech
+from serving import RATE, Served, bundle, metric, run_apart, served, speech
 
 from search.bundle.write import finish_bundle
 from workers.recognizer import open_bundle
@@ -141,7 +141,7 @@ def stream(
                 said.append(json.loads(message))
         return said
 
-    return asyncio.run(spoken())
+    return run_apart(spoken())
 
 
 @pytest.mark.parametrize("piece", [640, 5120, 100_000])
@@ -189,7 +189,7 @@ def test_what_is_no_speech_is_told(
             await connection.wait_closed()
             return told, connection.close_code
 
-    told, code = asyncio.run(asked())
+    told, code = run_apart(asked())
     assert told["type"] == "error" and why in str(told["message"])
     assert code == 1008
 
@@ -280,7 +280,7 @@ def test_live_speech_outlives_its_process_and_its_model(tmp_path: Path) -> None:
     rounded = pcm.astype(np.float32) / 32768
     text = open_bundle(path).transcribe(rounded)
     with served(tmp_path, path, "--copies", 1) as server:
-        assert asyncio.run(spoken(server)) == text, "the model that it began with"
+        assert run_apart(spoken(server)) == text, "the model that it began with"
         _wait_for(server, "search_serve_swaps_total", 1)
 
 

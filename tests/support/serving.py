@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -21,6 +24,7 @@ from workers.export.onnx import export_onnx
 from workers.export.streaming import export_streaming
 
 RATE = 16_000
+T = TypeVar("T")
 
 
 def bundle(path: Path, family: str = "separable_conv", seed: int = 0, live: bool = False) -> Path:
@@ -107,3 +111,10 @@ def metric(text: str, name: str) -> float:
     """The sum of a metric over its labels, of what Prometheus is told."""
     lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives back, on a loop of its own: a browser that another test has opened
+    leaves one running in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
